@@ -1,0 +1,2 @@
+//! limopack keeps only the kernel modules that a machine needs.
+fn main() {}
