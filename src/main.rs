@@ -1,2 +1,19 @@
-//! limopack keeps only the kernel modules that a machine needs.
-fn main() {}
+//! limopack: argv in, exit code out. The only place that exits.
+//!
+//! The C library calls `main` directly. Rust's own start would look at three descriptors, read
+//! /proc/self/maps, install a stack for a signal handler and ignore SIGPIPE: twenty system calls,
+//! and a closed pipe would no longer end us quietly, as it ends every other tool.
+#![cfg_attr(not(test), no_main)]
+
+/// Where the C library starts the program.
+#[cfg(not(test))]
+#[allow(unsafe_code)] // for no_mangle
+#[no_mangle]
+pub extern "C" fn main(
+    argc: core::ffi::c_int,
+    argv: *const *const core::ffi::c_char,
+) -> core::ffi::c_int {
+    // SAFETY: the C library calls this once, with its own argc and argv.
+    let words = unsafe { limopack::system::arguments(argc, argv) };
+    limopack::actions::run(words).into()
+}

@@ -1,0 +1,94 @@
+//! Which kernels an action works on.
+
+use crate::cli::Request;
+use crate::error::{Error, Result};
+use crate::needs::kernel::directory;
+use crate::system::{running_kernel, Folder, Root};
+
+/// The kernels to show something of: those named, else the running one, else the only one.
+///
+/// # Errors
+/// None, or several to choose from.
+pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
+    if !request.kernels.is_empty() {
+        return named(root, &request.kernels);
+    }
+    if root.is_host() {
+        let running = running_kernel();
+        if is_installed(root, &running)? {
+            return Ok(vec![running]);
+        }
+    }
+    let all = installed(root)?;
+    if all.len() > 1 {
+        return Err(Error::refused(&[
+            b"several kernels; choose with --kernel: ",
+            &all.join(&b", "[..]),
+        ]));
+    }
+    Ok(all)
+}
+
+/// The kernels to register in: those named, else every one.
+///
+/// # Errors
+/// None is installed, or not the one named.
+pub fn to_register(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
+    match request.kernels.is_empty() {
+        true => installed(root),
+        false => named(root, &request.kernels),
+    }
+}
+
+/// The kernels of `--kernel`, checked, sorted and each once.
+fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    if names.iter().any(|name| name == b"all") {
+        return installed(root);
+    }
+    let mut errors = Vec::new();
+    for name in names {
+        if name.contains(&b'/') || name == b"." || name == b".." {
+            errors.push(Error::usage(&[b"not a kernel version: ", name]));
+        } else if !is_installed(root, name)? {
+            let place = root.shown(&directory(name));
+            errors.push(Error::refused(&[b"no kernel ", name, b": no modules.dep in ", &place]));
+        }
+    }
+    Error::unless_empty(errors)?;
+    let mut kernels = names.to_vec();
+    kernels.sort_unstable();
+    kernels.dedup();
+    Ok(kernels)
+}
+
+/// Every version directory with an index, sorted; never empty.
+///
+/// # Errors
+/// There is none.
+pub fn installed(root: &Root) -> Result<Vec<Vec<u8>>> {
+    let mut versions = match Folder::open(root, b"lib/modules")? {
+        Some(folder) => folder.names()?,
+        None => Vec::new(),
+    };
+    let mut error = None;
+    versions.retain(|version| match is_installed(root, version) {
+        Ok(is_installed) => is_installed,
+        Err(failed) => {
+            error = Some(failed);
+            false
+        }
+    });
+    match error {
+        Some(error) => Err(error),
+        None if versions.is_empty() => {
+            let place = root.shown(b"lib/modules");
+            Err(Error::refused(&[b"no kernel with a modules.dep in ", &place]))
+        }
+        None => Ok(versions),
+    }
+}
+
+fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
+    let has = |name: &[u8]| root.has(&[&directory(version), name].concat());
+    Ok(has(b"/modules.dep")? || has(b"/modules.dep.bin")?)
+}

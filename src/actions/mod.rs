@@ -1,0 +1,52 @@
+//! What each action does, built from the parts below. `run` is the only way in.
+
+pub mod kernels;
+pub mod list;
+pub mod register;
+
+use crate::cli::{help, parse, Action, Parsed, Request};
+use crate::error::Result;
+use crate::system::report::{print, Volume};
+use crate::system::{variable, Report, Root};
+use std::ffi::OsString;
+
+/// Runs the words behind the program's name and gives the exit code.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
+    let parsed = parse(words);
+    let volume = match &parsed {
+        Ok(Parsed::Request(request)) => request.volume,
+        _ => Volume::Normal,
+    };
+    let report = Report::new(volume);
+    match parsed.and_then(|parsed| act(parsed, &report)) {
+        Ok(()) => 0,
+        Err(error) => {
+            report.error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+fn act(parsed: Parsed, report: &Report) -> Result<()> {
+    match parsed {
+        Parsed::Help => print(&help::text()),
+        Parsed::Version => print(help::VERSION),
+        Parsed::Request(request) => {
+            let root = open_root(&request)?;
+            match request.action {
+                Action::List => list::list(&root, &request, report),
+                Action::Tree => list::tree(&root, &request, report),
+                Action::Install => register::install(&root, &request, report),
+                Action::Remove => register::remove(&root, &request, report),
+            }
+        }
+    }
+}
+
+/// The root that was asked for, by dpkg too: with `--force-script-chrootless` it runs
+/// maintainer scripts outside the chroot and says in `DPKG_ROOT` where that is.
+fn open_root(request: &Request) -> Result<Root> {
+    let from_dpkg = || variable("DPKG_ROOT");
+    let path = request.root.clone().or_else(from_dpkg);
+    Root::open(path.as_deref().unwrap_or(b"/"))
+}

@@ -1,0 +1,311 @@
+//! `--install` and `--remove`: the registries of all kernels of a call, changed together.
+
+use crate::actions::kernels;
+use crate::actions::list::no_such_module;
+use crate::cli::parse::Mode;
+use crate::cli::Request;
+use crate::error::{Error, Result};
+use crate::needs::kernel::{directory, module_named, Found};
+use crate::needs::Kernel;
+use crate::system::report::print;
+use crate::system::{variable, Folder, Report, Root, Shelf};
+use crate::text::active::{is_owner, Added, Hold, Registry, Removed};
+use crate::text::name::ModuleName;
+use crate::text::{lines, proc_modules};
+
+/// The registry's file name.
+const ACTIVE: &[u8] = b"modules.active";
+
+/// The registry of one kernel during a call; locked unless nothing will be written.
+struct Turn<'s> {
+    version: Vec<u8>,
+    folder: Folder,
+    old: &'s [u8],
+    registry: Registry<'s>,
+}
+
+/// Registers the named modules, or all that are loaded.
+///
+/// # Errors
+/// A name that no kernel has, a malformed registry; nothing is written then.
+pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
+    let owner = owner(root, request)?;
+    let is_loaded = request.names.is_empty();
+    let (names, hold) = match (is_loaded, request.is_static) {
+        (true, _) => (loaded_names(root)?, Hold::Static),
+        (false, true) => (request.names.clone(), Hold::Static),
+        (false, false) => (request.names.clone(), Hold::Dynamic(1)),
+    };
+    let versions = kernels::to_register(root, request)?;
+    let shelf = Shelf::default();
+    let found = look_up(root, &versions, &names, report)?;
+    let missing: Vec<Error> = (names.iter().zip(&found))
+        .filter(|(_, kernels)| kernels.iter().all(|module| *module == Place::Nowhere))
+        .map(|(name, _)| no_such_module(name, &versions))
+        .collect();
+    if is_loaded {
+        // What was loaded from elsewhere is on no disk that a prune could clear.
+        missing.iter().for_each(|error| error.each_message(&mut |parts| report.warn(parts)));
+    } else if !request.force {
+        Error::unless_empty(missing)?;
+    }
+    let mut turns = open_turns(root, &shelf, versions, request.mode)?;
+    for (name, kernels) in names.iter().zip(&found) {
+        let is_nowhere = kernels.iter().all(|module| *module == Place::Nowhere);
+        for (turn, place) in turns.iter_mut().zip(kernels) {
+            let is_forced = is_nowhere && request.force;
+            if *place == Place::File || is_forced {
+                add(turn, name, hold, owner.as_deref(), report)?;
+            }
+        }
+    }
+    write(&turns, request.mode, report)
+}
+
+/// Takes a reference of the named modules away, or every reference of an owner.
+///
+/// # Errors
+/// A module that is not registered, for an anonymous caller; nothing is written then.
+pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
+    let owner = owner(root, request)?;
+    if request.names.is_empty() && owner.is_none() {
+        return Err(Error::usage(&[b"--remove needs --use or --owner"]));
+    }
+    let versions = kernels::to_register(root, request)?;
+    let shelf = Shelf::default();
+    let mut turns = open_turns(root, &shelf, versions, request.mode)?;
+    if let (true, Some(owner)) = (request.names.is_empty(), &owner) {
+        for turn in &mut turns {
+            for name in turn.registry.owned_by(owner) {
+                take(turn, name, Some(owner), report)?;
+            }
+        }
+    }
+    let mut errors = Vec::new();
+    for given in &request.names {
+        let name = module_named(given);
+        let mut was_registered = false;
+        for turn in &mut turns {
+            was_registered |= take(turn, name, owner.as_deref(), report)?;
+        }
+        match (was_registered, &owner) {
+            (true, _) => {}
+            (false, Some(owner)) => report.note(&[given, b" is not registered by ", owner]),
+            (false, None) => errors.push(Error::refused(&[given, b" is not registered"])),
+        }
+    }
+    Error::unless_empty(errors)?;
+    write(&turns, request.mode, report)
+}
+
+/// Where a kernel has a module.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a file, which is worth a registration.
+    File,
+    /// In the kernel itself.
+    Builtin,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// For each name, where each kernel has it; says what is built in or missing in some.
+fn look_up(
+    root: &Root,
+    versions: &[Vec<u8>],
+    names: &[Vec<u8>],
+    report: &Report,
+) -> Result<Vec<Vec<Place>>> {
+    let mut found = vec![Vec::with_capacity(versions.len()); names.len()];
+    for version in versions {
+        let shelf = Shelf::default();
+        let kernel = Kernel::open(root, &shelf, version)?;
+        for (name, places) in names.iter().zip(&mut found) {
+            places.push(match kernel.find(name)? {
+                Found::Module(_) => Place::File,
+                Found::Builtin => Place::Builtin,
+                Found::Nothing => Place::Nowhere,
+            });
+        }
+    }
+    for (name, places) in names.iter().zip(&found) {
+        for (version, place) in versions.iter().zip(places) {
+            match place {
+                Place::Builtin => {
+                    report.note(&[name, b" is built into kernel ", version, b"; not registered"])
+                }
+                Place::Nowhere if places.iter().any(|place| *place != Place::Nowhere) => {
+                    report.warn(&[b"no module ", name, b" in kernel ", version])
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The names of the loaded modules.
+fn loaded_names(root: &Root) -> Result<Vec<Vec<u8>>> {
+    let path = b"proc/modules";
+    let text = root.needed_text(path)?;
+    let shown = root.shown(path);
+    let names = proc_modules::names(&text, &shown).map(|name| name.map(ModuleName::to_kernel));
+    let names: Vec<Vec<u8>> = names.collect::<Result<_>>()?;
+    match names.is_empty() {
+        true => Err(Error::refused(&[&shown, b": no module is loaded; nothing to register"])),
+        false => Ok(names),
+    }
+}
+
+/// Opens the registries, locked in the order of their versions so that two calls cannot
+/// wait for each other.
+fn open_turns<'s>(
+    root: &Root,
+    shelf: &'s Shelf,
+    versions: Vec<Vec<u8>>,
+    mode: Mode,
+) -> Result<Vec<Turn<'s>>> {
+    let mut turns = Vec::with_capacity(versions.len());
+    for version in versions {
+        let path = directory(&version);
+        let folder = Folder::open(root, &path)?;
+        let folder = folder.ok_or_else(|| {
+            Error::refused(&[&root.shown(&path), b" is gone; was the kernel just removed?"])
+        })?;
+        if mode == Mode::Execute {
+            folder.lock()?;
+        }
+        let old: &[u8] = match folder.text(ACTIVE)? {
+            Some(text) => shelf.keep(text),
+            None => b"",
+        };
+        let registry = Registry::parse(old, &folder.shown(ACTIVE))?;
+        turns.push(Turn {
+            version,
+            folder,
+            old,
+            registry,
+        });
+    }
+    Ok(turns)
+}
+
+fn add<'s>(
+    turn: &mut Turn<'s>,
+    given: &'s [u8],
+    hold: Hold,
+    owner: Option<&'s [u8]>,
+    report: &Report,
+) -> Result<()> {
+    let name = module_named(given);
+    if !name.is_storable() {
+        return Err(Error::usage(&[b"not a module name: ", given]));
+    }
+    match turn.registry.add(name, hold, owner) {
+        Added::Changed | Added::Same => {}
+        Added::StaysStatic => {
+            report.note(&[given, b" is static in kernel ", &turn.version, b" and stays so"])
+        }
+        Added::Overflow => {
+            let file = turn.folder.shown(ACTIVE);
+            return Err(Error::refused(&[&file, b": too many references to ", given]));
+        }
+    }
+    Ok(())
+}
+
+/// Takes one reference away; whether there was one to take.
+fn take(
+    turn: &mut Turn<'_>,
+    name: ModuleName<'_>,
+    owner: Option<&[u8]>,
+    report: &Report,
+) -> Result<bool> {
+    match turn.registry.remove(name, owner) {
+        Removed::Changed => Ok(true),
+        Removed::NotRegistered => Ok(false),
+        Removed::StaysStatic => {
+            let name = name.to_kernel();
+            report.warn(&[&name, b" is static in kernel ", &turn.version, b" and stays"]);
+            Ok(true)
+        }
+        Removed::OwnedByOthers => {
+            let owners = turn.registry.find(name).map_or(&[][..], |entry| &entry.owners);
+            Err(Error::refused(&[
+                &name.to_kernel(),
+                b" is held in kernel ",
+                &turn.version,
+                b" by its owners alone; name one with --owner: ",
+                &owners.join(&b", "[..]),
+            ]))
+        }
+    }
+}
+
+/// Writes the registries that changed, or prints how they would.
+fn write(turns: &[Turn<'_>], mode: Mode, report: &Report) -> Result<()> {
+    let mut plan = Vec::new();
+    let mut done: Vec<&[u8]> = Vec::new();
+    for turn in turns {
+        let new = turn.registry.to_text();
+        if new == turn.old {
+            continue;
+        }
+        if mode == Mode::DryRun {
+            plan_lines(&mut plan, &turn.folder.shown(ACTIVE), turn.old, &new);
+            continue;
+        }
+        if let Err(error) = turn.folder.replace(ACTIVE, &new) {
+            if !done.is_empty() {
+                report.warn(&[b"changed before this failed: ", &done.join(&b", "[..])]);
+            }
+            return Err(error);
+        }
+        report.debug(&[b"wrote ", &turn.folder.shown(ACTIVE)]);
+        done.push(&turn.version);
+    }
+    print(&plan)
+}
+
+/// The lines that go and come, as in a diff.
+fn plan_lines(plan: &mut Vec<u8>, file: &[u8], old: &[u8], new: &[u8]) {
+    for (sign, text, other) in [(b"-", old, new), (b"+", new, old)] {
+        for (_, line) in lines(text) {
+            if !lines(other).any(|(_, kept)| kept == line) {
+                plan.extend_from_slice(&[file, b": ", sign, line, b"\n"].concat());
+            }
+        }
+    }
+}
+
+/// Whose reference it is: `--owner`, or the package whose maintainer script calls us.
+fn owner(root: &Root, request: &Request) -> Result<Option<Vec<u8>>> {
+    let owner = match &request.owner {
+        Some(owner) => Some(owner.clone()),
+        None => calling_package(root)?,
+    };
+    match owner {
+        Some(owner) if !is_owner(&owner) => {
+            Err(Error::usage(&[b"not a package name: ", &owner]))
+        }
+        owner => Ok(owner),
+    }
+}
+
+/// The package whose maintainer script calls us, with `:arch` where dpkg keeps several
+/// architectures of it apart. It does so in the names of its info files alone at that moment:
+/// `status` may not have the package yet. (dpkg: lib/dpkg/pkg-format.c, `pkgset_need_arch`)
+fn calling_package(root: &Root) -> Result<Option<Vec<u8>>> {
+    let Some(package) = variable("DPKG_MAINTSCRIPT_PACKAGE") else {
+        return Ok(None);
+    };
+    let Some(arch) = variable("DPKG_MAINTSCRIPT_ARCH") else {
+        return Ok(Some(package));
+    };
+    let qualified = [&package[..], b":", &arch].concat();
+    let list = [b"var/lib/dpkg/info/", &qualified[..], b".list"].concat();
+    Ok(Some(match root.has(&list)? {
+        true => qualified,
+        false => package,
+    }))
+}

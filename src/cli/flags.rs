@@ -1,0 +1,201 @@
+//! The table of flags. Whatever speaks of a flag reads it here.
+
+use crate::cli::Action;
+
+/// What a flag means to the parser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Says what to do; one of these for each call.
+    Act(Action),
+    /// `--use`
+    Use,
+    /// `--static`
+    Static,
+    /// `--owner`
+    Owner,
+    /// `--kernel`
+    Kernel,
+    /// `--root`
+    Root,
+    /// `--force`
+    Force,
+    /// `--dry-run`
+    DryRun,
+    /// `--quiet`
+    Quiet,
+    /// `--debug`
+    Debug,
+    /// `--help`
+    Help,
+    /// `--version`
+    Version,
+}
+
+/// One flag.
+pub struct Flag {
+    /// What it means.
+    pub meaning: Meaning,
+    /// Its letters; most have one or none.
+    pub short: &'static str,
+    /// Its long name without dashes.
+    pub long: &'static str,
+    /// What its value is called, empty where it takes none.
+    pub value: &'static str,
+    /// The actions that it goes with; empty means all of them.
+    pub with: &'static [Action],
+    /// One line for `--help`.
+    pub help: &'static str,
+}
+
+const fn act(action: Action, short: &'static str, long: &'static str, help: &'static str) -> Flag {
+    Flag {
+        meaning: Meaning::Act(action),
+        short,
+        long,
+        value: "",
+        with: &[],
+        help,
+    }
+}
+
+/// The actions that a selector of modules goes with.
+const SELECTED: &[Action] = &[Action::List, Action::Tree, Action::Install, Action::Remove];
+/// The actions that change something.
+const WRITING: &[Action] = &[Action::Install, Action::Remove];
+
+/// Every flag, in the order of the help.
+pub const FLAGS: &[Flag] = &[
+    act(Action::List, "l", "list", "print the modules needed: loaded, registered, or named"),
+    act(Action::Tree, "e", "tree", "the same as a dependency tree"),
+    act(Action::Install, "i", "install", "register the named modules, or all that are loaded"),
+    act(Action::Remove, "r", "remove", "drop one reference to the named modules"),
+    Flag {
+        meaning: Meaning::Use,
+        short: "u",
+        long: "use",
+        value: "NAME[,NAME...]",
+        with: SELECTED,
+        help: "name modules: name, file name or path",
+    },
+    Flag {
+        meaning: Meaning::Static,
+        short: "s",
+        long: "static",
+        value: "",
+        with: &[Action::Install],
+        help: "register for good instead of counting",
+    },
+    Flag {
+        meaning: Meaning::Owner,
+        short: "",
+        long: "owner",
+        value: "PKG",
+        with: WRITING,
+        help: "whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]",
+    },
+    Flag {
+        meaning: Meaning::Kernel,
+        short: "k",
+        long: "kernel",
+        value: "VERSION",
+        with: &[],
+        help: "work on this kernel, or on 'all'; repeatable",
+    },
+    Flag {
+        meaning: Meaning::Root,
+        short: "",
+        long: "root",
+        value: "DIR",
+        with: &[],
+        help: "work on another root and never leave it",
+    },
+    Flag {
+        meaning: Meaning::Force,
+        short: "",
+        long: "force",
+        value: "",
+        with: &[Action::Install],
+        help: "go on where a refusal says that this does",
+    },
+    Flag {
+        meaning: Meaning::DryRun,
+        short: "n",
+        long: "dry-run",
+        value: "",
+        with: WRITING,
+        help: "print what would be done, change nothing",
+    },
+    Flag {
+        meaning: Meaning::Quiet,
+        short: "q",
+        long: "quiet",
+        value: "",
+        with: &[],
+        help: "say warnings and errors only",
+    },
+    Flag {
+        meaning: Meaning::Debug,
+        short: "d",
+        long: "debug",
+        value: "",
+        with: &[],
+        help: "say more",
+    },
+    Flag {
+        meaning: Meaning::Help,
+        short: "h",
+        long: "help",
+        value: "",
+        with: &[],
+        help: "print this help",
+    },
+    Flag {
+        meaning: Meaning::Version,
+        short: "vV",
+        long: "version",
+        value: "",
+        with: &[],
+        help: "print the version",
+    },
+];
+
+/// The flag of a letter.
+pub fn by_short(letter: char) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.short.contains(letter))
+}
+
+/// The flag of a long name, given whole.
+pub fn by_long(name: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.long == name)
+}
+
+/// The long name of an action's flag.
+pub fn action_name(action: Action) -> &'static str {
+    let is_it = |flag: &&Flag| flag.meaning == Meaning::Act(action);
+    FLAGS.iter().find(is_it).map_or("", |flag| flag.long)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_flags_share_a_name() {
+        for (at, flag) in FLAGS.iter().enumerate() {
+            for other in &FLAGS[at + 1..] {
+                assert_ne!(flag.long, other.long);
+                assert!(!flag.short.chars().any(|c| other.short.contains(c)), "{}", flag.long);
+                assert_ne!(flag.meaning, other.meaning);
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_help_fit_the_field() {
+        for flag in FLAGS {
+            assert!(flag.long.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+            assert!(!flag.help.is_empty() && flag.help.len() <= 56, "{}", flag.long);
+            assert!(!flag.help.ends_with('.'));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! From words to a request that makes sense, or to a usage error that says why not.
+
+use crate::cli::flags::{action_name, by_long, by_short, Flag, Meaning};
+use crate::error::{Error, Result};
+use crate::system::report::Volume;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Print the modules needed.
+    List,
+    /// Print them as a tree.
+    Tree,
+    /// Register modules.
+    Install,
+    /// Take references away.
+    Remove,
+}
+
+/// Whether to print a plan or carry it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Carry it out.
+    Execute,
+    /// Print it.
+    DryRun,
+}
+
+/// A command line that makes sense.
+#[derive(Debug)]
+pub struct Request {
+    /// What to do.
+    pub action: Action,
+    /// The names of `--use`, in order.
+    pub names: Vec<Vec<u8>>,
+    /// Whether references are static.
+    pub is_static: bool,
+    /// Whose references; `None` leaves it to the environment.
+    pub owner: Option<Vec<u8>>,
+    /// The versions of `--kernel`; `all` among them means all.
+    pub kernels: Vec<Vec<u8>>,
+    /// The directory of `--root`; `None` leaves it to the environment.
+    pub root: Option<Vec<u8>>,
+    /// Whether refusals that allow it are overridden.
+    pub force: bool,
+    /// Print the plan, or do it.
+    pub mode: Mode,
+    /// How much to say.
+    pub volume: Volume,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// `--help`
+    Help,
+    /// `--version`
+    Version,
+    /// Everything else.
+    Request(Request),
+}
+
+/// Reads the words behind the program's name.
+///
+/// # Errors
+/// A usage error.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut action = None;
+    let mut seen: Vec<&'static Flag> = Vec::new();
+    let mut request = Request {
+        action: Action::List,
+        names: Vec::new(),
+        is_static: false,
+        owner: None,
+        kernels: Vec::new(),
+        root: None,
+        force: false,
+        mode: Mode::Execute,
+        volume: Volume::Normal,
+    };
+    while let Some(argument) = parser.next().map_err(usage)? {
+        let flag = match argument {
+            lexopt::Arg::Short(letter) => by_short(letter),
+            lexopt::Arg::Long(name) => by_long(name),
+            lexopt::Arg::Value(value) => {
+                let hint = b"; modules are named with --use";
+                return Err(Error::usage(&[b"unexpected argument: ", value.as_bytes(), hint]));
+            }
+        };
+        let Some(flag) = flag else {
+            return Err(usage(argument.unexpected()));
+        };
+        let value = match flag.value {
+            "" => Vec::new(),
+            _ => parser.value().map_err(usage)?.into_vec(),
+        };
+        if !flag.value.is_empty() && value.is_empty() {
+            return Err(Error::usage(&[b"--", flag.long.as_bytes(), b" needs a value"]));
+        }
+        seen.push(flag);
+        match flag.meaning {
+            Meaning::Help => return Ok(Parsed::Help),
+            Meaning::Version => return Ok(Parsed::Version),
+            Meaning::Act(second) => match action {
+                Some(first) if first != second => {
+                    return Err(Error::usage(&[
+                        b"--",
+                        action_name(first).as_bytes(),
+                        b" and --",
+                        flag.long.as_bytes(),
+                        b" do not go together",
+                    ]))
+                }
+                _ => action = Some(second),
+            },
+            Meaning::Use => split_list(&mut request.names, &value, flag)?,
+            Meaning::Static => request.is_static = true,
+            Meaning::Owner => set_once(&mut request.owner, value, flag)?,
+            Meaning::Kernel => request.kernels.push(value),
+            Meaning::Root => set_once(&mut request.root, value, flag)?,
+            Meaning::Force => request.force = true,
+            Meaning::DryRun => request.mode = Mode::DryRun,
+            Meaning::Quiet => request.volume = Volume::Quiet,
+            Meaning::Debug => request.volume = Volume::Debug,
+        }
+    }
+    let Some(action) = action else {
+        return Err(Error::usage(&[b"no action given"]));
+    };
+    request.action = action;
+    for flag in seen {
+        if !flag.with.is_empty() && !flag.with.contains(&action) {
+            let (flag, action) = (flag.long.as_bytes(), action_name(action).as_bytes());
+            return Err(Error::usage(&[b"--", flag, b" does nothing with --", action]));
+        }
+    }
+    Ok(Parsed::Request(request))
+}
+
+/// lexopt's own words for what is wrong.
+fn usage(error: lexopt::Error) -> Error {
+    Error::Usage(error.to_string().into_bytes())
+}
+
+fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<()> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::usage(&[b"--", flag.long.as_bytes(), b" is given twice"])),
+    }
+}
+
+/// Splits `NAME,NAME`. An empty one is a typing error that must not pass as "nothing".
+fn split_list(list: &mut Vec<Vec<u8>>, value: &[u8], flag: &Flag) -> Result<()> {
+    for name in value.split(|&byte| byte == b',') {
+        if name.is_empty() {
+            return Err(Error::usage(&[b"empty name in --", flag.long.as_bytes(), b"=", value]));
+        }
+        check_name(name)?;
+        list.push(name.to_vec());
+    }
+    Ok(())
+}
+
+/// Refuses what can name no module, before anything is looked up.
+fn check_name(name: &[u8]) -> Result<()> {
+    let is_relative = |name: &[u8]| {
+        !name.starts_with(b"/") && !name.split(|&b| b == b'/').any(|part| part == b"..")
+    };
+    if name.iter().any(|&byte| crate::text::is_control(byte)) {
+        return Err(Error::usage(&[b"control bytes in the name ", name]));
+    }
+    if !is_relative(name) {
+        let rule = b": a path is relative to /lib/modules/VERSION and has no '..'";
+        return Err(Error::usage(&[name, rule]));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(line: &str) -> Request {
+        match parse(line.split_whitespace().map(OsString::from)) {
+            Ok(Parsed::Request(request)) => request,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn usage_error(line: &str) -> String {
+        match parse(line.split_whitespace().map(OsString::from)) {
+            Err(Error::Usage(text)) => String::from_utf8(text).unwrap(),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn values_come_joined_or_apart_and_letters_cluster() {
+        for line in ["-isu a,b", "-is --use=a,b", "-i -s -ua -u b", "--install --static --use a --use b"] {
+            let request = request(line);
+            assert_eq!(request.action, Action::Install);
+            assert!(request.is_static);
+            assert_eq!(request.names, [b"a", b"b"]);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for (line, text) in [
+            ("", "no action"),
+            ("-l -i", "--list and --install do not go together"),
+            ("-l ext4", "unexpected argument: ext4"),
+            ("-l --nope", "--nope"),
+            ("-l -z", "-z"),
+            ("-l --static", "--static does nothing with --list"),
+            ("-l --use=", "--use"),
+            ("-l -u a,,b", "empty name"),
+            ("-l -u a\x1bb", "control bytes"),
+            ("-l -u /lib/a.ko", "relative"),
+            ("-l -u kernel/../a.ko", "relative"),
+            ("-l --list=x", "--list"),
+            ("-u", "-u"),
+            ("-i --owner a --owner b", "twice"),
+        ] {
+            let error = usage_error(line);
+            assert!(error.contains(text), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_win_over_what_follows() {
+        assert!(matches!(parse(["-h".into(), "--nope".into()]), Ok(Parsed::Help)));
+        for word in ["-v", "-V", "--version"] {
+            assert!(matches!(parse([word.into()]), Ok(Parsed::Version)));
+        }
+    }
+
+    #[test]
+    fn every_short_combination_parses_or_is_a_usage_error() {
+        let words = ["-l", "-i", "-is", "-us", "--use", "--use=a,b", "-u", "x", "--", "-", "-nq", "--root=/", "\u{e9}", "-\u{e9}", "--=", "-k"];
+        fn extend(line: &mut Vec<OsString>, words: &[&str], left: usize) {
+            match parse(line.clone()) {
+                Ok(_) | Err(Error::Usage(_)) => {}
+                Err(error) => panic!("{line:?}: {error:?}"),
+            }
+            if left > 0 {
+                for word in words {
+                    line.push(word.into());
+                    extend(line, words, left - 1);
+                    line.pop();
+                }
+            }
+        }
+        extend(&mut Vec::new(), &words, 4);
+    }
+}

@@ -1,0 +1,3 @@
+//! depmod's binary files: reading and writing them.
+
+pub mod trie;

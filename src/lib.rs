@@ -1,0 +1,20 @@
+//! limopack keeps only the kernel modules that a machine needs.
+//!
+//! The parts, each importing only those below it:
+//!
+//! - [`cli`]: one table of flags; the parser, the help and the manual come from it
+//! - [`actions`]: what each action does, built from the parts below
+//! - [`needs`]: which modules are needed, and why
+//! - [`index`]: depmod's binary files
+//! - [`text`]: views over borrowed bytes of every text format; no I/O
+//! - [`system`]: the only part that touches the machine, and the only unsafe code
+//! - [`error`]: what can go wrong, said once
+#![deny(unsafe_code)]
+
+pub mod actions;
+pub mod cli;
+pub mod error;
+pub mod index;
+pub mod needs;
+pub mod system;
+pub mod text;

@@ -1,0 +1,158 @@
+//! One kernel's `/lib/modules/<version>/`: finding a module's line by name, as modprobe does.
+//!
+//! `modules.dep.bin` is what modprobe trusts, and a look-up in it costs what the name costs,
+//! not what the tree costs; without it (busybox) modules.dep is read as text.
+
+use crate::error::{Error, Result};
+use crate::index::trie::Trie;
+use crate::system::{Root, Shelf};
+use crate::text::dep::{is_builtin, DepLine, DepText};
+use crate::text::name::{is_module_file, ModuleName, ModulePath};
+use std::cell::Cell;
+
+/// An installed kernel and its files, opened as they are asked for.
+pub struct Kernel<'s> {
+    root: &'s Root,
+    shelf: &'s Shelf,
+    version: Vec<u8>,
+    lines: Lines<'s>,
+    builtin: Cell<Option<&'s [u8]>>,
+}
+
+/// Where modules.dep's lines are found.
+enum Lines<'s> {
+    Index(Trie<'s>),
+    Text(DepText<'s>),
+}
+
+/// What a name stands for in a kernel.
+pub enum Found<'s> {
+    /// A module file.
+    Module(DepLine<'s>),
+    /// Part of the kernel itself.
+    Builtin,
+    /// Nothing that this kernel has.
+    Nothing,
+}
+
+/// The directory of a kernel version, relative to the root.
+pub fn directory(version: &[u8]) -> Vec<u8> {
+    [b"lib/modules/", version].concat()
+}
+
+/// The module that a given name, file name or path names, whether or not a kernel has it.
+pub fn module_named(given: &[u8]) -> ModuleName<'_> {
+    match is_module_file(ModulePath(given).file_name()) {
+        true => ModulePath(given).name(),
+        false => ModuleName::new(given),
+    }
+}
+
+impl<'s> Kernel<'s> {
+    /// Opens the index of a kernel. The texts stay on `shelf`.
+    ///
+    /// # Errors
+    /// Neither modules.dep.bin nor modules.dep, or one that is no such file.
+    pub fn open(root: &'s Root, shelf: &'s Shelf, version: &[u8]) -> Result<Kernel<'s>> {
+        let path = [&directory(version), &b"/modules.dep.bin"[..]].concat();
+        let lines = match root.text(&path)? {
+            Some(index) => {
+                let file = shelf.keep(crate::system::Text::Read(root.shown(&path)));
+                Lines::Index(Trie::new(shelf.keep(index), file)?)
+            }
+            None => {
+                let path = &path[..path.len() - b".bin".len()];
+                let text = shelf.keep(root.needed_text(path)?);
+                Lines::Text(DepText::new(text, &root.shown(path))?)
+            }
+        };
+        Ok(Kernel {
+            root,
+            shelf,
+            version: version.to_vec(),
+            lines,
+            builtin: Cell::new(None),
+        })
+    }
+
+    /// The version, as `uname -r` says it.
+    pub fn version(&self) -> &[u8] {
+        &self.version
+    }
+
+    /// A file of this kernel, if it is there.
+    fn file(&self, name: &[u8]) -> Result<Option<&'s [u8]>> {
+        let path = [&directory(&self.version), &b"/"[..], name].concat();
+        Ok(self.root.text(&path)?.map(|text| self.shelf.keep(text)))
+    }
+
+    /// The line of the module that modprobe would load by this name.
+    ///
+    /// # Errors
+    /// The index or the line is damaged.
+    pub fn line(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'s>>> {
+        match &self.lines {
+            Lines::Text(text) => text.find(name),
+            Lines::Index(index) => {
+                let Some(line) = index.find(name)? else {
+                    return Ok(None);
+                };
+                let parsed = DepLine::parse(line).map_err(|what| {
+                    let file = self.shown(b"modules.dep.bin");
+                    Error::parse(&file, 0, &[what.as_bytes(), b": ", line])
+                });
+                parsed.map(Some)
+            }
+        }
+    }
+
+    /// A file of this kernel as the user would write it.
+    pub fn shown(&self, name: &[u8]) -> Vec<u8> {
+        (self.root).shown(&[&directory(&self.version), &b"/"[..], name].concat())
+    }
+
+    /// Whether the module is built into the kernel.
+    ///
+    /// # Errors
+    /// modules.builtin cannot be read.
+    pub fn is_builtin(&self, name: ModuleName<'_>) -> Result<bool> {
+        let text = match self.builtin.get() {
+            Some(text) => text,
+            None => {
+                let text = self.file(b"modules.builtin")?.unwrap_or(b"");
+                self.builtin.set(Some(text));
+                text
+            }
+        };
+        Ok(is_builtin(text, name))
+    }
+
+    /// What a name that the user gave stands for: a module name in either spelling, a file name
+    /// with any `.ko*` suffix, or a path relative to the version directory.
+    ///
+    /// # Errors
+    /// A path at which another module of that name hides this one, or a damaged index.
+    pub fn find(&self, given: &[u8]) -> Result<Found<'s>> {
+        let path = ModulePath(given);
+        let name = module_named(given);
+        if let Some(line) = self.line(name)? {
+            // depmod chose one of two files with this name, and modprobe loads that one.
+            if !path.directory().is_empty() && !line.path.is_same_module(path) {
+                return Err(Error::refused(&[
+                    given,
+                    b" is not what kernel ",
+                    &self.version,
+                    b" loads as ",
+                    &name.to_kernel(),
+                    b": that is ",
+                    line.path.0,
+                ]));
+            }
+            return Ok(Found::Module(line));
+        }
+        Ok(match self.is_builtin(name)? {
+            true => Found::Builtin,
+            false => Found::Nothing,
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! A closure as a dependency tree.
+//!
+//! modules.dep names every module that another needs, directly or not. The tree shows direct
+//! edges: those that no other dependency explains (the transitive reduction).
+
+use crate::needs::Closure;
+
+/// How far a node's subtree got.
+#[derive(Clone, Copy, PartialEq)]
+enum Shown {
+    No,
+    Yes,
+}
+
+/// Draws trees of one closure into a text.
+pub struct Drawing<'c, 't> {
+    closure: &'c Closure<'t>,
+    /// For each module, the positions of those that it needs directly, sorted by name.
+    direct: Vec<Vec<u32>>,
+    shown: Vec<Shown>,
+}
+
+impl<'c, 't> Drawing<'c, 't> {
+    /// Finds the direct edges of a complete closure.
+    pub fn new(closure: &'c Closure<'t>) -> Self {
+        let modules = closure.modules();
+        // The last module for which a position was marked, to need no clearing.
+        let mut explained = vec![u32::MAX; modules.len()];
+        let mut direct = Vec::with_capacity(modules.len());
+        for position in 0..modules.len() {
+            for &dependency in closure.dependencies(position) {
+                for &further in closure.dependencies(dependency as usize) {
+                    // In a cycle each explains the other: keep both edges rather than none.
+                    let is_cycle = closure.dependencies(further as usize).contains(&dependency);
+                    if !is_cycle {
+                        explained[further as usize] = position as u32;
+                    }
+                }
+            }
+            let mut edges = closure.dependencies(position).to_vec();
+            edges.retain(|&edge| explained[edge as usize] != position as u32);
+            edges.sort_unstable_by_key(|&edge| modules[edge as usize].name());
+            edges.dedup();
+            direct.push(edges);
+        }
+        Drawing {
+            closure,
+            direct,
+            shown: vec![Shown::No; modules.len()],
+        }
+    }
+
+    /// Draws the modules that no other needs, by name, and then whatever a cycle left over.
+    pub fn draw(mut self, indent: &[u8]) -> Vec<u8> {
+        let mut is_needed = vec![false; self.direct.len()];
+        for &edge in self.direct.iter().flatten() {
+            is_needed[edge as usize] = true;
+        }
+        let modules = self.closure.modules();
+        let mut order: Vec<usize> = (0..modules.len()).collect();
+        order.sort_unstable_by_key(|&position| modules[position].name());
+        let mut out = Vec::new();
+        for top in order.iter().filter(|&&position| !is_needed[position]) {
+            self.draw_top(*top, indent, &mut out);
+        }
+        for &left in &order {
+            if self.shown[left] == Shown::No {
+                self.draw_top(left, indent, &mut out);
+            }
+        }
+        out
+    }
+
+    /// A tree without recursion: a chain of dependencies must not end our stack.
+    fn draw_top(&mut self, top: usize, indent: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(indent);
+        self.draw_name(top, out);
+        if !self.enter(top, out) {
+            return;
+        }
+        // The path from the top: a module and how many of its edges were drawn.
+        let mut path = vec![(top, 0)];
+        while let Some((module, drawn)) = path.last_mut() {
+            let Some(&edge) = self.direct[*module].get(*drawn) else {
+                path.pop();
+                continue;
+            };
+            *drawn += 1;
+            let child = edge as usize;
+            out.extend_from_slice(indent);
+            for (depth, (module, drawn)) in path.iter().enumerate() {
+                let is_last = *drawn == self.direct[*module].len();
+                let is_own = depth + 1 == path.len();
+                out.extend_from_slice(match (is_own, is_last) {
+                    (true, true) => b"`-- ",
+                    (true, false) => b"|-- ",
+                    (false, true) => b"    ",
+                    (false, false) => b"|   ",
+                });
+            }
+            self.draw_name(child, out);
+            if self.enter(child, out) {
+                path.push((child, 0));
+            }
+        }
+    }
+
+    fn draw_name(&self, module: usize, out: &mut Vec<u8>) {
+        out.extend(self.closure.modules()[module].name().kernel_bytes());
+    }
+
+    /// Ends the line; whether the subtree is to be drawn here.
+    fn enter(&mut self, module: usize, out: &mut Vec<u8>) -> bool {
+        let is_first = self.shown[module] == Shown::No;
+        self.shown[module] = Shown::Yes;
+        if !is_first && !self.direct[module].is_empty() {
+            out.extend_from_slice(b" (*)");
+        }
+        out.push(b'\n');
+        is_first && !self.direct[module].is_empty()
+    }
+}

@@ -1,0 +1,72 @@
+//! The only part that touches the machine, and the only one with unsafe code.
+
+pub mod folder;
+pub mod mapped;
+pub mod report;
+pub mod root;
+pub mod shelf;
+
+pub use folder::Folder;
+pub use mapped::Text;
+pub use report::Report;
+pub use root::Root;
+pub use shelf::Shelf;
+
+use crate::error::{Error, Result};
+use rustix::io::Errno;
+
+/// Adds verb and path to a system call's error; EINTR is the caller's to repeat.
+pub(crate) fn io<T>(verb: &'static str, path: &[u8], result: rustix::io::Result<T>) -> Result<T> {
+    result.map_err(|errno| Error::Io {
+        verb,
+        path: path.to_vec(),
+        errno,
+    })
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether a call failed because there is nothing of that name.
+pub(crate) fn is_missing(errno: Errno) -> bool {
+    errno == Errno::NOENT || errno == Errno::NOTDIR
+}
+
+/// The words behind the program's name, as the C library hands them to `main`.
+///
+/// # Safety
+/// `argv` holds `argc` pointers to strings that live as long as the process.
+#[allow(unsafe_code)]
+pub unsafe fn arguments(
+    argc: core::ffi::c_int,
+    argv: *const *const core::ffi::c_char,
+) -> Vec<std::ffi::OsString> {
+    use std::os::unix::ffi::OsStringExt;
+    let words = 1..usize::try_from(argc).unwrap_or(0);
+    let word = |at| {
+        // SAFETY: `at` is below argc, and the caller vouches for the rest.
+        let word = unsafe { core::ffi::CStr::from_ptr(*argv.add(at)) };
+        std::ffi::OsString::from_vec(word.to_bytes().to_vec())
+    };
+    words.map(word).collect()
+}
+
+/// The release of the running kernel (`uname -r`).
+pub fn running_kernel() -> Vec<u8> {
+    rustix::system::uname().release().to_bytes().to_vec()
+}
+
+/// A variable of the environment; an empty one counts as unset.
+pub fn variable(name: &str) -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    std::env::var_os(name)
+        .map(OsStringExt::into_vec)
+        .filter(|value| !value.is_empty())
+}

@@ -1,0 +1,79 @@
+//! What the user sees: data on stdout, everything else on stderr as `limopack: …`.
+//! Each message is one write, so that parallel calls do not mix their lines.
+//! The print macros are not used: they panic on a closed pipe.
+
+use crate::error::{push_escaped, Error, Result};
+use crate::system::{io, retry};
+use rustix::io::Errno;
+
+/// How much is said on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volume {
+    /// Errors and warnings alone (`-q`).
+    Quiet,
+    /// What was done, too.
+    Normal,
+    /// What was looked at, too (`-d`).
+    Debug,
+}
+
+/// Where messages go.
+pub struct Report {
+    volume: Volume,
+}
+
+impl Report {
+    /// A report of the volume asked for.
+    pub fn new(volume: Volume) -> Self {
+        Report { volume }
+    }
+
+    /// Each message of an error.
+    pub fn error(&self, error: &Error) {
+        error.each_message(&mut |parts| say(b"", parts));
+    }
+
+    /// Something that the user should look at although the action goes on.
+    pub fn warn(&self, parts: &[&[u8]]) {
+        say(b"warning: ", parts);
+    }
+
+    /// What was done.
+    pub fn note(&self, parts: &[&[u8]]) {
+        if self.volume >= Volume::Normal {
+            say(b"", parts);
+        }
+    }
+
+    /// What was looked at.
+    pub fn debug(&self, parts: &[&[u8]]) {
+        if self.volume >= Volume::Debug {
+            say(b"debug: ", parts);
+        }
+    }
+}
+
+/// A message on stderr. Where even that fails there is nobody left to tell.
+fn say(kind: &[u8], parts: &[&[u8]]) {
+    let mut line = [b"limopack: ", kind].concat();
+    for part in parts {
+        push_escaped(&mut line, part);
+    }
+    line.push(b'\n');
+    let _ = retry(|| rustix::io::write(rustix::stdio::stderr(), &line));
+}
+
+/// Writes data to stdout. A closed pipe is a reader that has seen enough: no error.
+///
+/// # Errors
+/// Everything else, a full disk above all.
+pub fn print(mut data: &[u8]) -> Result<()> {
+    while !data.is_empty() {
+        match retry(|| rustix::io::write(rustix::stdio::stdout(), data)) {
+            Ok(written) => data = &data[written..],
+            Err(Errno::PIPE) => return Ok(()),
+            Err(errno) => return io("write", b"standard output", Err(errno)),
+        }
+    }
+    Ok(())
+}

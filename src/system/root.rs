@@ -1,0 +1,262 @@
+//! The root below which everything lies: `/`, or an image's directory that is never left.
+//!
+//! In an image, symbolic links are resolved as they would be after a chroot: `openat2` with
+//! `RESOLVE_IN_ROOT` does it in the kernel; before Linux 5.6, and where a sandbox forbids the
+//! call, each component is opened by hand.
+
+use crate::error::{Error, Result};
+use crate::system::{io, is_missing, retry, Text};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
+use rustix::io::Errno;
+use std::cell::Cell;
+
+/// As many links as the kernel follows in one path (linux: include/linux/namei.h, MAXSYMLINKS).
+const MOST_LINKS: usize = 40;
+
+/// Where the machine's files are.
+pub struct Root {
+    /// The image's directory; none for `/`, where plain absolute paths do.
+    dir: Option<OwnedFd>,
+    /// What the user called it, without a slash at the end; empty for `/`.
+    shown: Vec<u8>,
+    openat2_is_missing: Cell<bool>,
+}
+
+/// A path below the root, taken apart from its end.
+type Pending = Vec<Vec<u8>>;
+
+impl Root {
+    /// Opens the root that the user named.
+    ///
+    /// # Errors
+    /// No such directory.
+    pub fn open(path: &[u8]) -> Result<Root> {
+        let slashes = path.iter().rev().take_while(|&&b| b == b'/').count();
+        let shown = path[..path.len() - slashes].to_vec();
+        let dir = if path.iter().all(|&byte| byte == b'/') {
+            None
+        } else {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Some(io("open", path, retry(|| rustix::fs::open(path, flags, Mode::empty())))?)
+        };
+        Ok(Root {
+            shown: if dir.is_none() { Vec::new() } else { shown },
+            dir,
+            openat2_is_missing: Cell::new(false),
+        })
+    }
+
+    /// Whether this is the running system's own root.
+    pub fn is_host(&self) -> bool {
+        self.dir.is_none()
+    }
+
+    /// A path below the root as the user would write it; `path` has no slash at its start.
+    pub fn shown(&self, path: &[u8]) -> Vec<u8> {
+        [&self.shown, &b"/"[..], path].concat()
+    }
+
+    /// Opens what is at `path`, resolved inside the root.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn open_at(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC;
+        let Some(dir) = &self.dir else {
+            let absolute = [b"/", path].concat();
+            return retry(|| rustix::fs::openat(CWD, &absolute[..], flags, Mode::empty()));
+        };
+        if !self.openat2_is_missing.get() {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            // EAGAIN: something was renamed meanwhile and the kernel is not sure.
+            for _ in 0..3 {
+                match retry(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve)) {
+                    Err(Errno::AGAIN) => {}
+                    Err(Errno::NOSYS | Errno::PERM) => {
+                        self.openat2_is_missing.set(true);
+                        break;
+                    }
+                    result => return result,
+                }
+            }
+        }
+        walk(dir.as_fd(), path, flags)
+    }
+
+    /// The bytes of a file: mapped, or read where it cannot be mapped. `None` if it is missing.
+    ///
+    /// # Errors
+    /// It cannot be opened or read, or is no regular file.
+    pub fn text(&self, path: &[u8]) -> Result<Option<Text>> {
+        // O_NONBLOCK: a FIFO of that name must not hold us up.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match self.open_at(path, flags) {
+            Err(errno) if is_missing(errno) => Ok(None),
+            opened => {
+                let shown = self.shown(path);
+                Text::of(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
+            }
+        }
+    }
+
+    /// The bytes of a file that must be there.
+    ///
+    /// # Errors
+    /// As [`Root::text`], and where the file is missing.
+    pub fn needed_text(&self, path: &[u8]) -> Result<Text> {
+        self.text(path)?.ok_or_else(|| Error::Io {
+            verb: "open",
+            path: self.shown(path),
+            errno: Errno::NOENT,
+        })
+    }
+
+    /// Whether there is anything at `path`.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn has(&self, path: &[u8]) -> Result<bool> {
+        match self.open_at(path, OFlags::PATH) {
+            Ok(_) => Ok(true),
+            Err(errno) if is_missing(errno) => Ok(false),
+            Err(errno) => io("open", &self.shown(path), Err(errno)),
+        }
+    }
+}
+
+/// Opens `path` below `root` component by component, following links inside it.
+/// A link that somebody swaps in meanwhile is not followed by the kernel, only by us.
+fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let step = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut pending = Pending::new();
+    push_components(&mut pending, path);
+    // The directories that we are in; `..` goes back, and never above the root.
+    let mut entered: Vec<OwnedFd> = Vec::new();
+    let mut links = 0;
+    while let Some(component) = pending.pop() {
+        let here = entered.last().map_or(root, |dir| dir.as_fd());
+        if component == b".." {
+            entered.pop();
+            continue;
+        }
+        let is_last = pending.is_empty();
+        let found = retry(|| rustix::fs::openat(here, &component[..], step, Mode::empty()))?;
+        if let Some(target) = link_target(&found)? {
+            if is_last && flags.contains(OFlags::NOFOLLOW) {
+                return Err(Errno::LOOP);
+            }
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(Errno::LOOP);
+            }
+            if target.starts_with(b"/") {
+                entered.clear();
+            }
+            push_components(&mut pending, &target);
+            continue;
+        }
+        if is_last {
+            // Opened by name once more, since O_PATH gives no right to read; still no link is followed.
+            let flags = flags | OFlags::NOFOLLOW;
+            return retry(|| rustix::fs::openat(here, &component[..], flags, Mode::empty()));
+        }
+        entered.push(found);
+    }
+    // The path ended in the root or in `..`.
+    let here = entered.last().map_or(root, |dir| dir.as_fd());
+    retry(|| rustix::fs::openat(here, ".", flags, Mode::empty()))
+}
+
+/// Where a descriptor leads that is a symbolic link itself; `None` for everything else.
+/// An empty path means the descriptor (Linux 2.6.39), and ENOENT that it is no link
+/// (linux: fs/stat.c, `do_readlinkat`). fstat would do only since Linux 3.6.
+fn link_target(found: &OwnedFd) -> rustix::io::Result<Option<Vec<u8>>> {
+    match rustix::fs::readlinkat(found, "", Vec::new()) {
+        Ok(target) => Ok(Some(target.into_bytes())),
+        Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn push_components(pending: &mut Pending, path: &[u8]) {
+    let components = path.split(|&byte| byte == b'/').rev();
+    let real = components.filter(|part| !part.is_empty() && *part != b".");
+    pending.extend(real.map(<[u8]>::to_vec));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A scratch directory that goes with the test.
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("limopack-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(dir.join("image/usr/lib")).unwrap();
+        std::fs::write(dir.join("secret"), "outside").unwrap();
+        std::fs::write(dir.join("image/usr/lib/file"), "inside").unwrap();
+        dir
+    }
+
+    fn read_both_ways(image: &std::path::Path, path: &str) -> [Option<Vec<u8>>; 2] {
+        let image = image.to_str().unwrap().as_bytes();
+        [false, true].map(|by_hand| {
+            let root = Root::open(image).unwrap();
+            root.openat2_is_missing.set(by_hand);
+            root.text(path.as_bytes()).ok().flatten().map(|text| text.to_vec())
+        })
+    }
+
+    #[test]
+    fn links_are_resolved_inside_the_image_by_kernel_and_by_hand_alike() {
+        let dir = scratch("links");
+        let image = dir.join("image");
+        symlink("/usr/lib", image.join("lib")).unwrap();
+        symlink("../../../../secret", image.join("up")).unwrap();
+        symlink(dir.join("secret"), image.join("out")).unwrap();
+        symlink("loop", image.join("loop")).unwrap();
+        symlink("../lib/file", image.join("usr/rel")).unwrap();
+        std::fs::write(image.join("secret"), "image's own").unwrap();
+        let cases: [(&str, Option<&str>); 9] = [
+            ("lib/file", Some("inside")),
+            ("usr/lib/file", Some("inside")),
+            ("usr/./lib//file", Some("inside")),
+            ("usr/rel", Some("inside")),
+            ("up", Some("image's own")),
+            ("../../secret", Some("image's own")),
+            ("out", None),
+            ("loop", None),
+            ("usr/lib/file/x", None),
+        ];
+        for (path, wanted) in cases {
+            let wanted = wanted.map(|text| text.as_bytes().to_vec());
+            assert_eq!(read_both_ways(&image, path), [wanted.clone(), wanted], "{path}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_fifo_or_directory_is_an_error_and_holds_nobody_up() {
+        let dir = scratch("fifo");
+        let image = dir.join("image");
+        let fifo = image.join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        let root = Root::open(image.to_str().unwrap().as_bytes()).unwrap();
+        if made.map_or(false, |status| status.success()) {
+            assert!(root.text(b"fifo").is_err());
+        }
+        assert!(root.text(b"usr").is_err());
+        assert!(root.text(b"missing").unwrap().is_none());
+        assert!(root.needed_text(b"missing").is_err());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn any_name_of_the_root_is_the_host() {
+        assert!(Root::open(b"/").unwrap().is_host());
+        assert!(Root::open(b"//").unwrap().is_host());
+        assert_eq!(Root::open(b"/").unwrap().shown(b"lib"), b"/lib");
+    }
+}

@@ -1,0 +1,125 @@
+//! Views over borrowed bytes: every text format that limopack reads, each in a file of its own.
+//! Nothing here does I/O, allocates per line, or looks at lines that nobody asked for.
+
+pub mod active;
+pub mod dep;
+pub mod name;
+pub mod proc_modules;
+
+/// The lines of a text with their numbers from 1, without their newlines.
+/// A missing final newline makes no difference; an empty text has no lines.
+#[derive(Clone)]
+pub struct Lines<'t> {
+    rest: &'t [u8],
+    number: usize,
+}
+
+/// Iterates over the lines of `text`.
+pub fn lines(text: &[u8]) -> Lines<'_> {
+    Lines {
+        rest: text,
+        number: 0,
+    }
+}
+
+impl<'t> Iterator for Lines<'t> {
+    type Item = (usize, &'t [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (line, rest) = split_at_byte(self.rest, b'\n');
+        self.rest = rest;
+        self.number += 1;
+        Some((self.number, line))
+    }
+}
+
+/// What stands before the first `byte`, and what stands behind it (empty where there is none).
+pub fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
+    match memchr::memchr(byte, text) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, &[]),
+    }
+}
+
+/// The words of a line, separated by spaces or tabs.
+#[derive(Clone)]
+pub struct Words<'t>(&'t [u8]);
+
+/// Iterates over the words of `line`.
+pub fn words(line: &[u8]) -> Words<'_> {
+    Words(line)
+}
+
+impl<'t> Iterator for Words<'t> {
+    type Item = &'t [u8];
+
+    fn next(&mut self) -> Option<&'t [u8]> {
+        let mut rest = self.0;
+        while let [b' ' | b'\t', behind @ ..] = rest {
+            rest = behind;
+        }
+        let end = memchr::memchr2(b' ', b'\t', rest).unwrap_or(rest.len());
+        let (word, rest) = rest.split_at(end);
+        self.0 = rest;
+        (!word.is_empty()).then_some(word)
+    }
+}
+
+/// Whether a byte is a control byte, which no name or path of ours may hold.
+pub fn is_control(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7f
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Calls `try_one` with every text of up to `length` pieces of `vocabulary`:
+    /// fuzzing as a unit test, small enough to be exhaustive.
+    pub(crate) fn every_text(vocabulary: &[&[u8]], length: usize, try_one: &mut dyn FnMut(&[u8])) {
+        fn extend(
+            text: &mut Vec<u8>,
+            vocabulary: &[&[u8]],
+            left: usize,
+            try_one: &mut dyn FnMut(&[u8]),
+        ) {
+            try_one(text);
+            if left == 0 {
+                return;
+            }
+            for piece in vocabulary {
+                let before = text.len();
+                text.extend_from_slice(piece);
+                extend(text, vocabulary, left - 1, try_one);
+                text.truncate(before);
+            }
+        }
+        extend(&mut Vec::new(), vocabulary, length, try_one);
+    }
+
+    #[test]
+    fn lines_rejoined_equal_the_text() {
+        every_text(&[b"a", b"\n", b"\r", b"\0"], 6, &mut |text| {
+            let all: Vec<&[u8]> = lines(text).map(|(_, line)| line).collect();
+            let mut joined = all.join(&b'\n');
+            if text.ends_with(b"\n") {
+                joined.push(b'\n');
+            }
+            assert_eq!(joined, text);
+        });
+    }
+
+    #[test]
+    fn lines_are_numbered_from_one() {
+        assert_eq!(lines(b"a\n\nb").map(|l| l.0).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn words_skip_every_run_of_blanks() {
+        let all: Vec<&[u8]> = words(b"  a \t b").collect();
+        assert_eq!(all, [b"a", b"b"]);
+    }
+}

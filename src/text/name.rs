@@ -1,0 +1,271 @@
+//! Module names and module paths, kept apart as types: mixing them deletes the wrong file.
+//!
+//! A module's name is the base name of its file up to the first `.`, and the kernel writes it
+//! with `_` where the file may have `-` (kmod: libkmod/libkmod-util.c, `path_to_modname`).
+//! Both spellings name one module, so comparing and hashing treat them alike and nothing is
+//! rewritten before it is stored.
+
+use core::cmp::Ordering;
+
+/// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
+#[derive(Clone, Copy, Debug)]
+pub struct ModuleName<'t>(&'t [u8]);
+
+/// A module file below `/lib/modules/<version>/`, as modules.dep writes it.
+/// With depmod's `external` directive it may be absolute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ModulePath<'t>(pub &'t [u8]);
+
+/// The kernel's spelling of one byte of a name.
+pub fn kernel_byte(byte: u8) -> u8 {
+    if byte == b'-' {
+        b'_'
+    } else {
+        byte
+    }
+}
+
+impl<'t> ModuleName<'t> {
+    /// Takes a name as it stands. Whether a module has it is for the index to say.
+    pub fn new(name: &'t [u8]) -> Self {
+        ModuleName(name)
+    }
+
+    /// The bytes in the spelling in which they came.
+    pub fn as_written(self) -> &'t [u8] {
+        self.0
+    }
+
+    /// The bytes in kernel spelling.
+    pub fn kernel_bytes(self) -> impl Iterator<Item = u8> + 't {
+        self.0.iter().map(|&byte| kernel_byte(byte))
+    }
+
+    /// The name in kernel spelling, copied.
+    pub fn to_kernel(self) -> Vec<u8> {
+        self.kernel_bytes().collect()
+    }
+
+    /// A hash in which both spellings agree: of the last eight bytes, where names differ.
+    pub fn hash(self) -> u32 {
+        match self.0.len().checked_sub(8) {
+            Some(start) => hash_tail(eight(&self.0[start..])),
+            None => {
+                let mut tail = [0; 8];
+                tail[8 - self.0.len()..].copy_from_slice(self.0);
+                hash_tail(u64::from_le_bytes(tail))
+            }
+        }
+    }
+
+    /// Whether a registry can hold the name: not empty, and none of the bytes that
+    /// separate things in it.
+    pub fn is_storable(self) -> bool {
+        !self.0.is_empty()
+            && !self.0.starts_with(b"#")
+            && (self.0.iter()).all(|&b| b > b' ' && b != 0x7f && !b":/,".contains(&b))
+    }
+}
+
+/// The first eight bytes as a number, the first lowest.
+fn eight(bytes: &[u8]) -> u64 {
+    let mut array = [0; 8];
+    array.copy_from_slice(&bytes[..8]);
+    u64::from_le_bytes(array)
+}
+
+/// `0x80` in each byte of `eight` that equals `byte`, 0 in the others (the exact form of
+/// Hacker's Delight 6-1).
+fn bytes_equal(eight: u64, byte: u8) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let differ = eight ^ (0x0101_0101_0101_0101 * u64::from(byte));
+    !(((differ & LOW) + LOW) | differ | LOW)
+}
+
+/// Whether a byte below a space is among these: eight at a time, since every path is asked.
+fn has_control(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let chunks = bytes.chunks_exact(8);
+    let rest = chunks.remainder();
+    rest.iter().any(|&byte| byte < b' ')
+        || chunks.map(eight).any(|eight| {
+            // A borrow can spoil only bytes above one that is below a space already.
+            eight.wrapping_sub(ONES * 0x20) & !eight & (ONES * 0x80) != 0
+        })
+}
+
+/// Hashes eight bytes of a name, `-` taken for `_`; what lies before the name is 0.
+fn hash_tail(tail: u64) -> u32 {
+    let kernel = tail ^ ((bytes_equal(tail, b'-') >> 7) * u64::from(b'-' ^ b'_'));
+    (kernel.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
+impl PartialEq for ModuleName<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        // Nearly always the spellings agree, and comparing bytes is one call.
+        self.0 == other.0
+            || (self.0.len() == other.0.len() && self.cmp(other) == Ordering::Equal)
+    }
+}
+
+impl Eq for ModuleName<'_> {}
+
+impl PartialOrd for ModuleName<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The order of the kernel spelling, in which registries are sorted.
+impl Ord for ModuleName<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.kernel_bytes().cmp(other.kernel_bytes())
+    }
+}
+
+impl<'t> ModulePath<'t> {
+    /// The last component.
+    pub fn file_name(self) -> &'t [u8] {
+        match memchr::memrchr(b'/', self.0) {
+            Some(slash) => &self.0[slash + 1..],
+            None => self.0,
+        }
+    }
+
+    /// The directory part with its slash, or nothing.
+    pub fn directory(self) -> &'t [u8] {
+        &self.0[..self.0.len() - self.file_name().len()]
+    }
+
+    /// The name of the module in this file.
+    pub fn name(self) -> ModuleName<'t> {
+        let file = self.file_name();
+        // A loop, because the dot is near and a search made for long texts is not cheaper.
+        let end = file.iter().position(|&byte| byte == b'.');
+        ModuleName(&file[..end.unwrap_or(file.len())])
+    }
+
+    /// The hash of a module's name, for the thousands of paths that nobody asks for: from a text
+    /// that ends in the name, behind a slash, a newline or nothing. `None` where that takes a
+    /// longer look. (A `.` more than eight bytes before the end is not seen; no kernel can load
+    /// a module of such a file name.)
+    pub fn hash_of_stem(stem: &[u8]) -> Option<u32> {
+        let tail = eight(&stem[stem.len().checked_sub(8)?..]);
+        if bytes_equal(tail, b'.') != 0 {
+            return None;
+        }
+        // The last byte is the highest: clear the last separator and all below it.
+        let separators = bytes_equal(tail, b'/') | bytes_equal(tail, b'\n');
+        Some(hash_tail(match 64 - separators.leading_zeros() {
+            64 => return None,
+            below => tail >> below << below,
+        }))
+    }
+
+    /// Whether the path names a file below the directory it starts from, without hidden
+    /// components and control bytes.
+    /// Absolute paths are depmod's `external` modules and no concern of ours, but sound.
+    pub fn is_sound(self) -> bool {
+        let is_sound_dot = |dot: usize| dot > 0 && self.0[dot - 1] != b'/';
+        // A dot at the start of a component is `.`, `..` or a hidden file: never a module.
+        memchr::memchr_iter(b'.', self.0).all(is_sound_dot)
+            && !has_control(self.0)
+            && !self.0.is_empty()
+            && !self.0.ends_with(b"/")
+    }
+
+    /// Whether both name the same module in the same directory, whatever their suffixes.
+    pub fn is_same_module(self, other: ModulePath<'_>) -> bool {
+        self.directory() == other.directory() && self.name() == other.name()
+    }
+}
+
+/// Whether a file name is one that depmod takes for a module
+/// (kmod: shared/elf and tools/depmod.c, `.ko` and its compressed forms).
+pub fn is_module_file(file_name: &[u8]) -> bool {
+    const SUFFIXES: [&[u8]; 4] = [b".ko", b".ko.gz", b".ko.xz", b".ko.zst"];
+    SUFFIXES
+        .iter()
+        .any(|suffix| file_name.len() > suffix.len() && file_name.ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_are_one_name() {
+        let (dash, line) = (ModuleName::new(b"snd-hda_x"), ModuleName::new(b"snd_hda-x"));
+        assert_eq!(dash, line);
+        assert_eq!(dash.hash(), line.hash());
+        assert_eq!(dash.to_kernel(), b"snd_hda_x");
+        assert_ne!(dash, ModuleName::new(b"snd-hda_X"));
+        assert!(ModuleName::new(b"a-b") > ModuleName::new(b"a.b"));
+    }
+
+    #[test]
+    fn a_path_gives_directory_file_and_name() {
+        let path = ModulePath(b"kernel/sound/snd-soc-sof_sdw.ko.xz");
+        assert_eq!(path.directory(), b"kernel/sound/");
+        assert_eq!(path.file_name(), b"snd-soc-sof_sdw.ko.xz");
+        assert_eq!(path.name(), ModuleName::new(b"snd_soc_sof_sdw"));
+        assert!(path.is_same_module(ModulePath(b"kernel/sound/snd_soc_sof_sdw.ko")));
+        assert!(!path.is_same_module(ModulePath(b"kernel/snd_soc_sof_sdw.ko")));
+    }
+
+    #[test]
+    fn paths_that_leave_their_directory_are_unsound() {
+        let sound: [&[u8]; 3] = [b"a.ko", b"kernel/a..b.ko", b"/opt/x.ko"];
+        assert!(sound.iter().all(|path| ModulePath(path).is_sound()));
+        let unsound: [&[u8]; 8] =
+            [b"", b"../a.ko", b"a/../b.ko", b"./a.ko", b"a\n.ko", b"a/", b"a/.ko", b"a/.b.ko"];
+        assert!(!unsound.iter().any(|path| ModulePath(path).is_sound()));
+    }
+
+    #[test]
+    fn the_hash_of_a_stem_is_that_of_its_name() {
+        let vocabulary: [&[u8]; 6] = [b"/", b"-", b"ab", b"xyzw", b"\n", b"."];
+        let mut hashed = 0;
+        crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
+            let Some(hash) = ModulePath::hash_of_stem(text) else {
+                return;
+            };
+            let line = text.rsplit(|&byte| byte == b'\n').next().unwrap();
+            let name = ModulePath(line).name();
+            if !name.as_written().is_empty() && !text[..text.len() - 8].contains(&b'.') {
+                assert_eq!(hash, name.hash());
+                hashed += 1;
+            }
+        });
+        assert!(hashed > 1000);
+    }
+
+    #[test]
+    fn a_control_byte_is_seen_wherever_it_stands() {
+        for at in 0..20 {
+            let mut path = [b'a'; 20];
+            assert!(!has_control(&path));
+            path[at] = 0x1f;
+            assert!(has_control(&path));
+            path[at] = 0xff;
+            assert!(!has_control(&path));
+        }
+    }
+
+    #[test]
+    fn module_files_are_told_by_their_suffix() {
+        let yes: [&[u8]; 4] = [b"a.ko", b"a.ko.gz", b"a.ko.xz", b"a.ko.zst"];
+        assert!(yes.iter().all(|name| is_module_file(name)));
+        let no: [&[u8]; 5] = [b".ko", b"a.ko.bz2", b"a.kobold", b"ako", b"a.ko.xz.orig"];
+        assert!(!no.iter().any(|name| is_module_file(name)));
+    }
+
+    #[test]
+    fn no_path_panics() {
+        crate::text::tests::every_text(&[b"/", b".", b"a", b"-", b"\n"], 6, &mut |text| {
+            let path = ModulePath(text);
+            assert_eq!([path.directory(), path.file_name()].concat(), text);
+            let _ = (path.is_sound(), path.name().is_storable(), path.name().hash());
+        });
+    }
+}

@@ -1,0 +1,53 @@
+//! `/proc/modules`: `name size refs users state 0xaddress[ (taints)]`, one module a line.
+//!
+//! Only the first field is read: every other one has forms that ended a program somewhere
+//! (a reference count of `-` or above 255, `[permanent]` users, a seventh field of taints).
+//! (linux: kernel/module/procfs.c)
+
+use crate::error::{Error, Result};
+use crate::text::name::ModuleName;
+
+/// The names of the loaded modules, in the file's order; `file` is for messages.
+///
+/// # Errors
+/// A line without a name.
+pub fn names<'t>(
+    text: &'t [u8],
+    file: &'t [u8],
+) -> impl Iterator<Item = Result<ModuleName<'t>>> + 't {
+    super::lines(text).map(move |(number, line)| {
+        let name = ModuleName::new(super::split_at_byte(line, b' ').0);
+        match name.as_written().is_empty() {
+            false => Ok(name),
+            true => Err(Error::parse(file, number, &[b"no module name at the start of the line"])),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_field_matters() {
+        let text = b"nvidia 56 70000 - Live 0x0 (POE)\n\
+            a 1 - [permanent], Loading 0x0\n\
+            b 1 4294967295 a,c, Live 0xffffffffc0000000\n\
+            short\n";
+        let all: Vec<_> = names(text, b"f").map(|n| n.unwrap().to_kernel()).collect();
+        assert_eq!(all, [&b"nvidia"[..], b"a", b"b", b"short"]);
+    }
+
+    #[test]
+    fn a_line_without_a_name_is_named_by_number() {
+        let bad = names(b"a 1\n 2\n", b"m").nth(1).unwrap();
+        assert!(matches!(bad, Err(Error::Parse { line: 2, .. })));
+    }
+
+    #[test]
+    fn no_text_panics() {
+        crate::text::tests::every_text(&[b"a", b" ", b"\n", b"\0", b":"], 5, &mut |text| {
+            names(text, b"f").for_each(drop);
+        });
+    }
+}
