@@ -91,7 +91,11 @@ impl Error {
                 b": ",
                 &errno_text(*errno),
             ]),
-            Error::Parse { file, line: 0, what } => say(&[file, b": ", what]),
+            Error::Parse {
+                file,
+                line: 0,
+                what,
+            } => say(&[file, b": ", what]),
             Error::Parse { file, line, what } => {
                 say(&[file, b":", &decimal(*line as u64), b": ", what])
             }

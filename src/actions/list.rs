@@ -7,7 +7,7 @@ use crate::needs::kernel::{directory, Found};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::report::print;
-use crate::system::{Report, Root, Shelf, Text};
+use crate::system::{Report, Root};
 use crate::text::active::Registry;
 use crate::text::name::ModuleName;
 use crate::text::proc_modules;
@@ -18,18 +18,28 @@ use crate::text::proc_modules;
 /// A name that no kernel has, a damaged file, no kernel to show.
 pub fn list(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let mut out = Vec::new();
-    for_each_kernel(root, request, report, &mut |version, closure, with_version| {
-        let paths = closure.paths();
-        out.reserve(paths.iter().map(|path| path.len() + version.len() + 2).sum());
-        for path in paths {
-            if with_version {
-                out.extend_from_slice(version);
-                out.push(b'/');
+    for_each_kernel(
+        root,
+        request,
+        report,
+        &mut |version, closure, with_version| {
+            let paths = closure.paths();
+            out.reserve(
+                paths
+                    .iter()
+                    .map(|path| path.len() + version.len() + 2)
+                    .sum(),
+            );
+            for path in paths {
+                if with_version {
+                    out.extend_from_slice(version);
+                    out.push(b'/');
+                }
+                out.extend_from_slice(path);
+                out.push(b'\n');
             }
-            out.extend_from_slice(path);
-            out.push(b'\n');
-        }
-    })?;
+        },
+    )?;
     print(&out)
 }
 
@@ -39,20 +49,25 @@ pub fn list(root: &Root, request: &Request, report: &Report) -> Result<()> {
 /// As [`list`].
 pub fn tree(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let mut out = Vec::new();
-    for_each_kernel(root, request, report, &mut |version, closure, with_version| {
-        let mut indent: &[u8] = b"";
-        if with_version {
-            out.extend_from_slice(version);
-            out.push(b'\n');
-            indent = b"  ";
-        }
-        out.extend(Drawing::new(closure).draw(indent));
-    })?;
+    for_each_kernel(
+        root,
+        request,
+        report,
+        &mut |version, closure, with_version| {
+            let mut indent: &[u8] = b"";
+            if with_version {
+                out.extend_from_slice(version);
+                out.push(b'\n');
+                indent = b"  ";
+            }
+            out.extend(Drawing::new(closure).draw(indent));
+        },
+    )?;
     print(&out)
 }
 
 /// What to do with one kernel's closure: its version, the closure, and whether to tell kernels apart.
-type Show<'f> = &'f mut dyn FnMut(&[u8], &Closure<'_>, bool);
+type Show<'f> = &'f mut dyn FnMut(&[u8], &Closure, bool);
 
 fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'_>) -> Result<()> {
     let versions = kernels::to_show(root, request)?;
@@ -62,12 +77,11 @@ fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'
     };
     let mut found = vec![false; request.names.len()];
     for version in &versions {
-        let shelf = Shelf::default();
-        let kernel = Kernel::open(root, &shelf, version)?;
+        let kernel = Kernel::open(root, version)?;
         let mut closure = Closure::default();
         if request.names.is_empty() {
-            add_loaded(&mut closure, &kernel, loaded.as_ref(), root, report)?;
-            add_registered(&mut closure, &kernel, &shelf, root, report)?;
+            add_loaded(&mut closure, &kernel, loaded, root, report)?;
+            add_registered(&mut closure, &kernel, root, report)?;
         } else {
             add_named(&mut closure, &kernel, &request.names, &mut found, report)?;
         }
@@ -76,32 +90,44 @@ fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'
     }
     let names = request.names.iter().zip(&found);
     let missing = names.filter(|(_, found)| !**found);
-    Error::unless_empty(missing.map(|(name, _)| no_such_module(name, &versions)).collect())
+    Error::unless_empty(
+        missing
+            .map(|(name, _)| no_such_module(name, &versions))
+            .collect(),
+    )
 }
 
 /// The error for a name that none of the kernels has.
 pub fn no_such_module(name: &[u8], versions: &[Vec<u8>]) -> Error {
-    Error::refused(&[b"no module ", name, b" in kernel ", &versions.join(&b", "[..])])
+    Error::refused(&[
+        b"no module ",
+        name,
+        b" in kernel ",
+        &versions.join(&b", "[..]),
+    ])
 }
 
-fn loaded_text(root: &Root, report: &Report) -> Result<Option<Text>> {
+fn loaded_text(root: &Root, report: &Report) -> Result<Option<&'static [u8]>> {
     let text = root.text(b"proc/modules")?;
     if text.is_none() {
-        report.debug(&[b"no ", &root.shown(b"proc/modules"), b"; taking no module for loaded"]);
+        report.debug(&[
+            b"no ",
+            &root.shown(b"proc/modules"),
+            b"; taking no module for loaded",
+        ]);
     }
     Ok(text)
 }
 
-fn add_loaded<'s>(
-    closure: &mut Closure<'s>,
-    kernel: &Kernel<'s>,
-    text: Option<&Text>,
+fn add_loaded(
+    closure: &mut Closure,
+    kernel: &Kernel<'_>,
+    text: Option<&[u8]>,
     root: &Root,
     report: &Report,
 ) -> Result<()> {
     let shown = root.shown(b"proc/modules");
-    let text: &[u8] = text.map_or(b"", |text| text);
-    for name in proc_modules::names(text, &shown) {
+    for name in proc_modules::names(text.unwrap_or(b""), &shown) {
         let name = name?;
         match kernel.line(name)? {
             Some(line) => {
@@ -113,10 +139,9 @@ fn add_loaded<'s>(
     Ok(())
 }
 
-fn add_registered<'s>(
-    closure: &mut Closure<'s>,
-    kernel: &Kernel<'s>,
-    shelf: &'s Shelf,
+fn add_registered(
+    closure: &mut Closure,
+    kernel: &Kernel<'_>,
     root: &Root,
     report: &Report,
 ) -> Result<()> {
@@ -124,7 +149,7 @@ fn add_registered<'s>(
     let Some(text) = root.text(&path)? else {
         return Ok(());
     };
-    let registry = Registry::parse(shelf.keep(text), &root.shown(&path))?;
+    let registry = Registry::parse(text, &root.shown(&path))?;
     for entry in registry.entries() {
         match kernel.line(entry.name)? {
             Some(line) => {
@@ -139,12 +164,19 @@ fn add_registered<'s>(
 
 fn warn_absent(report: &Report, what: &[u8], name: ModuleName<'_>, version: &[u8]) {
     let name = name.to_kernel();
-    report.warn(&[&name, b" is ", what, b", but kernel ", version, b" has no such module"]);
+    report.warn(&[
+        &name,
+        b" is ",
+        what,
+        b", but kernel ",
+        version,
+        b" has no such module",
+    ]);
 }
 
-fn add_named<'s>(
-    closure: &mut Closure<'s>,
-    kernel: &Kernel<'s>,
+fn add_named(
+    closure: &mut Closure,
+    kernel: &Kernel<'_>,
     names: &[Vec<u8>],
     found: &mut [bool],
     report: &Report,

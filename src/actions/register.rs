@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::Kernel;
 use crate::system::report::print;
-use crate::system::{variable, Folder, Report, Root, Shelf};
+use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed};
 use crate::text::name::ModuleName;
 use crate::text::{lines, proc_modules};
@@ -20,7 +20,7 @@ const ACTIVE: &[u8] = b"modules.active";
 struct Turn<'s> {
     version: Vec<u8>,
     folder: Folder,
-    old: &'s [u8],
+    old: &'static [u8],
     registry: Registry<'s>,
 }
 
@@ -37,7 +37,6 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         (false, false) => (request.names.clone(), Hold::Dynamic(1)),
     };
     let versions = kernels::to_register(root, request)?;
-    let shelf = Shelf::default();
     let found = look_up(root, &versions, &names, report)?;
     let missing: Vec<Error> = (names.iter().zip(&found))
         .filter(|(_, kernels)| kernels.iter().all(|module| *module == Place::Nowhere))
@@ -45,11 +44,13 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         .collect();
     if is_loaded {
         // What was loaded from elsewhere is on no disk that a prune could clear.
-        missing.iter().for_each(|error| error.each_message(&mut |parts| report.warn(parts)));
+        missing
+            .iter()
+            .for_each(|error| error.each_message(&mut |parts| report.warn(parts)));
     } else if !request.force {
         Error::unless_empty(missing)?;
     }
-    let mut turns = open_turns(root, &shelf, versions, request.mode)?;
+    let mut turns = open_turns(root, versions, request.mode)?;
     for (name, kernels) in names.iter().zip(&found) {
         let is_nowhere = kernels.iter().all(|module| *module == Place::Nowhere);
         for (turn, place) in turns.iter_mut().zip(kernels) {
@@ -72,8 +73,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         return Err(Error::usage(&[b"--remove needs --use or --owner"]));
     }
     let versions = kernels::to_register(root, request)?;
-    let shelf = Shelf::default();
-    let mut turns = open_turns(root, &shelf, versions, request.mode)?;
+    let mut turns = open_turns(root, versions, request.mode)?;
     if let (true, Some(owner)) = (request.names.is_empty(), &owner) {
         for turn in &mut turns {
             for name in turn.registry.owned_by(owner) {
@@ -118,8 +118,7 @@ fn look_up(
 ) -> Result<Vec<Vec<Place>>> {
     let mut found = vec![Vec::with_capacity(versions.len()); names.len()];
     for version in versions {
-        let shelf = Shelf::default();
-        let kernel = Kernel::open(root, &shelf, version)?;
+        let kernel = Kernel::open(root, version)?;
         for (name, places) in names.iter().zip(&mut found) {
             places.push(match kernel.find(name)? {
                 Found::Module(_) => Place::File,
@@ -131,9 +130,12 @@ fn look_up(
     for (name, places) in names.iter().zip(&found) {
         for (version, place) in versions.iter().zip(places) {
             match place {
-                Place::Builtin => {
-                    report.note(&[name, b" is built into kernel ", version, b"; not registered"])
-                }
+                Place::Builtin => report.note(&[
+                    name,
+                    b" is built into kernel ",
+                    version,
+                    b"; not registered",
+                ]),
                 Place::Nowhere if places.iter().any(|place| *place != Place::Nowhere) => {
                     report.warn(&[b"no module ", name, b" in kernel ", version])
                 }
@@ -149,36 +151,31 @@ fn loaded_names(root: &Root) -> Result<Vec<Vec<u8>>> {
     let path = b"proc/modules";
     let text = root.needed_text(path)?;
     let shown = root.shown(path);
-    let names = proc_modules::names(&text, &shown).map(|name| name.map(ModuleName::to_kernel));
+    let names = proc_modules::names(text, &shown).map(|name| name.map(ModuleName::to_kernel));
     let names: Vec<Vec<u8>> = names.collect::<Result<_>>()?;
     match names.is_empty() {
-        true => Err(Error::refused(&[&shown, b": no module is loaded; nothing to register"])),
+        true => Err(Error::refused(&[
+            &shown,
+            b": no module is loaded; nothing to register",
+        ])),
         false => Ok(names),
     }
 }
 
 /// Opens the registries, locked in the order of their versions so that two calls cannot
 /// wait for each other.
-fn open_turns<'s>(
-    root: &Root,
-    shelf: &'s Shelf,
-    versions: Vec<Vec<u8>>,
-    mode: Mode,
-) -> Result<Vec<Turn<'s>>> {
+fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec<Turn<'s>>> {
     let mut turns = Vec::with_capacity(versions.len());
     for version in versions {
         let path = directory(&version);
         let folder = Folder::open(root, &path)?;
         let folder = folder.ok_or_else(|| {
-            Error::refused(&[&root.shown(&path), b" is gone; was the kernel just removed?"])
+            Error::refused(&[b"no kernel ", &version, b": no ", &root.shown(&path)])
         })?;
         if mode == Mode::Execute {
             folder.lock()?;
         }
-        let old: &[u8] = match folder.text(ACTIVE)? {
-            Some(text) => shelf.keep(text),
-            None => b"",
-        };
+        let old = folder.text(ACTIVE)?.unwrap_or(b"");
         let registry = Registry::parse(old, &folder.shown(ACTIVE))?;
         turns.push(Turn {
             version,
@@ -203,12 +200,19 @@ fn add<'s>(
     }
     match turn.registry.add(name, hold, owner) {
         Added::Changed | Added::Same => {}
-        Added::StaysStatic => {
-            report.note(&[given, b" is static in kernel ", &turn.version, b" and stays so"])
-        }
+        Added::StaysStatic => report.note(&[
+            given,
+            b" is static in kernel ",
+            &turn.version,
+            b" and stays so",
+        ]),
         Added::Overflow => {
             let file = turn.folder.shown(ACTIVE);
-            return Err(Error::refused(&[&file, b": too many references to ", given]));
+            return Err(Error::refused(&[
+                &file,
+                b": too many references to ",
+                given,
+            ]));
         }
     }
     Ok(())
@@ -226,11 +230,19 @@ fn take(
         Removed::NotRegistered => Ok(false),
         Removed::StaysStatic => {
             let name = name.to_kernel();
-            report.warn(&[&name, b" is static in kernel ", &turn.version, b" and stays"]);
+            report.warn(&[
+                &name,
+                b" is static in kernel ",
+                &turn.version,
+                b" and stays",
+            ]);
             Ok(true)
         }
         Removed::OwnedByOthers => {
-            let owners = turn.registry.find(name).map_or(&[][..], |entry| &entry.owners);
+            let owners = turn
+                .registry
+                .find(name)
+                .map_or(&[][..], |entry| &entry.owners);
             Err(Error::refused(&[
                 &name.to_kernel(),
                 b" is held in kernel ",
@@ -285,9 +297,7 @@ fn owner(root: &Root, request: &Request) -> Result<Option<Vec<u8>>> {
         None => calling_package(root)?,
     };
     match owner {
-        Some(owner) if !is_owner(&owner) => {
-            Err(Error::usage(&[b"not a package name: ", &owner]))
-        }
+        Some(owner) if !is_owner(&owner) => Err(Error::usage(&[b"not a package name: ", &owner])),
         owner => Ok(owner),
     }
 }

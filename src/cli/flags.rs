@@ -65,10 +65,25 @@ const WRITING: &[Action] = &[Action::Install, Action::Remove];
 
 /// Every flag, in the order of the help.
 pub const FLAGS: &[Flag] = &[
-    act(Action::List, "l", "list", "print the modules needed: loaded, registered, or named"),
+    act(
+        Action::List,
+        "l",
+        "list",
+        "print the modules needed: loaded, registered, or named",
+    ),
     act(Action::Tree, "e", "tree", "the same as a dependency tree"),
-    act(Action::Install, "i", "install", "register the named modules, or all that are loaded"),
-    act(Action::Remove, "r", "remove", "drop one reference to the named modules"),
+    act(
+        Action::Install,
+        "i",
+        "install",
+        "register the named modules, or all that are loaded",
+    ),
+    act(
+        Action::Remove,
+        "r",
+        "remove",
+        "drop one reference to the named modules",
+    ),
     Flag {
         meaning: Meaning::Use,
         short: "u",
@@ -184,7 +199,11 @@ mod tests {
         for (at, flag) in FLAGS.iter().enumerate() {
             for other in &FLAGS[at + 1..] {
                 assert_ne!(flag.long, other.long);
-                assert!(!flag.short.chars().any(|c| other.short.contains(c)), "{}", flag.long);
+                assert!(
+                    !flag.short.chars().any(|c| other.short.contains(c)),
+                    "{}",
+                    flag.long
+                );
                 assert_ne!(flag.meaning, other.meaning);
             }
         }
@@ -193,8 +212,15 @@ mod tests {
     #[test]
     fn names_and_help_fit_the_field() {
         for flag in FLAGS {
-            assert!(flag.long.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
-            assert!(!flag.help.is_empty() && flag.help.len() <= 56, "{}", flag.long);
+            assert!(flag
+                .long
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'-'));
+            assert!(
+                !flag.help.is_empty() && flag.help.len() <= 56,
+                "{}",
+                flag.long
+            );
             assert!(!flag.help.ends_with('.'));
         }
     }

@@ -14,11 +14,20 @@ pub fn text() -> Vec<u8> {
     out.extend_from_slice(b"Keep only the kernel modules that this machine needs.\n\n");
     out.extend_from_slice(b"Usage: limopack ACTION [OPTION...]\n\nActions (one for each call):\n");
     let is_action = |flag: &&Flag| {
-        matches!(flag.meaning, Meaning::Act(_) | Meaning::Help | Meaning::Version)
+        matches!(
+            flag.meaning,
+            Meaning::Act(_) | Meaning::Help | Meaning::Version
+        )
     };
-    FLAGS.iter().filter(is_action).for_each(|flag| line(&mut out, flag));
+    FLAGS
+        .iter()
+        .filter(is_action)
+        .for_each(|flag| line(&mut out, flag));
     out.extend_from_slice(b"\nOptions:\n");
-    FLAGS.iter().filter(|flag| !is_action(flag)).for_each(|flag| line(&mut out, flag));
+    FLAGS
+        .iter()
+        .filter(|flag| !is_action(flag))
+        .for_each(|flag| line(&mut out, flag));
     out.extend_from_slice(
         b"\nExit: 0 done; 1 failed or refused; 2 usage; 75 the package database is locked.\n",
     );

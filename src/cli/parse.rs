@@ -88,7 +88,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             lexopt::Arg::Long(name) => by_long(name),
             lexopt::Arg::Value(value) => {
                 let hint = b"; modules are named with --use";
-                return Err(Error::usage(&[b"unexpected argument: ", value.as_bytes(), hint]));
+                return Err(Error::usage(&[
+                    b"unexpected argument: ",
+                    value.as_bytes(),
+                    hint,
+                ]));
             }
         };
         let Some(flag) = flag else {
@@ -99,7 +103,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             _ => parser.value().map_err(usage)?.into_vec(),
         };
         if !flag.value.is_empty() && value.is_empty() {
-            return Err(Error::usage(&[b"--", flag.long.as_bytes(), b" needs a value"]));
+            return Err(Error::usage(&[
+                b"--",
+                flag.long.as_bytes(),
+                b" needs a value",
+            ]));
         }
         seen.push(flag);
         match flag.meaning {
@@ -135,7 +143,12 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     for flag in seen {
         if !flag.with.is_empty() && !flag.with.contains(&action) {
             let (flag, action) = (flag.long.as_bytes(), action_name(action).as_bytes());
-            return Err(Error::usage(&[b"--", flag, b" does nothing with --", action]));
+            return Err(Error::usage(&[
+                b"--",
+                flag,
+                b" does nothing with --",
+                action,
+            ]));
         }
     }
     Ok(Parsed::Request(request))
@@ -149,7 +162,11 @@ fn usage(error: lexopt::Error) -> Error {
 fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<()> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Error::usage(&[b"--", flag.long.as_bytes(), b" is given twice"])),
+        Some(_) => Err(Error::usage(&[
+            b"--",
+            flag.long.as_bytes(),
+            b" is given twice",
+        ])),
     }
 }
 
@@ -157,7 +174,12 @@ fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<
 fn split_list(list: &mut Vec<Vec<u8>>, value: &[u8], flag: &Flag) -> Result<()> {
     for name in value.split(|&byte| byte == b',') {
         if name.is_empty() {
-            return Err(Error::usage(&[b"empty name in --", flag.long.as_bytes(), b"=", value]));
+            return Err(Error::usage(&[
+                b"empty name in --",
+                flag.long.as_bytes(),
+                b"=",
+                value,
+            ]));
         }
         check_name(name)?;
         list.push(name.to_vec());
@@ -200,7 +222,12 @@ mod tests {
 
     #[test]
     fn values_come_joined_or_apart_and_letters_cluster() {
-        for line in ["-isu a,b", "-is --use=a,b", "-i -s -ua -u b", "--install --static --use a --use b"] {
+        for line in [
+            "-isu a,b",
+            "-is --use=a,b",
+            "-i -s -ua -u b",
+            "--install --static --use a --use b",
+        ] {
             let request = request(line);
             assert_eq!(request.action, Action::Install);
             assert!(request.is_static);
@@ -233,7 +260,10 @@ mod tests {
 
     #[test]
     fn help_and_version_win_over_what_follows() {
-        assert!(matches!(parse(["-h".into(), "--nope".into()]), Ok(Parsed::Help)));
+        assert!(matches!(
+            parse(["-h".into(), "--nope".into()]),
+            Ok(Parsed::Help)
+        ));
         for word in ["-v", "-V", "--version"] {
             assert!(matches!(parse([word.into()]), Ok(Parsed::Version)));
         }
@@ -241,7 +271,24 @@ mod tests {
 
     #[test]
     fn every_short_combination_parses_or_is_a_usage_error() {
-        let words = ["-l", "-i", "-is", "-us", "--use", "--use=a,b", "-u", "x", "--", "-", "-nq", "--root=/", "\u{e9}", "-\u{e9}", "--=", "-k"];
+        let words = [
+            "-l",
+            "-i",
+            "-is",
+            "-us",
+            "--use",
+            "--use=a,b",
+            "-u",
+            "x",
+            "--",
+            "-",
+            "-nq",
+            "--root=/",
+            "\u{e9}",
+            "-\u{e9}",
+            "--=",
+            "-k",
+        ];
         fn extend(line: &mut Vec<OsString>, words: &[&str], left: usize) {
             match parse(line.clone()) {
                 Ok(_) | Err(Error::Usage(_)) => {}

@@ -17,10 +17,9 @@ const HAS_CHILDREN: u32 = 0x2000_0000;
 const POSITION: u32 = 0x0FFF_FFFF;
 
 /// A binary index over borrowed bytes.
-#[derive(Clone, Copy)]
 pub struct Trie<'t> {
     bytes: &'t [u8],
-    file: &'t [u8],
+    file: Vec<u8>,
     root: u32,
 }
 
@@ -40,10 +39,10 @@ impl<'t> Trie<'t> {
     ///
     /// # Errors
     /// Not an index of this version.
-    pub fn new(bytes: &'t [u8], file: &'t [u8]) -> Result<Self> {
+    pub fn new(bytes: &'t [u8], file: &[u8]) -> Result<Self> {
         let mut trie = Trie {
             bytes,
-            file,
+            file: file.to_vec(),
             root: 0,
         };
         if number(bytes, 0) != Some(MAGIC) || number(bytes, 4) != Some(VERSION) {
@@ -54,7 +53,11 @@ impl<'t> Trie<'t> {
     }
 
     fn broken(&self) -> Error {
-        Error::parse(self.file, 0, &[b"not a valid index of version 2.1; run depmod"])
+        Error::parse(
+            &self.file,
+            0,
+            &[b"not a valid index of version 2.1; run depmod"],
+        )
     }
 
     /// The value of lowest priority number that a module name has, in either spelling.

@@ -19,13 +19,13 @@ pub enum Why {
 }
 
 /// A module of a closure.
-pub struct Needed<'t> {
+pub struct Needed {
     /// Its line in modules.dep.
-    pub line: DepLine<'t>,
+    pub line: DepLine<'static>,
     /// Why it came in first.
     pub why: Why,
     /// Its name, taken from the line once.
-    name: ModuleName<'t>,
+    name: ModuleName<'static>,
     /// The end of its part of [`Closure::edges`], which begins where the module before ends.
     edges_end: u32,
     hash: u32,
@@ -33,8 +33,8 @@ pub struct Needed<'t> {
 
 /// A set of modules, closed under "needs".
 #[derive(Default)]
-pub struct Closure<'t> {
-    modules: Vec<Needed<'t>>,
+pub struct Closure {
+    modules: Vec<Needed>,
     /// Positions in `modules` + 1 by hash of the name; 0 is free. A power of two, half empty.
     slots: Vec<u32>,
     /// For one module after the other, the positions of those that its line names.
@@ -43,16 +43,16 @@ pub struct Closure<'t> {
     followed: usize,
 }
 
-impl<'t> Needed<'t> {
+impl Needed {
     /// The module's name.
-    pub fn name(&self) -> ModuleName<'t> {
+    pub fn name(&self) -> ModuleName<'static> {
         self.name
     }
 }
 
-impl<'t> Closure<'t> {
+impl Closure {
     /// The modules, in the order in which they came in.
-    pub fn modules(&self) -> &[Needed<'t>] {
+    pub fn modules(&self) -> &[Needed] {
         &self.modules
     }
 
@@ -88,7 +88,7 @@ impl<'t> Closure<'t> {
     }
 
     /// Puts a module in; what it needs comes in with [`Closure::complete`].
-    pub fn add(&mut self, line: DepLine<'t>, why: Why) -> usize {
+    pub fn add(&mut self, line: DepLine<'static>, why: Why) -> usize {
         if self.modules.len() * 2 >= self.slots.len() {
             self.grow();
         }
@@ -121,7 +121,7 @@ impl<'t> Closure<'t> {
     ///
     /// # Errors
     /// A damaged line, or a dependency that has none.
-    pub fn complete(&mut self, kernel: &Kernel<'t>) -> Result<()> {
+    pub fn complete(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         while self.followed < self.modules.len() {
             let line = self.modules[self.followed].line;
             for path in line.dependencies() {
@@ -153,8 +153,12 @@ impl<'t> Closure<'t> {
     }
 
     /// The paths of the modules, sorted.
-    pub fn paths(&self) -> Vec<&'t [u8]> {
-        let mut paths: Vec<&[u8]> = self.modules.iter().map(|module| module.line.path.0).collect();
+    pub fn paths(&self) -> Vec<&'static [u8]> {
+        let mut paths: Vec<&[u8]> = self
+            .modules
+            .iter()
+            .map(|module| module.line.path.0)
+            .collect();
         paths.sort_unstable();
         paths
     }

@@ -5,30 +5,29 @@
 
 use crate::error::{Error, Result};
 use crate::index::trie::Trie;
-use crate::system::{Root, Shelf};
+use crate::system::Root;
 use crate::text::dep::{is_builtin, DepLine, DepText};
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
 use std::cell::Cell;
 
 /// An installed kernel and its files, opened as they are asked for.
-pub struct Kernel<'s> {
-    root: &'s Root,
-    shelf: &'s Shelf,
+pub struct Kernel<'r> {
+    root: &'r Root,
     version: Vec<u8>,
-    lines: Lines<'s>,
-    builtin: Cell<Option<&'s [u8]>>,
+    lines: Lines,
+    builtin: Cell<Option<&'static [u8]>>,
 }
 
 /// Where modules.dep's lines are found.
-enum Lines<'s> {
-    Index(Trie<'s>),
-    Text(DepText<'s>),
+enum Lines {
+    Index(Trie<'static>),
+    Text(DepText<'static>),
 }
 
 /// What a name stands for in a kernel.
-pub enum Found<'s> {
+pub enum Found {
     /// A module file.
-    Module(DepLine<'s>),
+    Module(DepLine<'static>),
     /// Part of the kernel itself.
     Builtin,
     /// Nothing that this kernel has.
@@ -48,27 +47,27 @@ pub fn module_named(given: &[u8]) -> ModuleName<'_> {
     }
 }
 
-impl<'s> Kernel<'s> {
-    /// Opens the index of a kernel. The texts stay on `shelf`.
+impl<'r> Kernel<'r> {
+    /// Opens the index of a kernel.
     ///
     /// # Errors
-    /// Neither modules.dep.bin nor modules.dep, or one that is no such file.
-    pub fn open(root: &'s Root, shelf: &'s Shelf, version: &[u8]) -> Result<Kernel<'s>> {
+    /// No such kernel, or a damaged index.
+    pub fn open(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
         let path = [&directory(version), &b"/modules.dep.bin"[..]].concat();
         let lines = match root.text(&path)? {
-            Some(index) => {
-                let file = shelf.keep(crate::system::Text::Read(root.shown(&path)));
-                Lines::Index(Trie::new(shelf.keep(index), file)?)
-            }
+            Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
             None => {
                 let path = &path[..path.len() - b".bin".len()];
-                let text = shelf.keep(root.needed_text(path)?);
+                let Some(text) = root.text(path)? else {
+                    let place = root.shown(&directory(version));
+                    let what = b": no modules.dep in ";
+                    return Err(Error::refused(&[b"no kernel ", version, what, &place]));
+                };
                 Lines::Text(DepText::new(text, &root.shown(path))?)
             }
         };
         Ok(Kernel {
             root,
-            shelf,
             version: version.to_vec(),
             lines,
             builtin: Cell::new(None),
@@ -81,16 +80,16 @@ impl<'s> Kernel<'s> {
     }
 
     /// A file of this kernel, if it is there.
-    fn file(&self, name: &[u8]) -> Result<Option<&'s [u8]>> {
+    fn file(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
         let path = [&directory(&self.version), &b"/"[..], name].concat();
-        Ok(self.root.text(&path)?.map(|text| self.shelf.keep(text)))
+        self.root.text(&path)
     }
 
     /// The line of the module that modprobe would load by this name.
     ///
     /// # Errors
     /// The index or the line is damaged.
-    pub fn line(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'s>>> {
+    pub fn line(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'static>>> {
         match &self.lines {
             Lines::Text(text) => text.find(name),
             Lines::Index(index) => {
@@ -132,7 +131,7 @@ impl<'s> Kernel<'s> {
     ///
     /// # Errors
     /// A path at which another module of that name hides this one, or a damaged index.
-    pub fn find(&self, given: &[u8]) -> Result<Found<'s>> {
+    pub fn find(&self, given: &[u8]) -> Result<Found> {
         let path = ModulePath(given);
         let name = module_named(given);
         if let Some(line) = self.line(name)? {

@@ -13,16 +13,16 @@ enum Shown {
 }
 
 /// Draws trees of one closure into a text.
-pub struct Drawing<'c, 't> {
-    closure: &'c Closure<'t>,
+pub struct Drawing<'c> {
+    closure: &'c Closure,
     /// For each module, the positions of those that it needs directly, sorted by name.
     direct: Vec<Vec<u32>>,
     shown: Vec<Shown>,
 }
 
-impl<'c, 't> Drawing<'c, 't> {
+impl<'c> Drawing<'c> {
     /// Finds the direct edges of a complete closure.
-    pub fn new(closure: &'c Closure<'t>) -> Self {
+    pub fn new(closure: &'c Closure) -> Self {
         let modules = closure.modules();
         // The last module for which a position was marked, to need no clearing.
         let mut explained = vec![u32::MAX; modules.len()];

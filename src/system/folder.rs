@@ -2,7 +2,7 @@
 //! sees the old file or the new one, before and after a power cut.
 
 use crate::error::{Error, Result};
-use crate::system::{io, is_missing, retry, Root, Text};
+use crate::system::{io, is_missing, mapped, retry, Root};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -77,12 +77,9 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be opened or read, or is no regular file.
-    pub fn text(&self, name: &[u8]) -> Result<Option<Text>> {
-        let flags = OFlags::RDONLY
-            | OFlags::NOFOLLOW
-            | OFlags::NONBLOCK
-            | OFlags::NOCTTY
-            | OFlags::CLOEXEC;
+    pub fn text(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()));
         match opened {
             Err(errno) if is_missing(errno) => Ok(None),
@@ -92,7 +89,7 @@ impl Folder {
             ])),
             opened => {
                 let shown = self.shown(name);
-                Text::of(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
+                mapped::text(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
             }
         }
     }
@@ -104,11 +101,13 @@ impl Folder {
     /// Any step; the old file is untouched unless the rename was done.
     pub fn replace(&self, name: &[u8], content: &[u8]) -> Result<()> {
         let temporary = temporary_name(name);
-        let written = self.write_temporary(name, &temporary, content).and_then(|()| {
-            let renamed =
-                retry(|| rustix::fs::renameat(&self.fd, &temporary[..], &self.fd, name));
-            io("replace", &self.shown(name), renamed)
-        });
+        let written = self
+            .write_temporary(name, &temporary, content)
+            .and_then(|()| {
+                let renamed =
+                    retry(|| rustix::fs::renameat(&self.fd, &temporary[..], &self.fd, name));
+                io("replace", &self.shown(name), renamed)
+            });
         if written.is_err() {
             let _ = rustix::fs::unlinkat(&self.fd, &temporary[..], AtFlags::empty());
             return written;

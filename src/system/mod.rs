@@ -4,13 +4,10 @@ pub mod folder;
 pub mod mapped;
 pub mod report;
 pub mod root;
-pub mod shelf;
 
 pub use folder::Folder;
-pub use mapped::Text;
 pub use report::Report;
 pub use root::Root;
-pub use shelf::Shelf;
 
 use crate::error::{Error, Result};
 use rustix::io::Errno;

@@ -5,7 +5,7 @@
 //! call, each component is opened by hand.
 
 use crate::error::{Error, Result};
-use crate::system::{io, is_missing, retry, Text};
+use crate::system::{io, is_missing, mapped, retry};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
@@ -38,7 +38,11 @@ impl Root {
             None
         } else {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            Some(io("open", path, retry(|| rustix::fs::open(path, flags, Mode::empty())))?)
+            Some(io(
+                "open",
+                path,
+                retry(|| rustix::fs::open(path, flags, Mode::empty())),
+            )?)
         };
         Ok(Root {
             shown: if dir.is_none() { Vec::new() } else { shown },
@@ -88,14 +92,14 @@ impl Root {
     ///
     /// # Errors
     /// It cannot be opened or read, or is no regular file.
-    pub fn text(&self, path: &[u8]) -> Result<Option<Text>> {
+    pub fn text(&self, path: &[u8]) -> Result<Option<&'static [u8]>> {
         // O_NONBLOCK: a FIFO of that name must not hold us up.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         match self.open_at(path, flags) {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
                 let shown = self.shown(path);
-                Text::of(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
+                mapped::text(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
             }
         }
     }
@@ -104,7 +108,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::text`], and where the file is missing.
-    pub fn needed_text(&self, path: &[u8]) -> Result<Text> {
+    pub fn needed_text(&self, path: &[u8]) -> Result<&'static [u8]> {
         self.text(path)?.ok_or_else(|| Error::Io {
             verb: "open",
             path: self.shown(path),
@@ -117,8 +121,12 @@ impl Root {
     /// # Errors
     /// It cannot be told.
     pub fn has(&self, path: &[u8]) -> Result<bool> {
-        match self.open_at(path, OFlags::PATH) {
-            Ok(_) => Ok(true),
+        let found = match self.dir {
+            None => rustix::fs::stat([b"/", path].concat()).map(drop),
+            Some(_) => self.open_at(path, OFlags::PATH).map(drop),
+        };
+        match found {
+            Ok(()) => Ok(true),
             Err(errno) if is_missing(errno) => Ok(false),
             Err(errno) => io("open", &self.shown(path), Err(errno)),
         }
@@ -205,7 +213,10 @@ mod tests {
         [false, true].map(|by_hand| {
             let root = Root::open(image).unwrap();
             root.openat2_is_missing.set(by_hand);
-            root.text(path.as_bytes()).ok().flatten().map(|text| text.to_vec())
+            root.text(path.as_bytes())
+                .ok()
+                .flatten()
+                .map(|text| text.to_vec())
         })
     }
 
@@ -232,7 +243,11 @@ mod tests {
         ];
         for (path, wanted) in cases {
             let wanted = wanted.map(|text| text.as_bytes().to_vec());
-            assert_eq!(read_both_ways(&image, path), [wanted.clone(), wanted], "{path}");
+            assert_eq!(
+                read_both_ways(&image, path),
+                [wanted.clone(), wanted],
+                "{path}"
+            );
         }
         std::fs::remove_dir_all(dir).unwrap();
     }

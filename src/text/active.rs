@@ -121,7 +121,11 @@ impl<'t> Registry<'t> {
             };
             for owner in line {
                 if !is_owner(owner) {
-                    return Err(Error::parse(file, number, &[b"not a package name: ", owner]));
+                    return Err(Error::parse(
+                        file,
+                        number,
+                        &[b"not a package name: ", owner],
+                    ));
                 }
                 add_owner(&mut registry.entries[at].owners, owner);
             }
@@ -299,7 +303,10 @@ pub fn parse_number(text: &[u8]) -> Option<u32> {
 /// Whether a registry can hold the name of an owner: a package name, with `:arch` or without
 /// (Debian Policy 5.6.7, and wide enough for opkg's).
 pub fn is_owner(owner: &[u8]) -> bool {
-    !owner.is_empty() && owner.iter().all(|&b| b.is_ascii_alphanumeric() || b"+-._:~".contains(&b))
+    !owner.is_empty()
+        && owner
+            .iter()
+            .all(|&b| b.is_ascii_alphanumeric() || b"+-._:~".contains(&b))
 }
 
 #[cfg(test)]
@@ -320,7 +327,8 @@ mod tests {
 
     #[test]
     fn the_designed_example_is_read_and_written_unchanged() {
-        let text = "# comments stay, at the top\next4:S\nhci_nokia:2\n#@ hci_nokia myapp otherapp\n";
+        let text =
+            "# comments stay, at the top\next4:S\nhci_nokia:2\n#@ hci_nokia myapp otherapp\n";
         assert_eq!(written(&parsed(text)), text);
     }
 
@@ -328,12 +336,28 @@ mod tests {
     fn an_old_file_is_normalised() {
         let old = "snd-hda-intel:1\next4:S\n\n# note\nsnd_hda_intel:2\n";
         assert_eq!(written(&parsed(old)), "# note\next4:S\nsnd_hda_intel:3\n");
-        assert_eq!(written(&parsed("#@ a x y\n#@ gone z\na-b:1\na:1")), "a:2\n#@ a x y\na_b:1\n");
+        assert_eq!(
+            written(&parsed("#@ a x y\n#@ gone z\na-b:1\na:1")),
+            "a:2\n#@ a x y\na_b:1\n"
+        );
     }
 
     #[test]
     fn malformed_lines_are_errors_with_their_number() {
-        for bad in ["a", "a:", ":1", "a:0", "a:-1", "a:4294967296", "a:S\r", "a b:1", "a:s", "#@", "a:1\n#@ a x/y", "a:4294967295\nA:1\na:1"] {
+        for bad in [
+            "a",
+            "a:",
+            ":1",
+            "a:0",
+            "a:-1",
+            "a:4294967296",
+            "a:S\r",
+            "a b:1",
+            "a:s",
+            "#@",
+            "a:1\n#@ a x/y",
+            "a:4294967295\nA:1\na:1",
+        ] {
             let text = format!("# top\n{bad}\n");
             let error = Registry::parse(text.as_bytes(), b"f").unwrap_err();
             assert!(matches!(error, Error::Parse { line: 2.., .. }), "{bad}");
@@ -349,7 +373,10 @@ mod tests {
         assert_eq!(registry.add(name("a_b"), one, Some(b"q")), Added::Changed);
         assert_eq!(registry.add(name("a_b"), one, None), Added::Changed);
         assert_eq!(written(&registry), "a_b:3\n#@ a_b p q\n");
-        assert_eq!(registry.remove(name("a_b"), Some(b"r")), Removed::NotRegistered);
+        assert_eq!(
+            registry.remove(name("a_b"), Some(b"r")),
+            Removed::NotRegistered
+        );
         assert_eq!(registry.remove(name("a_b"), None), Removed::Changed);
         assert_eq!(registry.remove(name("a_b"), None), Removed::OwnedByOthers);
         assert_eq!(registry.remove(name("a-b"), Some(b"p")), Removed::Changed);
@@ -363,7 +390,10 @@ mod tests {
     fn static_wins_and_keeps_the_owners() {
         let mut registry = parsed("a:2\n#@ a p\n");
         assert_eq!(registry.add(name("a"), Hold::Static, None), Added::Changed);
-        assert_eq!(registry.add(name("a"), Hold::Dynamic(1), Some(b"q")), Added::StaysStatic);
+        assert_eq!(
+            registry.add(name("a"), Hold::Dynamic(1), Some(b"q")),
+            Added::StaysStatic
+        );
         assert_eq!(written(&registry), "a:S\n#@ a p\n");
         assert_eq!(registry.remove(name("a"), Some(b"p")), Removed::StaysStatic);
         assert_eq!(registry.remove(name("a"), None), Removed::StaysStatic);
@@ -373,7 +403,10 @@ mod tests {
     #[test]
     fn a_count_at_its_limit_does_not_wrap() {
         let mut registry = parsed("a:4294967295\n");
-        assert_eq!(registry.add(name("a"), Hold::Dynamic(1), None), Added::Overflow);
+        assert_eq!(
+            registry.add(name("a"), Hold::Dynamic(1), None),
+            Added::Overflow
+        );
         assert_eq!(written(&registry), "a:4294967295\n");
     }
 

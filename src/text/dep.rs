@@ -182,11 +182,20 @@ mod tests {
     fn errors_name_the_line() {
         let index = DepText::new(b"a.ko:\nb.ko\n", b"f").unwrap();
         assert!(index.find(name("a")).unwrap().is_some());
-        assert!(matches!(index.find(name("b")), Err(Error::Parse { line: 2, .. })));
+        assert!(matches!(
+            index.find(name("b")),
+            Err(Error::Parse { line: 2, .. })
+        ));
         let index = DepText::new(b"a.ko:\n../b.ko:\nd\r.ko:\n", b"f").unwrap();
         assert!(index.find(name("a")).unwrap().is_some());
-        assert!(matches!(index.find(name("b")), Err(Error::Parse { line: 2, .. })));
-        assert!(matches!(index.find(name("d\r")), Err(Error::Parse { line: 3, .. })));
+        assert!(matches!(
+            index.find(name("b")),
+            Err(Error::Parse { line: 2, .. })
+        ));
+        assert!(matches!(
+            index.find(name("d\r")),
+            Err(Error::Parse { line: 3, .. })
+        ));
         assert!(DepText::new(b"", b"f").is_err());
     }
 
@@ -206,7 +215,10 @@ mod tests {
 
     #[test]
     fn builtin_modules_are_found_by_name() {
-        assert!(is_builtin(b"kernel/fs/ext-4.ko\nkernel/b.ko\n", name("ext_4")));
+        assert!(is_builtin(
+            b"kernel/fs/ext-4.ko\nkernel/b.ko\n",
+            name("ext_4")
+        ));
         assert!(!is_builtin(b"kernel/fs/ext4.ko\n", name("ext")));
     }
 

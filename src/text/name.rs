@@ -103,8 +103,7 @@ fn hash_tail(tail: u64) -> u32 {
 impl PartialEq for ModuleName<'_> {
     fn eq(&self, other: &Self) -> bool {
         // Nearly always the spellings agree, and comparing bytes is one call.
-        self.0 == other.0
-            || (self.0.len() == other.0.len() && self.cmp(other) == Ordering::Equal)
+        self.0 == other.0 || (self.0.len() == other.0.len() && self.cmp(other) == Ordering::Equal)
     }
 }
 
@@ -217,8 +216,16 @@ mod tests {
     fn paths_that_leave_their_directory_are_unsound() {
         let sound: [&[u8]; 3] = [b"a.ko", b"kernel/a..b.ko", b"/opt/x.ko"];
         assert!(sound.iter().all(|path| ModulePath(path).is_sound()));
-        let unsound: [&[u8]; 8] =
-            [b"", b"../a.ko", b"a/../b.ko", b"./a.ko", b"a\n.ko", b"a/", b"a/.ko", b"a/.b.ko"];
+        let unsound: [&[u8]; 8] = [
+            b"",
+            b"../a.ko",
+            b"a/../b.ko",
+            b"./a.ko",
+            b"a\n.ko",
+            b"a/",
+            b"a/.ko",
+            b"a/.b.ko",
+        ];
         assert!(!unsound.iter().any(|path| ModulePath(path).is_sound()));
     }
 
@@ -265,7 +272,11 @@ mod tests {
         crate::text::tests::every_text(&[b"/", b".", b"a", b"-", b"\n"], 6, &mut |text| {
             let path = ModulePath(text);
             assert_eq!([path.directory(), path.file_name()].concat(), text);
-            let _ = (path.is_sound(), path.name().is_storable(), path.name().hash());
+            let _ = (
+                path.is_sound(),
+                path.name().is_storable(),
+                path.name().hash(),
+            );
         });
     }
 }

@@ -19,7 +19,11 @@ pub fn names<'t>(
         let name = ModuleName::new(super::split_at_byte(line, b' ').0);
         match name.as_written().is_empty() {
             false => Ok(name),
-            true => Err(Error::parse(file, number, &[b"no module name at the start of the line"])),
+            true => Err(Error::parse(
+                file,
+                number,
+                &[b"no module name at the start of the line"],
+            )),
         }
     })
 }
