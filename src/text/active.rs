@@ -148,7 +148,7 @@ impl<'t> Registry<'t> {
     /// The modules that an owner has a reference to.
     pub fn owned_by(&self, owner: &[u8]) -> Vec<ModuleName<'t>> {
         let entries = self.entries.iter();
-        let owned = entries.filter(|entry| entry.owners.iter().any(|other| *other == owner));
+        let owned = entries.filter(|entry| entry.owners.contains(&owner));
         owned.map(|entry| entry.name).collect()
     }
 
