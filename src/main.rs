@@ -9,7 +9,7 @@
 #[cfg(not(test))]
 #[allow(unsafe_code)] // for no_mangle
 #[no_mangle]
-pub extern "C" fn main(
+extern "C" fn main(
     argc: core::ffi::c_int,
     argv: *const *const core::ffi::c_char,
 ) -> core::ffi::c_int {
