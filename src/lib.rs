@@ -4,6 +4,7 @@
 //!
 //! - [`cli`]: one table of flags; the parser, the help and the manual come from it
 //! - [`actions`]: what each action does, built from the parts below
+//! - [`plan`]: what a prune will change, as data
 //! - [`needs`]: which modules are needed, and why
 //! - [`index`]: depmod's binary files
 //! - [`text`]: views over borrowed bytes of every text format; no I/O
@@ -16,5 +17,6 @@ pub mod cli;
 pub mod error;
 pub mod index;
 pub mod needs;
+pub mod plan;
 pub mod system;
 pub mod text;

@@ -40,6 +40,28 @@ pub fn to_register(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
     }
 }
 
+/// The kernels to prune: those named, else every one that has a registry.
+///
+/// # Errors
+/// There is none.
+pub fn to_prune(root: &Root, request: &Request, registry: &[u8]) -> Result<Vec<Vec<u8>>> {
+    if !request.kernels.is_empty() {
+        return named(root, &request.kernels);
+    }
+    let mut kernels = Vec::new();
+    for version in installed(root)? {
+        if root.has(&[&directory(&version), &b"/"[..], registry].concat())? {
+            kernels.push(version);
+        }
+    }
+    match kernels.is_empty() {
+        true => Err(Error::refused(&[
+            b"no kernel has a registry; see --install",
+        ])),
+        false => Ok(kernels),
+    }
+}
+
 /// The kernels of `--kernel`, sorted and each once. That they are installed is seen when they
 /// are opened.
 fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
@@ -65,7 +87,11 @@ fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
 /// There is none.
 pub fn installed(root: &Root) -> Result<Vec<Vec<u8>>> {
     let mut versions = match Folder::open(root, b"lib/modules")? {
-        Some(folder) => folder.names()?,
+        Some(folder) => folder
+            .entries()?
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect(),
         None => Vec::new(),
     };
     let mut error = None;

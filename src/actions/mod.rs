@@ -2,6 +2,7 @@
 
 pub mod kernels;
 pub mod list;
+pub mod prune;
 pub mod register;
 
 use crate::cli::{help, parse, Action, Parsed, Request};
@@ -37,6 +38,7 @@ fn act(parsed: Parsed, report: &Report) -> Result<()> {
                 Action::List => list::list(&root, &request, report),
                 Action::Tree => list::tree(&root, &request, report),
                 Action::Install => register::install(&root, &request, report),
+                Action::Prune => prune::prune(&root, &request, report),
                 Action::Remove => register::remove(&root, &request, report),
             }
         }

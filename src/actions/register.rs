@@ -14,7 +14,7 @@ use crate::text::name::ModuleName;
 use crate::text::{lines, proc_modules};
 
 /// The registry's file name.
-const ACTIVE: &[u8] = b"modules.active";
+pub const ACTIVE: &[u8] = b"modules.active";
 
 /// The registry of one kernel during a call; locked unless nothing will be written.
 struct Turn<'s> {

@@ -61,7 +61,9 @@ const fn act(action: Action, short: &'static str, long: &'static str, help: &'st
 /// The actions that a selector of modules goes with.
 const SELECTED: &[Action] = &[Action::List, Action::Tree, Action::Install, Action::Remove];
 /// The actions that change something.
-const WRITING: &[Action] = &[Action::Install, Action::Remove];
+const WRITING: &[Action] = &[Action::Install, Action::Remove, Action::Prune];
+/// The actions that change a registry.
+const REGISTERING: &[Action] = &[Action::Install, Action::Remove];
 
 /// Every flag, in the order of the help.
 pub const FLAGS: &[Flag] = &[
@@ -84,6 +86,12 @@ pub const FLAGS: &[Flag] = &[
         "remove",
         "drop one reference to the named modules",
     ),
+    act(
+        Action::Prune,
+        "",
+        "prune",
+        "delete the modules that nothing registered needs",
+    ),
     Flag {
         meaning: Meaning::Use,
         short: "u",
@@ -105,7 +113,7 @@ pub const FLAGS: &[Flag] = &[
         short: "",
         long: "owner",
         value: "PKG",
-        with: WRITING,
+        with: REGISTERING,
         help: "whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]",
     },
     Flag {
@@ -129,7 +137,7 @@ pub const FLAGS: &[Flag] = &[
         short: "",
         long: "force",
         value: "",
-        with: &[Action::Install],
+        with: &[Action::Install, Action::Prune],
         help: "go on where a refusal says that this does",
     },
     Flag {

@@ -17,6 +17,8 @@ pub enum Action {
     Install,
     /// Take references away.
     Remove,
+    /// Delete what nothing needs.
+    Prune,
 }
 
 /// Whether to print a plan or carry it out.

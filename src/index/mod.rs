@@ -1,3 +1,6 @@
-//! depmod's binary files: reading and writing them.
+//! depmod's files: reading its binary indexes, and writing all of them anew for fewer modules.
 
+pub mod binary;
+pub mod filter;
 pub mod trie;
+pub mod writer;

@@ -9,12 +9,22 @@
 use crate::error::{Error, Result};
 use crate::text::name::{kernel_byte, ModuleName};
 
-const MAGIC: u32 = 0xB007_F457;
-const VERSION: u32 = 0x0002_0001;
-const HAS_PREFIX: u32 = 0x8000_0000;
-const HAS_VALUES: u32 = 0x4000_0000;
-const HAS_CHILDREN: u32 = 0x2000_0000;
-const POSITION: u32 = 0x0FFF_FFFF;
+/// The header before the root's offset.
+pub(crate) const HEADER: [u8; 8] = *b"\xB0\x07\xF4\x57\x00\x02\x00\x01";
+pub(crate) const HAS_PREFIX: u32 = 0x8000_0000;
+pub(crate) const HAS_VALUES: u32 = 0x4000_0000;
+pub(crate) const HAS_CHILDREN: u32 = 0x2000_0000;
+pub(crate) const POSITION: u32 = 0x0FFF_FFFF;
+
+/// In which order the nodes stand in the file. Readers do not care; we write what the machine's
+/// own depmod would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// kmod 34 and newer.
+    ParentsFirst,
+    /// kmod 33 and older.
+    ChildrenFirst,
+}
 
 /// A binary index over borrowed bytes.
 pub struct Trie<'t> {
@@ -45,11 +55,21 @@ impl<'t> Trie<'t> {
             file: file.to_vec(),
             root: 0,
         };
-        if number(bytes, 0) != Some(MAGIC) || number(bytes, 4) != Some(VERSION) {
+        if !bytes.starts_with(&HEADER) {
             return Err(trie.broken());
         }
         trie.root = number(bytes, 8).ok_or_else(|| trie.broken())?;
         Ok(trie)
+    }
+
+    /// The order of the nodes; `None` where an empty index does not show it.
+    pub fn layout(&self) -> Option<Layout> {
+        let is_root_first = (self.root & POSITION) as usize == HEADER.len() + 4;
+        match (is_root_first, self.bytes.len() > HEADER.len() + 4) {
+            (_, false) => None,
+            (true, true) => Some(Layout::ParentsFirst),
+            (false, true) => Some(Layout::ChildrenFirst),
+        }
     }
 
     fn broken(&self) -> Error {

@@ -14,6 +14,8 @@ pub enum Why {
     Loaded,
     /// In the registry.
     Registered,
+    /// Outside `kernel/`, where a prune leaves everything alone.
+    Outside,
     /// In the line of another module in modules.dep.
     Dependency,
 }

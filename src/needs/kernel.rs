@@ -54,24 +54,37 @@ impl<'r> Kernel<'r> {
     /// No such kernel, or a damaged index.
     pub fn open(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
         let path = [&directory(version), &b"/modules.dep.bin"[..]].concat();
-        let lines = match root.text(&path)? {
-            Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
-            None => {
-                let path = &path[..path.len() - b".bin".len()];
-                let Some(text) = root.text(path)? else {
-                    let place = root.shown(&directory(version));
-                    let what = b": no modules.dep in ";
-                    return Err(Error::refused(&[b"no kernel ", version, what, &place]));
-                };
-                Lines::Text(DepText::new(text, &root.shown(path))?)
+        match root.text(&path)? {
+            None => Kernel::open_text(root, version),
+            Some(index) => {
+                let lines = Lines::Index(Trie::new(index, &root.shown(&path))?);
+                Ok(Kernel::new(root, version, lines))
             }
+        }
+    }
+
+    /// Opens the text alone: what a prune goes by, since it writes the index from it.
+    ///
+    /// # Errors
+    /// No such kernel, or a modules.dep that is empty.
+    pub fn open_text(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
+        let path = [&directory(version), &b"/modules.dep"[..]].concat();
+        let Some(text) = root.text(&path)? else {
+            let place = root.shown(&directory(version));
+            let what = b": no modules.dep in ";
+            return Err(Error::refused(&[b"no kernel ", version, what, &place]));
         };
-        Ok(Kernel {
+        let lines = Lines::Text(DepText::new(text, &root.shown(&path))?);
+        Ok(Kernel::new(root, version, lines))
+    }
+
+    fn new(root: &'r Root, version: &[u8], lines: Lines) -> Kernel<'r> {
+        Kernel {
             root,
             version: version.to_vec(),
             lines,
             builtin: Cell::new(None),
-        })
+        }
     }
 
     /// The version, as `uname -r` says it.
@@ -80,7 +93,10 @@ impl<'r> Kernel<'r> {
     }
 
     /// A file of this kernel, if it is there.
-    fn file(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn file(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
         let path = [&directory(&self.version), &b"/"[..], name].concat();
         self.root.text(&path)
     }

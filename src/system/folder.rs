@@ -4,8 +4,9 @@
 use crate::error::{Error, Result};
 use crate::system::{io, is_missing, mapped, retry, Root};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use std::io::IoSlice;
 
 /// An open directory.
 pub struct Folder {
@@ -13,13 +14,28 @@ pub struct Folder {
     shown: Vec<u8>,
 }
 
+/// Something in a directory.
+pub struct Entry {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What it is; a symbolic link is itself.
+    pub kind: FileType,
+}
+
 /// The mode of a file that replaces none: everybody may read what the machine needs.
 const NEW_MODE: u32 = 0o644;
+
+const TEMPORARY: &[u8] = b".limopack-new";
 
 /// The name of the file that is being written. A killed run may leave one behind,
 /// and the next run under the same lock replaces it.
 fn temporary_name(name: &[u8]) -> Vec<u8> {
-    [b".", name, b".limopack-new"].concat()
+    [b".", name, TEMPORARY].concat()
+}
+
+/// Whether a file is one that a run was writing when it was killed.
+pub fn is_temporary(name: &[u8]) -> bool {
+    name.starts_with(b".") && name.ends_with(TEMPORARY)
 }
 
 impl Folder {
@@ -41,25 +57,6 @@ impl Folder {
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Vec<u8> {
         [&self.shown, &b"/"[..], name].concat()
-    }
-
-    /// The names in the directory, sorted, without `.` and `..`.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn names(&self) -> Result<Vec<Vec<u8>>> {
-        let mut buffer = Vec::with_capacity(8192);
-        let mut entries = rustix::fs::RawDir::new(&self.fd, buffer.spare_capacity_mut());
-        let mut names = Vec::new();
-        while let Some(entry) = entries.next() {
-            let entry = io("read", &self.shown, entry)?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
     }
 
     /// Waits for the lock that every writer of this directory takes.
@@ -94,50 +91,169 @@ impl Folder {
         }
     }
 
-    /// Replaces a file as a whole: written beside it, made durable, renamed over it, and the
-    /// rename made durable. It keeps the mode and owner of the file that it replaces.
+    /// Replaces a file as a whole; see [`Folder::replace_all`].
     ///
     /// # Errors
-    /// Any step; the old file is untouched unless the rename was done.
+    /// As there.
     pub fn replace(&self, name: &[u8], content: &[u8]) -> Result<()> {
-        let temporary = temporary_name(name);
-        let written = self
-            .write_temporary(name, &temporary, content)
-            .and_then(|()| {
+        self.replace_all(&[(name, &[content])])
+    }
+
+    /// Replaces files as wholes: all written beside the old ones and made durable, then all
+    /// renamed over them, then the renames made durable. A file keeps the mode and owner of the
+    /// one that it replaces.
+    ///
+    /// # Errors
+    /// Any step. Where writing failed, the old files are untouched; where a rename failed,
+    /// those before it are new. Each file is the old or the new one as a whole.
+    pub fn replace_all(&self, files: &[(&[u8], &[&[u8]])]) -> Result<()> {
+        let mut result = Ok(());
+        for (name, parts) in files {
+            result = result.and_then(|()| self.write_temporary(name, parts));
+        }
+        for (name, _) in files {
+            let temporary = temporary_name(name);
+            result = result.and_then(|()| {
                 let renamed =
-                    retry(|| rustix::fs::renameat(&self.fd, &temporary[..], &self.fd, name));
+                    retry(|| rustix::fs::renameat(&self.fd, &temporary[..], &self.fd, *name));
                 io("replace", &self.shown(name), renamed)
             });
-        if written.is_err() {
-            let _ = rustix::fs::unlinkat(&self.fd, &temporary[..], AtFlags::empty());
-            return written;
+        }
+        if result.is_err() {
+            for (name, _) in files {
+                let temporary = temporary_name(name);
+                let _ = rustix::fs::unlinkat(&self.fd, &temporary[..], AtFlags::empty());
+            }
+            return result;
         }
         self.sync()
     }
 
-    fn write_temporary(&self, name: &[u8], temporary: &[u8], content: &[u8]) -> Result<()> {
+    fn write_temporary(&self, name: &[u8], parts: &[&[u8]]) -> Result<()> {
+        let temporary = &temporary_name(name)[..];
         let shown = self.shown(temporary);
         let old = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         // Left behind by a run that was killed.
-        match rustix::fs::unlinkat(&self.fd, temporary, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return io("remove", &shown, Err(errno)),
-        }
+        self.unlink(temporary)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(NEW_MODE);
-        let file = io(
-            "create",
-            &shown,
-            retry(|| rustix::fs::openat(&self.fd, temporary, flags, mode)),
-        )?;
-        let mut rest = content;
-        while !rest.is_empty() {
-            let count = io("write", &shown, retry(|| rustix::io::write(&file, rest)))?;
-            rest = &rest[count..];
-        }
+        let create = || rustix::fs::openat(&self.fd, temporary, flags, mode);
+        let file = io("create", &shown, retry(create))?;
+        io("write", &shown, write_parts(&file, parts))?;
         io("set the mode of", &shown, keep_mode(&file, old.as_ref()))?;
         io("sync", &shown, retry(|| rustix::fs::fsync(&file)))
+    }
+
+    /// Removes a file, or a symbolic link itself. One that is gone already is fine.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn unlink(&self, name: &[u8]) -> Result<()> {
+        match retry(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => io("remove", &self.shown(name), Err(errno)),
+        }
+    }
+
+    /// Removes a directory if it is empty. One that somebody has filled since stays.
+    ///
+    /// # Errors
+    /// It cannot be removed for another reason.
+    pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
+        match retry(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(errno) => io("remove", &self.shown(name), Err(errno)),
+        }
+    }
+
+    /// Keeps the file that `name` is now under a second name, too. It costs no space where the
+    /// file system has hard links.
+    ///
+    /// # Errors
+    /// Neither a link nor a copy can be made.
+    pub fn keep_as(&self, name: &[u8], second: &[u8]) -> Result<()> {
+        self.unlink(second)?;
+        let link = || rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty());
+        if retry(link).is_err() {
+            return self.replace(second, self.text(name)?.unwrap_or(b""));
+        }
+        self.sync()
+    }
+
+    /// What is in the directory, sorted by name, without `.` and `..`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let mut buffer = Vec::with_capacity(32 * 1024);
+        let mut found = rustix::fs::RawDir::new(&self.fd, buffer.spare_capacity_mut());
+        let mut entries = Vec::new();
+        while let Some(entry) = found.next() {
+            let entry = io("read", &self.shown, entry)?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems do not tell.
+                FileType::Unknown => self.stat(name)?.map_or(FileType::Unknown, |stat| {
+                    FileType::from_raw_mode(stat.st_mode)
+                }),
+                kind => kind,
+            };
+            let name = name.to_vec();
+            entries.push(Entry { name, kind });
+        }
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn stat(&self, name: &[u8]) -> Result<Option<rustix::fs::Stat>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => io("stat", &self.shown(name), Err(errno)),
+        }
+    }
+
+    /// The size of an entry in bytes; 0 for one that is gone.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn size(&self, name: &[u8]) -> Result<u64> {
+        let stat = self.stat(name)?;
+        Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// Opens a directory in this one; `None` if it is gone, a symbolic link, or another file
+    /// system mounted here, none of which are ours to look into.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn enter(&self, name: &[u8]) -> Result<Option<Folder>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+        let opened = retry(|| rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), resolve));
+        let opened = match opened {
+            Err(Errno::NOSYS | Errno::PERM) => self.enter_by_device(name, flags),
+            opened => opened,
+        };
+        let shown = self.shown(name);
+        match opened {
+            Ok(fd) => Ok(Some(Folder { fd, shown })),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
+            Err(errno) => io("open", &shown, Err(errno)),
+        }
+    }
+
+    /// As the kernel does it since Linux 5.6, as far as it can be seen from outside.
+    fn enter_by_device(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let fd = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        match rustix::fs::fstat(&fd)?.st_dev == rustix::fs::fstat(&self.fd)?.st_dev {
+            true => Ok(fd),
+            false => Err(Errno::XDEV),
+        }
     }
 
     /// Makes renames and unlinks in the directory durable.
@@ -152,6 +268,36 @@ impl Folder {
             synced => io("sync", &self.shown, synced),
         }
     }
+}
+
+/// Writes parts one behind the other, many with each call.
+fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
+    // Far below the kernel's limit of 1024 (linux: include/uapi/linux/uio.h, UIO_MAXIOV).
+    const MOST: usize = 256;
+    for some in parts.chunks(MOST) {
+        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left: usize = some.iter().map(|part| part.len()).sum();
+        let mut first = 0;
+        while left > 0 {
+            let written = retry(|| rustix::io::writev(file, &slices[first..]))?;
+            if written == 0 {
+                return Err(Errno::IO);
+            }
+            left -= written;
+            // A short write may end inside a part.
+            let mut skip = written;
+            while first < some.len() && skip >= slices[first].len() {
+                skip -= slices[first].len();
+                first += 1;
+            }
+            if let (true, Some(slice)) = (skip > 0, slices.get_mut(first)) {
+                let part = some[first];
+                let begin = part.len() - slice.len() + skip;
+                *slice = IoSlice::new(&part[begin..]);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives a new file the mode and owner of the one that it replaces, or [`NEW_MODE`] whatever

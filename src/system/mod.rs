@@ -4,6 +4,7 @@ pub mod folder;
 pub mod mapped;
 pub mod report;
 pub mod root;
+pub mod tree;
 
 pub use folder::Folder;
 pub use report::Report;

@@ -2,9 +2,13 @@
 //! Each message is one write, so that parallel calls do not mix their lines.
 //! The print macros are not used: they panic on a closed pipe.
 
-use crate::error::{push_escaped, Error, Result};
+use crate::error::{decimal, push_escaped, Error, Result};
 use crate::system::{io, retry};
 use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
+/// How long a work may take without a word, and between two.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +64,56 @@ fn say(kind: &[u8], parts: &[&[u8]]) {
         push_escaped(&mut line, part);
     }
     line.push(b'\n');
-    let _ = retry(|| rustix::io::write(rustix::stdio::stderr(), &line));
+    write_stderr(&line);
+}
+
+/// How far a long work is, for somebody who waits at a terminal.
+pub struct Progress {
+    total: u64,
+    done: u64,
+    /// When the next line is due; none where nobody would see it.
+    next: Option<Instant>,
+    is_shown: bool,
+}
+
+impl Progress {
+    /// A work of `total` steps that begins now.
+    pub fn new(total: u64, volume: Volume) -> Self {
+        let is_seen = volume >= Volume::Normal && rustix::termios::isatty(rustix::stdio::stderr());
+        Progress {
+            total,
+            done: 0,
+            next: is_seen.then(|| Instant::now() + PAUSE),
+            is_shown: false,
+        }
+    }
+
+    /// One step was done.
+    pub fn tick(&mut self) {
+        self.done += 1;
+        // The clock is not asked for every file.
+        if self.done % 32 != 0 {
+            return;
+        }
+        if let Some(next) = self.next.filter(|next| Instant::now() >= *next) {
+            self.next = Some(next + PAUSE);
+            self.is_shown = true;
+            let (done, total) = (decimal(self.done), decimal(self.total));
+            write_stderr(&[b"\rlimopack: removed ", &done[..], b" of ", &total].concat());
+        }
+    }
+
+    /// The work ended; how many steps were done.
+    pub fn end(self) -> u64 {
+        if self.is_shown {
+            write_stderr(b"\r\x1b[K");
+        }
+        self.done
+    }
+}
+
+fn write_stderr(bytes: &[u8]) {
+    let _ = retry(|| rustix::io::write(rustix::stdio::stderr(), bytes));
 }
 
 /// Writes data to stdout. A closed pipe is a reader that has seen enough: no error.

@@ -14,7 +14,7 @@ use std::cell::Cell;
 pub struct DepLine<'t> {
     /// The module's file.
     pub path: ModulePath<'t>,
-    dependencies: &'t [u8],
+    line: &'t [u8],
 }
 
 impl<'t> DepLine<'t> {
@@ -28,7 +28,7 @@ impl<'t> DepLine<'t> {
         };
         let parsed = DepLine {
             path: ModulePath(&line[..colon]),
-            dependencies: &line[colon + 1..],
+            line,
         };
         // The dependencies are not judged here: each is looked up and has a line of its own.
         if !parsed.path.is_sound() {
@@ -39,7 +39,12 @@ impl<'t> DepLine<'t> {
 
     /// The files of the modules that this one needs, as far as the line tells.
     pub fn dependencies(&self) -> impl Iterator<Item = ModulePath<'t>> {
-        crate::text::words(self.dependencies).map(ModulePath)
+        crate::text::words(&self.line[self.path.0.len() + 1..]).map(ModulePath)
+    }
+
+    /// The whole line, without its newline.
+    pub fn as_written(&self) -> &'t [u8] {
+        self.line
     }
 }
 

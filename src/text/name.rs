@@ -173,6 +173,11 @@ impl<'t> ModulePath<'t> {
             && !self.0.ends_with(b"/")
     }
 
+    /// Whether this is one of depmod's `external` modules.
+    pub fn is_absolute(self) -> bool {
+        self.0.starts_with(b"/")
+    }
+
     /// Whether both name the same module in the same directory, whatever their suffixes.
     pub fn is_same_module(self, other: ModulePath<'_>) -> bool {
         self.directory() == other.directory() && self.name() == other.name()

@@ -1,0 +1,461 @@
+//! `--prune`: deletes the modules that nothing registered needs, and makes depmod's files tell
+//! the truth about what is left.
+
+use crate::actions::kernels;
+use crate::actions::register::ACTIVE;
+use crate::cli::parse::Mode;
+use crate::cli::Request;
+use crate::error::{decimal, Error, Result};
+use crate::index::binary::{self, alias, BINARIES};
+use crate::index::filter::{filter, FILES};
+use crate::index::trie::{Layout, Trie};
+use crate::needs::kernel::directory;
+use crate::needs::{Closure, Kernel, Why};
+use crate::plan::{Content, Prune, Rewrite, Tally, UNFINISHED};
+use crate::system::report::{print, Progress};
+use crate::system::tree::{Branch, LeafKind, Verdict};
+use crate::system::{running_kernel, Folder, Report, Root};
+use crate::text::active::Registry;
+use crate::text::dep::DepText;
+use crate::text::name::{ModuleName, ModulePath};
+use crate::text::{lines, proc_modules, words};
+
+/// Prunes the kernels named, or every one that has a registry.
+///
+/// # Errors
+/// Every refusal; nothing is touched then. A step that failed; the same command finishes.
+pub fn prune(root: &Root, request: &Request, report: &Report) -> Result<()> {
+    let versions = kernels::to_prune(root, request, ACTIVE)?;
+    let plans = plan(root, &versions, request, report)?;
+    carry_out(plans, request, report)
+}
+
+/// Plans and checks every kernel. With a plan to carry out, their directories are locked.
+///
+/// # Errors
+/// Every refusal.
+pub fn plan(
+    root: &Root,
+    versions: &[Vec<u8>],
+    request: &Request,
+    report: &Report,
+) -> Result<Vec<Prune>> {
+    let mut plans = Vec::with_capacity(versions.len());
+    let mut errors = Vec::new();
+    for version in versions {
+        match plan_kernel(root, version, request, report) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => errors.push(error),
+        }
+    }
+    Error::unless_empty(errors)?;
+    Ok(plans)
+}
+
+/// Prints the plans or carries them out, one kernel after the other.
+///
+/// # Errors
+/// The first step that failed.
+pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Result<()> {
+    let mut out = Vec::new();
+    for mut plan in plans {
+        if request.mode == Mode::DryRun {
+            plan.print(&mut out);
+            continue;
+        }
+        let (kept, removed) = plan.tallies();
+        let mut progress = Progress::new(removed.modules, request.volume);
+        let result = plan.execute(&mut || progress.tick());
+        let done = progress.end();
+        if let Err(error) = result {
+            let parts: [&[u8]; 4] = [
+                &decimal(done),
+                b" of ",
+                &decimal(removed.modules),
+                b" modules",
+            ];
+            let what = [
+                b"in kernel ",
+                &plan.version[..],
+                b", removed ",
+                &parts.concat(),
+            ]
+            .concat();
+            report.warn(&[
+                &what,
+                b" before this failed; the same command finishes the work",
+            ]);
+            return Err(error);
+        }
+        let (kept, removed) = (tally_text(kept), tally_text(removed));
+        report.note(&[
+            b"kernel ",
+            &plan.version,
+            b": removed ",
+            &removed,
+            b", kept ",
+            &kept,
+        ]);
+    }
+    print(&out)
+}
+
+/// `12 modules (3.4 MB)`
+fn tally_text(tally: Tally) -> Vec<u8> {
+    let tenths = tally.bytes / 100_000;
+    let size = [
+        &decimal(tenths / 10)[..],
+        b".",
+        &decimal(tenths % 10),
+        b" MB",
+    ]
+    .concat();
+    [&decimal(tally.modules)[..], b" modules (", &size, b")"].concat()
+}
+
+/// One kernel's turn.
+struct Turn<'r> {
+    root: &'r Root,
+    kernel: Kernel<'r>,
+    dep: DepText<'static>,
+    keep: Closure,
+    /// What goes wrong without --force.
+    refusals: Vec<Error>,
+}
+
+fn plan_kernel(root: &Root, version: &[u8], request: &Request, report: &Report) -> Result<Prune> {
+    let path = directory(version);
+    let folder = Folder::open(root, &path)?
+        .ok_or_else(|| Error::refused(&[b"no kernel ", version, b": no ", &root.shown(&path)]))?;
+    if request.mode == Mode::Execute {
+        folder.lock()?;
+    }
+    let kernel = Kernel::open_text(root, version)?;
+    let dep_text = kernel.file(b"modules.dep")?.unwrap_or(b"");
+    let mut turn = Turn {
+        root,
+        dep: DepText::new(dep_text, &folder.shown(b"modules.dep"))?,
+        kernel,
+        keep: Closure::default(),
+        refusals: Vec::new(),
+    };
+    turn.gather(&folder)?;
+    turn.compare_index()?;
+    turn.look_at_root_fs()?;
+    let mut tree = Branch::grow(&folder, Vec::new(), &mut |path| {
+        report.warn(&[path, b" belongs to another mount and is left alone"]);
+    })?;
+    let is_resumed = turn.judge(&mut tree, &folder)?;
+    if request.force {
+        for refusal in &turn.refusals {
+            refusal.each_message(&mut |parts| report.warn(&[b"forced: ", &parts.concat()]));
+        }
+    } else if !turn.refusals.is_empty() {
+        turn.refusals.push(Error::refused(&[
+            b"nothing was changed; --force overrides this",
+        ]));
+        return Err(Error::Several(turn.refusals));
+    }
+    turn.warn_of_loaded(report)?;
+    Ok(Prune {
+        version: version.to_vec(),
+        rewrites: turn.rewrites(&folder)?,
+        folder,
+        tree,
+        is_resumed,
+    })
+}
+
+impl Turn<'_> {
+    fn refuse(&mut self, parts: &[&[u8]]) {
+        let kernel = [b"kernel ", self.kernel.version(), b": "].concat();
+        self.refusals
+            .push(Error::refused(&[&kernel, &parts.concat()]));
+    }
+
+    /// The modules that stay: the registered ones and those outside `kernel/`, with all that
+    /// they need.
+    fn gather(&mut self, folder: &Folder) -> Result<()> {
+        let shown = folder.shown(ACTIVE);
+        let registry = Registry::parse(folder.text(ACTIVE)?.unwrap_or(b""), &shown)?;
+        if registry.entries().is_empty() {
+            self.refuse(&[
+                b"nothing is registered in ",
+                &shown,
+                b", so everything would go",
+            ]);
+        }
+        let mut missing = Vec::new();
+        for entry in registry.entries() {
+            match self.kernel.line(entry.name)? {
+                Some(line) => {
+                    self.keep.add(line, Why::Registered);
+                }
+                None if self.kernel.is_builtin(entry.name)? => {}
+                None => missing.push(entry.name.to_kernel()),
+            }
+        }
+        if !missing.is_empty() {
+            let names = some_of(&missing);
+            self.refuse(&[
+                b"registered, but neither in modules.dep nor built in: ",
+                &names,
+            ]);
+        }
+        for line in self.dep.all() {
+            let line = line?;
+            if !line.path.0.starts_with(b"kernel/") {
+                self.keep.add(line, Why::Outside);
+            }
+        }
+        self.keep.complete(&self.kernel)
+    }
+
+    fn keeps(&self, name: ModuleName<'_>) -> bool {
+        self.keep.position(name).is_some()
+    }
+
+    /// modprobe goes by the binary index, we by the text: for what stays they must agree.
+    fn compare_index(&mut self) -> Result<()> {
+        let Some(bytes) = self.kernel.file(b"modules.dep.bin")? else {
+            return Ok(());
+        };
+        let index = Trie::new(bytes, &self.kernel.shown(b"modules.dep.bin"))?;
+        let mut differ = Vec::new();
+        for module in self.keep.modules() {
+            let line = index.find(module.name())?;
+            if line != Some(module.line.as_written()) {
+                differ.push(module.name().to_kernel());
+            }
+        }
+        if !differ.is_empty() {
+            let names = some_of(&differ);
+            self.refuse(&[
+                b"modules.dep and modules.dep.bin differ; run depmod: ",
+                &names,
+            ]);
+        }
+        Ok(())
+    }
+
+    /// A running system whose root file system's module goes does not boot again.
+    fn look_at_root_fs(&mut self) -> Result<()> {
+        if !self.root.is_host() || running_kernel() != self.kernel.version() {
+            return Ok(());
+        }
+        let mounts = self.root.text(b"proc/mounts")?.unwrap_or(b"");
+        // The last mount on `/` is the one that is seen.
+        let root_mounts = lines(mounts).filter(|(_, line)| words(line).nth(1) == Some(b"/"));
+        let Some(kind) = root_mounts.last().and_then(|(_, line)| words(line).nth(2)) else {
+            return Ok(());
+        };
+        let wanted = [b"fs-", kind].concat();
+        let aliases = self.kernel.file(b"modules.alias")?.unwrap_or(b"");
+        let aliases = lines(aliases).filter_map(|(_, line)| alias(line));
+        let mut modules: Vec<&[u8]> = aliases
+            .filter(|alias| alias.0 == wanted)
+            .map(|alias| alias.1)
+            .collect();
+        modules.push(kind);
+        for module in modules {
+            let name = ModuleName::new(module);
+            if self.kernel.line(name)?.is_some() && !self.keeps(name) {
+                let module = name.to_kernel();
+                self.refuse(&[
+                    b"the root file system is ",
+                    kind,
+                    b", but nothing keeps ",
+                    &module,
+                ]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides on every module file by its name: two files may have one name, and the one in
+    /// the index must not lose its place to the other. Whether an earlier prune was interrupted.
+    fn judge(&mut self, tree: &mut Branch, folder: &Folder) -> Result<bool> {
+        let old = folder.text(UNFINISHED)?;
+        let shown = folder.shown(UNFINISHED);
+        let old = old.map(|text| DepText::new(text, &shown)).transpose()?;
+        let mut is_present = vec![false; self.keep.modules().len()];
+        let (mut unseen, mut leftovers, mut links) = (Vec::new(), 0, Vec::new());
+        let mut error = None;
+        tree.each_leaf(&mut |directory, leaf| {
+            let path = [directory, b"/", &leaf.name].concat();
+            let path = ModulePath(path.strip_prefix(b"/").unwrap_or(&path));
+            let name = path.name();
+            let is_listed = |index: &DepText<'_>| index.find(name).map(|line| line.is_some());
+            match (
+                is_listed(&self.dep),
+                old.as_ref().map_or(Ok(false), is_listed),
+            ) {
+                (Ok(true), _) => {}
+                (Ok(false), Ok(true)) => leftovers += 1,
+                (Ok(false), Ok(false)) => unseen.push(path.0.to_vec()),
+                (Err(failed), _) | (_, Err(failed)) => error = Some(failed),
+            }
+            let position = self.keep.position(name);
+            if let Some(position) = position {
+                is_present[position] |= self.keep.modules()[position].line.path == path;
+                if leaf.kind == LeafKind::Link {
+                    links.push(path.0.to_vec());
+                }
+            } else if path.0.starts_with(b"kernel/") {
+                leaf.verdict = Verdict::Delete;
+            }
+        });
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if !unseen.is_empty() {
+            let files = some_of(&unseen);
+            self.refuse(&[b"on disk, but not in modules.dep; run depmod: ", &files]);
+        }
+        if !links.is_empty() {
+            let files = some_of(&links);
+            self.refuse(&[b"needed, but symbolic links whose targets may go: ", &files]);
+        }
+        let gone = self.keep.modules().iter().zip(&is_present);
+        let gone =
+            gone.filter(|(module, is_present)| !**is_present && !module.line.path.is_absolute());
+        let gone: Vec<Vec<u8>> = gone
+            .map(|(module, _)| module.line.path.0.to_vec())
+            .collect();
+        if !gone.is_empty() {
+            self.refuse(&[b"needed, but not on disk: ", &some_of(&gone)]);
+        }
+        Ok(leftovers > 0)
+    }
+
+    /// Loaded now and gone at the next boot: perhaps meant, perhaps forgotten.
+    fn warn_of_loaded(&self, report: &Report) -> Result<()> {
+        if self.root.is_host() && running_kernel() != self.kernel.version() {
+            return Ok(());
+        }
+        let shown = self.root.shown(b"proc/modules");
+        let text = self.root.text(b"proc/modules")?.unwrap_or(b"");
+        let mut lost = Vec::new();
+        for name in proc_modules::names(text, &shown) {
+            let name = name?;
+            if self.kernel.line(name)?.is_some() && !self.keeps(name) {
+                lost.push(name.to_kernel());
+            }
+        }
+        if !lost.is_empty() {
+            lost.sort_unstable();
+            let version = self.kernel.version();
+            report.warn(&[
+                b"kernel ",
+                version,
+                b": loaded now, gone at the next boot: ",
+                &some_of(&lost),
+            ]);
+        }
+        Ok(())
+    }
+
+    /// The index files that change, for exactly those that exist.
+    fn rewrites(&self, folder: &Folder) -> Result<Vec<Rewrite>> {
+        let keeps = |name: ModuleName<'_>| self.keeps(name);
+        let mut rewrites = Vec::new();
+        let mut texts: Vec<(&[u8], Vec<&'static [u8]>)> = Vec::new();
+        for &(name, format) in FILES {
+            let Some(text) = folder.text(name)? else {
+                continue;
+            };
+            let parts = filter(format, text, &keeps);
+            texts.push((name, parts.clone()));
+            push_changed(&mut rewrites, name, text, Content::Parts(parts));
+        }
+        let priorities = self.priorities(&texts);
+        let layout = layout(folder)?;
+        for &(binary, name, source) in BINARIES {
+            let Some(old) = folder.text(name)? else {
+                continue;
+            };
+            let Some((_, parts)) = texts.iter().find(|(text, _)| *text == source) else {
+                let shown = folder.shown(name);
+                return Err(Error::refused(&[
+                    &shown,
+                    b" has no text to be made from; run depmod",
+                ]));
+            };
+            let priority = |name: ModuleName<'_>| {
+                let position = self.keep.position(name)?;
+                priorities.get(position).copied()
+            };
+            let Some(bytes) = binary::write(binary, parts, &priority, layout) else {
+                return Err(Error::refused(&[
+                    &folder.shown(name),
+                    b" would become too large",
+                ]));
+            };
+            push_changed(&mut rewrites, name, old, Content::Bytes(bytes));
+        }
+        Ok(rewrites)
+    }
+
+    /// For each module that stays, its line number in the new modules.dep.
+    fn priorities(&self, texts: &[(&[u8], Vec<&[u8]>)]) -> Vec<u32> {
+        let mut priorities = vec![0; self.keep.modules().len()];
+        let parts = texts.iter().filter(|(name, _)| *name == b"modules.dep");
+        let all = parts.flat_map(|(_, parts)| parts.iter().flat_map(|part| lines(part)));
+        for (number, (_, line)) in (0..).zip(all) {
+            let path = memchr::memchr(b':', line).map_or(line, |colon| &line[..colon]);
+            if let Some(position) = self.keep.position(ModulePath(path).name()) {
+                priorities[position] = number;
+            }
+        }
+        priorities
+    }
+}
+
+fn push_changed(
+    rewrites: &mut Vec<Rewrite>,
+    name: &'static [u8],
+    old: &'static [u8],
+    content: Content,
+) {
+    let mut rest = old;
+    let is_same = content
+        .parts()
+        .iter()
+        .all(|part| match rest.strip_prefix(*part) {
+            Some(behind) => {
+                rest = behind;
+                true
+            }
+            None => false,
+        });
+    if !is_same || !rest.is_empty() {
+        rewrites.push(Rewrite {
+            name,
+            old_size: old.len(),
+            content,
+        });
+    }
+}
+
+/// The order in which this machine's depmod writes nodes, as its indexes show. Where all are
+/// empty any order is right, and the newer one is what the machine will have sooner or later.
+fn layout(folder: &Folder) -> Result<Layout> {
+    for &(_, name, _) in BINARIES {
+        if let Some(bytes) = folder.text(name)? {
+            if let Some(layout) = Trie::new(bytes, &folder.shown(name))?.layout() {
+                return Ok(layout);
+            }
+        }
+    }
+    Ok(Layout::ParentsFirst)
+}
+
+/// A few names, and how many more there are.
+fn some_of(names: &[Vec<u8>]) -> Vec<u8> {
+    const MOST: usize = 8;
+    let shown = names[..names.len().min(MOST)].join(&b", "[..]);
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => shown,
+        Some(more) => [&shown[..], b" and ", &decimal(more as u64), b" more"].concat(),
+    }
+}

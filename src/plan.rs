@@ -1,0 +1,202 @@
+//! What a prune will change, as data: made and checked for all kernels before the first is
+//! touched, printed by `--dry-run`, consumed by the execution.
+
+use crate::error::{decimal, Result};
+use crate::system::tree::{Branch, Leaf, Verdict};
+use crate::system::Folder;
+
+/// Beside a modules.dep that lists only what stays, the one that listed what is still being
+/// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
+/// no depmod has seen yet.
+pub const UNFINISHED: &[u8] = b".modules.dep.limopack-old";
+
+/// The prune of one kernel.
+pub struct Prune {
+    /// The kernel's version.
+    pub version: Vec<u8>,
+    /// Its directory, locked if the plan is to be carried out.
+    pub folder: Folder,
+    /// All of its module files, with the verdict on each.
+    pub tree: Branch,
+    /// The index files that change.
+    pub rewrites: Vec<Rewrite>,
+    /// Whether an earlier prune was interrupted.
+    pub is_resumed: bool,
+}
+
+/// An index file that changes.
+pub struct Rewrite {
+    /// Its name.
+    pub name: &'static [u8],
+    /// How many bytes it has now.
+    pub old_size: usize,
+    /// What it will hold.
+    pub content: Content,
+}
+
+/// The content of a new file.
+pub enum Content {
+    /// Slices of the old file.
+    Parts(Vec<&'static [u8]>),
+    /// Made anew.
+    Bytes(Vec<u8>),
+}
+
+/// Modules and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many module files.
+    pub modules: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Content {
+    /// The bytes, in pieces.
+    pub fn parts(&self) -> Vec<&[u8]> {
+        match self {
+            Content::Parts(parts) => parts.clone(),
+            Content::Bytes(bytes) => vec![bytes],
+        }
+    }
+
+    /// How many bytes.
+    pub fn size(&self) -> usize {
+        self.parts().iter().map(|part| part.len()).sum()
+    }
+}
+
+impl Tally {
+    fn add(&mut self, leaf: &Leaf) {
+        self.modules += 1;
+        self.bytes = self.bytes.saturating_add(leaf.size);
+    }
+}
+
+impl Prune {
+    /// What stays and what goes.
+    pub fn tallies(&mut self) -> (Tally, Tally) {
+        let (mut kept, mut removed) = (Tally::default(), Tally::default());
+        self.tree.each_leaf(&mut |_, leaf| match leaf.verdict {
+            Verdict::Keep => kept.add(leaf),
+            Verdict::Delete => removed.add(leaf),
+        });
+        (kept, removed)
+    }
+
+    /// The directory that is pruned; what lies beside it is left alone.
+    pub fn kernel_branch(&self) -> Option<&Branch> {
+        self.tree
+            .branches
+            .iter()
+            .find(|branch| branch.path == b"kernel")
+    }
+
+    /// Whether everything is done already.
+    pub fn is_done(&self) -> bool {
+        let has_work = self.kernel_branch().map_or(false, Branch::has_work);
+        self.rewrites.is_empty() && !has_work && !self.is_resumed
+    }
+
+    /// One step a line, sorted, then the totals.
+    pub fn print(&mut self, out: &mut Vec<u8>) {
+        let mut steps = Vec::new();
+        if let Some(branch) = self.kernel_branch() {
+            list_steps(branch, &mut steps);
+        }
+        for step in &mut steps {
+            step.1 = self.folder.shown(&step.1);
+        }
+        for rewrite in &self.rewrites {
+            let sizes = [
+                b" ",
+                &decimal(rewrite.old_size as u64)[..],
+                b" -> ",
+                &decimal(rewrite.content.size() as u64),
+            ];
+            steps.push((b"write ", self.folder.shown(rewrite.name), sizes.concat()));
+        }
+        steps.sort_unstable();
+        for (verb, path, size) in steps {
+            out.extend_from_slice(&[verb, &path[..], &size, b"\n"].concat());
+        }
+        let (kept, removed) = self.tallies();
+        let (mut before, mut after) = (0, 0);
+        for rewrite in &self.rewrites {
+            before += rewrite.old_size;
+            after += rewrite.content.size();
+        }
+        for (what, modules, bytes) in [
+            (&b"kept"[..], Some(kept.modules), kept.bytes),
+            (b"removed", Some(removed.modules), removed.bytes),
+            (b"indexes before", None, before as u64),
+            (b"indexes after", None, after as u64),
+        ] {
+            out.extend_from_slice(&[b"total ", &self.version[..], b" ", what, b": "].concat());
+            if let Some(modules) = modules {
+                out.extend_from_slice(&[&decimal(modules)[..], b" modules, "].concat());
+            }
+            out.extend_from_slice(&[&decimal(bytes)[..], b" bytes\n"].concat());
+        }
+    }
+
+    /// Carries the plan out: the new indexes first, durable before the first file goes, so that
+    /// every index lists only what is there. Calls `tick` after each file.
+    ///
+    /// # Errors
+    /// The first step that fails. The system works as it is then, and the same command finishes.
+    pub fn execute(&self, tick: &mut dyn FnMut()) -> Result<()> {
+        let Some(branch) = self.kernel_branch().filter(|_| !self.is_done()) else {
+            return Ok(());
+        };
+        self.remove_leftovers()?;
+        if !self.is_resumed && branch.has_work() {
+            self.folder.keep_as(b"modules.dep", UNFINISHED)?;
+        }
+        let parts: Vec<_> = self
+            .rewrites
+            .iter()
+            .map(|rewrite| rewrite.content.parts())
+            .collect();
+        let names = self.rewrites.iter().map(|rewrite| rewrite.name);
+        let files: Vec<_> = names.zip(parts.iter().map(|parts| &parts[..])).collect();
+        if !files.is_empty() {
+            self.folder.replace_all(&files)?;
+        }
+        if let Some(inner) = self.folder.enter(b"kernel")? {
+            branch.prune(&inner, tick)?;
+        }
+        self.folder.unlink(UNFINISHED)?;
+        self.folder.sync()
+    }
+
+    /// Removes what a killed run was writing; our lock says that nobody writes now.
+    fn remove_leftovers(&self) -> Result<()> {
+        for entry in self.folder.entries()? {
+            if crate::system::folder::is_temporary(&entry.name) {
+                self.folder.unlink(&entry.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A verb, a path and what follows it.
+type Step = (&'static [u8], Vec<u8>, Vec<u8>);
+
+fn list_steps(branch: &Branch, steps: &mut Vec<Step>) {
+    for leaf in branch
+        .leaves
+        .iter()
+        .filter(|leaf| leaf.verdict == Verdict::Delete)
+    {
+        let size = [b" ", &decimal(leaf.size)[..]].concat();
+        steps.push((b"delete ", branch.path_of(&leaf.name), size));
+    }
+    for inner in &branch.branches {
+        list_steps(inner, steps);
+        if inner.will_be_empty() {
+            steps.push((b"rmdir ", inner.path.clone(), Vec::new()));
+        }
+    }
+}
