@@ -33,6 +33,8 @@ pub enum Error {
         /// What is wrong.
         what: Vec<u8>,
     },
+    /// Another process holds the package database's lock; nothing was changed (exit 75).
+    Busy(Vec<u8>),
     /// Several errors of equal rank (exit code of the first).
     Several(Vec<Error>),
 }
@@ -69,10 +71,12 @@ impl Error {
         }
     }
 
-    /// The exit code: 2 for usage, 1 for everything else.
+    /// The exit code: 2 for usage, 75 for a held lock, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,
+            // EX_TEMPFAIL of sysexits.h: the same call may do later.
+            Error::Busy(_) => 75,
             Error::Several(errors) => errors.first().map_or(1, Error::exit_code),
             _ => 1,
         }
@@ -82,7 +86,7 @@ impl Error {
     pub fn each_message(&self, say: &mut dyn FnMut(&[&[u8]])) {
         match self {
             Error::Usage(text) => say(&[text, b" (see limopack --help)"]),
-            Error::Refused(text) => say(&[text]),
+            Error::Refused(text) | Error::Busy(text) => say(&[text]),
             Error::Io { verb, path, errno } => say(&[
                 b"cannot ",
                 verb.as_bytes(),
@@ -108,7 +112,7 @@ impl Error {
 pub fn errno_text(errno: Errno) -> Vec<u8> {
     let text = std::io::Error::from(errno).to_string().into_bytes();
     // std appends " (os error N)", which helps nobody at a shell.
-    match memchr::memmem::find(&text, b" (os error") {
+    match crate::text::find(&text, b" (os error") {
         Some(end) => text[..end].to_vec(),
         None => text,
     }

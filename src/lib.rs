@@ -4,6 +4,7 @@
 //!
 //! - [`cli`]: one table of flags; the parser, the help and the manual come from it
 //! - [`actions`]: what each action does, built from the parts below
+//! - [`package`]: forgetting packages, so that dpkg, apt and opkg stay sound
 //! - [`plan`]: what a prune will change, as data
 //! - [`needs`]: which modules are needed, and why
 //! - [`index`]: depmod's binary files
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod error;
 pub mod index;
 pub mod needs;
+pub mod package;
 pub mod plan;
 pub mod system;
 pub mod text;

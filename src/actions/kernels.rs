@@ -64,7 +64,7 @@ pub fn to_prune(root: &Root, request: &Request, registry: &[u8]) -> Result<Vec<V
 
 /// The kernels of `--kernel`, sorted and each once. That they are installed is seen when they
 /// are opened.
-fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+pub fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     if names.iter().any(|name| name == b"all") {
         return installed(root);
     }

@@ -1,5 +1,6 @@
 //! What each action does, built from the parts below. `run` is the only way in.
 
+pub mod apply;
 pub mod kernels;
 pub mod list;
 pub mod prune;
@@ -35,12 +36,16 @@ fn act(parsed: Parsed, report: &Report) -> Result<()> {
         Parsed::Request(request) => {
             let root = open_root(&request)?;
             match request.action {
-                Action::List => list::list(&root, &request, report),
-                Action::Tree => list::tree(&root, &request, report),
+                Action::List => return list::list(&root, &request, report),
+                Action::Tree => return list::tree(&root, &request, report),
+                Action::Settle => return apply::settle(&root, &request, report),
                 Action::Install => register::install(&root, &request, report),
-                Action::Prune => prune::prune(&root, &request, report),
                 Action::Remove => register::remove(&root, &request, report),
-            }
+                Action::Prune => prune::prune(&root, &request, report),
+                Action::Apply => apply::apply(&root, &request, report),
+            }?;
+            apply::settle_in_passing(&root, &request, report);
+            Ok(())
         }
     }
 }

@@ -13,6 +13,10 @@ pub enum Meaning {
     Static,
     /// `--owner`
     Owner,
+    /// `--pkname`
+    Pkname,
+    /// `--no-stand-in`
+    NoStandIn,
     /// `--kernel`
     Kernel,
     /// `--root`
@@ -61,7 +65,13 @@ const fn act(action: Action, short: &'static str, long: &'static str, help: &'st
 /// The actions that a selector of modules goes with.
 const SELECTED: &[Action] = &[Action::List, Action::Tree, Action::Install, Action::Remove];
 /// The actions that change something.
-const WRITING: &[Action] = &[Action::Install, Action::Remove, Action::Prune];
+const WRITING: &[Action] = &[
+    Action::Install,
+    Action::Remove,
+    Action::Apply,
+    Action::Prune,
+    Action::Settle,
+];
 /// The actions that change a registry.
 const REGISTERING: &[Action] = &[Action::Install, Action::Remove];
 
@@ -85,6 +95,18 @@ pub const FLAGS: &[Flag] = &[
         "r",
         "remove",
         "drop one reference to the named modules",
+    ),
+    act(
+        Action::Apply,
+        "a",
+        "apply",
+        "prune, and make the packages look never installed",
+    ),
+    act(
+        Action::Settle,
+        "",
+        "settle",
+        "finish what was put off while dpkg or apt ran",
     ),
     act(
         Action::Prune,
@@ -117,6 +139,22 @@ pub const FLAGS: &[Flag] = &[
         help: "whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]",
     },
     Flag {
+        meaning: Meaning::Pkname,
+        short: "p",
+        long: "pkname",
+        value: "PKG[,PKG...]",
+        with: &[Action::Apply],
+        help: "packages to forget: PKG, PKG:arch or a pattern",
+    },
+    Flag {
+        meaning: Meaning::NoStandIn,
+        short: "",
+        long: "no-stand-in",
+        value: "",
+        with: &[Action::Apply],
+        help: "forget plainly even what others depend on",
+    },
+    Flag {
         meaning: Meaning::Kernel,
         short: "k",
         long: "kernel",
@@ -137,7 +175,12 @@ pub const FLAGS: &[Flag] = &[
         short: "",
         long: "force",
         value: "",
-        with: &[Action::Install, Action::Prune],
+        with: &[
+            Action::Install,
+            Action::Prune,
+            Action::Apply,
+            Action::Settle,
+        ],
         help: "go on where a refusal says that this does",
     },
     Flag {

@@ -2,6 +2,7 @@
 
 use crate::cli::flags::{action_name, by_long, by_short, Flag, Meaning};
 use crate::error::{Error, Result};
+use crate::package::forget::StandIns;
 use crate::system::report::Volume;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -19,6 +20,10 @@ pub enum Action {
     Remove,
     /// Delete what nothing needs.
     Prune,
+    /// Prune, and forget packages.
+    Apply,
+    /// Finish what was deferred.
+    Settle,
 }
 
 /// Whether to print a plan or carry it out.
@@ -41,6 +46,10 @@ pub struct Request {
     pub is_static: bool,
     /// Whose references; `None` leaves it to the environment.
     pub owner: Option<Vec<u8>>,
+    /// The packages of `--pkname`, in order.
+    pub packages: Vec<Vec<u8>>,
+    /// Whether forgotten packages with dependants get a stand-in.
+    pub stand_ins: StandIns,
     /// The versions of `--kernel`; `all` among them means all.
     pub kernels: Vec<Vec<u8>>,
     /// The directory of `--root`; `None` leaves it to the environment.
@@ -78,6 +87,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         names: Vec::new(),
         is_static: false,
         owner: None,
+        packages: Vec::new(),
+        stand_ins: StandIns::Make,
         kernels: Vec::new(),
         root: None,
         force: false,
@@ -127,7 +138,18 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
                 }
                 _ => action = Some(second),
             },
-            Meaning::Use => split_list(&mut request.names, &value, flag)?,
+            Meaning::Use => {
+                split_list(&mut request.names, &value, flag)?;
+                request.names.iter().try_for_each(|name| check_name(name))?;
+            }
+            Meaning::Pkname => {
+                split_list(&mut request.packages, &value, flag)?;
+                request
+                    .packages
+                    .iter()
+                    .try_for_each(|name| check_package(name))?;
+            }
+            Meaning::NoStandIn => request.stand_ins = StandIns::Refuse,
             Meaning::Static => request.is_static = true,
             Meaning::Owner => set_once(&mut request.owner, value, flag)?,
             Meaning::Kernel => request.kernels.push(value),
@@ -142,6 +164,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         return Err(Error::usage(&[b"no action given"]));
     };
     request.action = action;
+    if action == Action::Apply && request.packages.is_empty() {
+        return Err(Error::usage(&[
+            b"--apply needs --pkname; --prune deletes modules alone",
+        ]));
+    }
     for flag in seen {
         if !flag.with.is_empty() && !flag.with.contains(&action) {
             let (flag, action) = (flag.long.as_bytes(), action_name(action).as_bytes());
@@ -183,10 +210,18 @@ fn split_list(list: &mut Vec<Vec<u8>>, value: &[u8], flag: &Flag) -> Result<()> 
                 value,
             ]));
         }
-        check_name(name)?;
         list.push(name.to_vec());
     }
     Ok(())
+}
+
+/// Refuses what can name no package, with or without an architecture, and is no pattern of one.
+fn check_package(name: &[u8]) -> Result<()> {
+    let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._:~*?".contains(byte);
+    match name.iter().all(is_fit) {
+        true => Ok(()),
+        false => Err(Error::usage(&[b"not a package name: ", name])),
+    }
 }
 
 /// Refuses what can name no module, before anything is looked up.
@@ -248,6 +283,8 @@ mod tests {
             ("-l --static", "--static does nothing with --list"),
             ("-l --use=", "--use"),
             ("-l -u a,,b", "empty name"),
+            ("-a", "--pkname"),
+            ("-a -p a/b", "package"),
             ("-l -u a\x1bb", "control bytes"),
             ("-l -u /lib/a.ko", "relative"),
             ("-l -u kernel/../a.ko", "relative"),

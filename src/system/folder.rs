@@ -54,6 +54,27 @@ impl Folder {
         }
     }
 
+    /// Opens a directory and makes it, and those above it, where there is none.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(root: &Root, path: &[u8]) -> Result<Folder> {
+        if let Some(folder) = Folder::open(root, path)? {
+            return Ok(folder);
+        }
+        let (above, name) = match memchr::memrchr(b'/', path) {
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => (&b"."[..], path),
+        };
+        let above = Folder::create(root, above)?;
+        match retry(|| rustix::fs::mkdirat(&above.fd, name, Mode::from_raw_mode(0o755))) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return io("create", &root.shown(path), Err(errno)),
+        }
+        let made = Folder::open(root, path)?;
+        made.ok_or_else(|| Error::refused(&[&root.shown(path), b" is gone again"]))
+    }
+
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Vec<u8> {
         [&self.shown, &b"/"[..], name].concat()
@@ -129,8 +150,35 @@ impl Folder {
         self.sync()
     }
 
+    /// Replaces a file in the way and with the names of dpkg: `NAME-new` written and made
+    /// durable, the old file kept as `NAME-old`, the new one renamed over it.
+    /// (dpkg: lib/dpkg/atomic-file.c)
+    ///
+    /// # Errors
+    /// Any step; the old file is untouched unless the rename was done.
+    pub fn replace_as_dpkg(&self, name: &[u8], parts: &[&[u8]]) -> Result<()> {
+        let (new, old) = ([name, b"-new"].concat(), [name, b"-old"].concat());
+        let steps = || {
+            self.write_new(name, &new, parts)?;
+            self.unlink(&old)?;
+            let link = || rustix::fs::linkat(&self.fd, name, &self.fd, &old[..], AtFlags::empty());
+            io("keep", &self.shown(&old), retry(link))?;
+            let rename = || rustix::fs::renameat(&self.fd, &new[..], &self.fd, name);
+            io("replace", &self.shown(name), retry(rename))
+        };
+        if let Err(error) = steps() {
+            let _ = rustix::fs::unlinkat(&self.fd, &new[..], AtFlags::empty());
+            return Err(error);
+        }
+        self.sync()
+    }
+
     fn write_temporary(&self, name: &[u8], parts: &[&[u8]]) -> Result<()> {
-        let temporary = &temporary_name(name)[..];
+        self.write_new(name, &temporary_name(name), parts)
+    }
+
+    /// Writes what is to replace `name` as `temporary`.
+    fn write_new(&self, name: &[u8], temporary: &[u8], parts: &[&[u8]]) -> Result<()> {
         let shown = self.shown(temporary);
         let old = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         // Left behind by a run that was killed.

@@ -88,6 +88,20 @@ impl Root {
         walk(dir.as_fd(), path, flags)
     }
 
+    /// Opens or creates a file in a directory that is there; the file is no link.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn create_at(&self, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+        let (directory, name) = match memchr::memrchr(b'/', path) {
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => (&b"."[..], path),
+        };
+        let directory = self.open_at(directory, OFlags::PATH | OFlags::DIRECTORY)?;
+        let flags = flags | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        retry(|| rustix::fs::openat(&directory, name, flags, mode))
+    }
+
     /// The bytes of a file: mapped, or read where it cannot be mapped. `None` if it is missing.
     ///
     /// # Errors

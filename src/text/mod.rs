@@ -5,6 +5,7 @@ pub mod active;
 pub mod dep;
 pub mod name;
 pub mod proc_modules;
+pub mod stanza;
 
 /// The lines of a text with their numbers from 1, without their newlines.
 /// A missing final newline makes no difference; an empty text has no lines.
@@ -42,6 +43,20 @@ pub fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (text, &[]),
     }
+}
+
+/// Where `wanted` first stands in a text. For short words in texts of a few MB, a search for
+/// the first byte does; memchr's own search for words would cost 8 KiB of program.
+pub fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let (&first, _) = wanted.split_first()?;
+    let mut start = 0;
+    while let Some(at) = memchr::memchr(first, text.get(start..)?) {
+        if text[start + at..].starts_with(wanted) {
+            return Some(start + at);
+        }
+        start += at + 1;
+    }
+    None
 }
 
 /// The words of a line, separated by spaces or tabs.
@@ -115,6 +130,14 @@ pub(crate) mod tests {
     #[test]
     fn lines_are_numbered_from_one() {
         assert_eq!(lines(b"a\n\nb").map(|l| l.0).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_word_is_found_where_it_first_stands() {
+        assert_eq!(find(b"aab aac", b"aac"), Some(4));
+        assert_eq!(find(b"aab", b"ac"), None);
+        assert_eq!(find(b"a", b""), None);
+        assert_eq!(find(b"", b"a"), None);
     }
 
     #[test]

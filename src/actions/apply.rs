@@ -1,0 +1,506 @@
+//! `--apply` and `--settle`: prune, then forget packages.
+//!
+//! While dpkg or apt runs, its database is in its memory and our edit would be lost, and the
+//! scripts that come after this one may register more modules. So a maintainer script's apply
+//! is checked, queued as a whole, and done by `--settle` when the package manager has ended.
+
+use crate::actions::{kernels, prune};
+use crate::cli::parse::Mode;
+use crate::cli::Request;
+use crate::error::{Error, Result};
+use crate::package::database::{kernels_of, Caller, Contents, Database};
+use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns};
+use crate::package::queue::{self, put, Note, FORGOTTEN, PENDING};
+use crate::package::select::Spec;
+use crate::system::report::print;
+use crate::system::{variable, Report, Root};
+use crate::text::stanza::Stanza;
+
+/// As long as a stand-in's name may be in `info/` without exceeding a file name.
+const LONGEST: usize = 200;
+
+/// Prunes and forgets the packages of `--pkname`, or queues that in a maintainer script.
+///
+/// # Errors
+/// Every refusal, with nothing changed; a held lock; a step that failed.
+pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
+    let caller = Caller::of_environment(request.root.is_some());
+    let database = Database::needed(root, request.root.is_some())?;
+    let locks = match request.mode {
+        Mode::DryRun => None,
+        Mode::Execute => match database.lock(root, caller) {
+            Ok(locks) => Some(locks),
+            Err(Error::Busy(_)) if caller != Caller::Anybody => {
+                return defer(root, &database, request, report)
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    database.check_journal(root)?;
+    let contents = database.read(root)?;
+    let mut wanted = Wanted::default();
+    for spec in &request.packages {
+        wanted.select(root, &database, &contents, spec, request)?;
+    }
+    wanted.choose_kernels(request)?;
+    forget(root, &database, &contents, &wanted, request, report)?;
+    drop(locks);
+    Ok(())
+}
+
+/// Finishes what is pending, and takes away stand-ins that are no longer needed. Under a hook it
+/// never fails: what could not be done stays pending.
+///
+/// # Errors
+/// A held lock, a step that failed; by hand only.
+pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
+    let caller = Caller::of_environment(request.root.is_some());
+    if caller == Caller::DpkgHookUnderApt {
+        return Ok(());
+    }
+    match settle_as(root, caller, request, report) {
+        Err(error) if caller.is_hook() => {
+            report.error(&error);
+            Ok(())
+        }
+        Err(Error::Busy(_)) if caller == Caller::Script => Ok(()),
+        result => result,
+    }
+}
+
+/// What every other call does at its end: settles what is pending if the lock is free. That is
+/// a service, so its failure is said and no more.
+pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
+    let caller = Caller::of_environment(request.root.is_some());
+    if request.mode == Mode::DryRun || caller != Caller::Anybody {
+        return;
+    }
+    match queue::read(root, PENDING) {
+        Ok(pending) if pending.is_empty() => {}
+        Ok(_) => match settle_as(root, caller, request, report) {
+            Ok(()) | Err(Error::Busy(_)) => {}
+            Err(error) => report.error(&error),
+        },
+        Err(error) => report.error(&error),
+    }
+}
+
+fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) -> Result<()> {
+    let Some(database) = Database::find(root, request.root.is_some())? else {
+        return Ok(());
+    };
+    let pending = queue::read(root, PENDING)?;
+    if pending.is_empty() && queue::read(root, FORGOTTEN)?.is_empty() {
+        return Ok(());
+    }
+    let locks = match request.mode {
+        Mode::Execute => Some(database.lock(root, caller)?),
+        Mode::DryRun => None,
+    };
+    database.check_journal(root)?;
+    let contents = database.read(root)?;
+    let mut wanted = Wanted::default();
+    for note in &pending {
+        wanted.take_pending(&contents, note, report)?;
+    }
+    let result = forget(root, &database, &contents, &wanted, request, report);
+    drop(locks);
+    result
+}
+
+/// What a call is about.
+#[derive(Default)]
+struct Wanted {
+    /// Positions in `status` of packages to forget.
+    doomed: Vec<usize>,
+    /// What to remember of each.
+    notes: Vec<Note>,
+    /// Packages that were forgotten before; what an interrupted call left of them goes.
+    gone: Vec<Note>,
+    /// Names of pending entries that this call finishes.
+    settled: Vec<Vec<u8>>,
+    /// Whether any of them is to be forgotten without a stand-in.
+    is_plain: bool,
+    /// The kernels to prune.
+    kernels: Vec<Vec<u8>>,
+}
+
+impl Wanted {
+    /// Finds the packages that the user names.
+    fn select(
+        &mut self,
+        root: &Root,
+        database: &Database,
+        contents: &Contents,
+        given: &[u8],
+        request: &Request,
+    ) -> Result<()> {
+        let spec = Spec::new(given);
+        let is_meant =
+            |stanza: &Stanza<'_>| spec.matches_stanza(stanza) && subject(stanza.package).is_none();
+        let stanzas = contents.stanzas.iter().enumerate();
+        let found: Vec<(usize, &Stanza<'_>)> = stanzas
+            .filter(|(_, stanza)| is_meant(stanza) && stanza.is_there())
+            .collect();
+        let before = forgotten_before(root, &spec)?;
+        if found.is_empty() && before.is_empty() {
+            return Err(Error::refused(&[given, b" is not installed"]));
+        }
+        if found.len() > 1 && !spec.is_pattern() {
+            let names: Vec<Vec<u8>> = found
+                .iter()
+                .map(|(_, s)| [s.package, b":", s.arch].concat())
+                .collect();
+            return Err(Error::refused(&[
+                given,
+                b" is ambiguous: ",
+                &names.join(&b", "[..]),
+            ]));
+        }
+        for (at, stanza) in found {
+            check_forgettable(stanza)?;
+            if stanza.state() != b"installed" {
+                return Err(Error::refused(&[
+                    stanza.package,
+                    b" is ",
+                    stanza.state(),
+                    b", not installed",
+                ]));
+            }
+            database.check_ties(root, stanza)?;
+            let files = database.files(root, &stem(stanza.package, stanza))?;
+            self.doom(contents, at, kernels_of(files.unwrap_or(b"")));
+        }
+        self.is_plain = request.stand_ins == StandIns::Refuse;
+        self.gone.extend(before);
+        Ok(())
+    }
+
+    fn doom(&mut self, contents: &Contents, at: usize, kernels: Vec<Vec<u8>>) {
+        if self.doomed.contains(&at) {
+            return;
+        }
+        let stanza = &contents.stanzas[at];
+        let mark: &[u8] = match is_auto(&contents.states, stanza.package, stanza.arch) {
+            true => b"auto",
+            false => b"manual",
+        };
+        self.doomed.push(at);
+        self.notes.push(Note {
+            package: stem(stanza.package, stanza),
+            mark: mark.to_vec(),
+            kernels,
+        });
+    }
+
+    /// The kernels of `--kernel`, or those of the packages.
+    fn choose_kernels(&mut self, request: &Request) -> Result<()> {
+        let notes = || self.notes.iter().chain(&self.gone);
+        if !request.kernels.is_empty() {
+            self.kernels = request.kernels.clone();
+            for note in &mut self.notes {
+                note.kernels = request.kernels.clone();
+            }
+            return Ok(());
+        }
+        if let Some(note) = notes().find(|note| note.kernels.is_empty()) {
+            let what = b" owns no module; say with --kernel which kernel to prune";
+            return Err(Error::refused(&[&note.package, what]));
+        }
+        let mut kernels: Vec<Vec<u8>> = notes().flat_map(|note| note.kernels.clone()).collect();
+        kernels.sort_unstable();
+        kernels.dedup();
+        self.kernels = kernels;
+        Ok(())
+    }
+
+    /// Takes a pending package, if the time for it has come.
+    fn take_pending(&mut self, contents: &Contents, note: &Note, report: &Report) -> Result<()> {
+        let spec = Spec::new(&note.package);
+        let mut stanzas = contents.stanzas.iter().enumerate();
+        let found = stanzas.find(|(_, stanza)| spec.matches_stanza(stanza) && stanza.is_there());
+        match found {
+            None => {
+                report.debug(&[&note.package, b" is no longer installed; nothing to forget"]);
+                self.gone.push(note.clone());
+                self.settled.push(note.package.clone());
+            }
+            Some((_, stanza)) if stanza.state() != b"installed" => {
+                let state = stanza.state();
+                report.note(&[
+                    &note.package,
+                    b" is ",
+                    state,
+                    b"; to be forgotten when it is installed",
+                ]);
+            }
+            Some((at, _)) => {
+                self.doom(contents, at, note.kernels.clone());
+                self.is_plain |= note.mark == b"plain";
+                self.settled.push(note.package.clone());
+                self.kernels.extend(note.kernels.iter().cloned());
+                self.kernels.sort_unstable();
+                self.kernels.dedup();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Packages of this name that were forgotten before.
+fn forgotten_before(root: &Root, spec: &Spec<'_>) -> Result<Vec<Note>> {
+    let mut notes = queue::read(root, FORGOTTEN)?;
+    notes.retain(|note| {
+        let (package, arch) = crate::text::split_at_byte(&note.package, b':');
+        spec.matches(package, arch)
+    });
+    Ok(notes)
+}
+
+/// Refuses packages that must not be forgotten whatever their state.
+fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
+    let package = stanza.package;
+    if package == b"limopack" {
+        return Err(Error::refused(&[b"limopack does not forget itself"]));
+    }
+    if variable("DPKG_MAINTSCRIPT_PACKAGE").as_deref() == Some(package) {
+        return Err(Error::refused(&[
+            package,
+            b" cannot be forgotten by its own maintainer script",
+        ]));
+    }
+    if package.len() > LONGEST {
+        return Err(Error::refused(&[
+            package,
+            b" is too long a name for a stand-in",
+        ]));
+    }
+    Ok(())
+}
+
+/// In a maintainer script: checks what can be checked, and queues the rest.
+fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -> Result<()> {
+    let stems = database.stems(root)?;
+    let contents = database.read(root)?;
+    let mark: &[u8] = match request.stand_ins {
+        StandIns::Make => b"stand-in",
+        StandIns::Refuse => b"plain",
+    };
+    let mut notes: Vec<Note> = Vec::new();
+    for given in &request.packages {
+        let spec = Spec::new(given);
+        let before = notes.len();
+        for stem in &stems {
+            let (package, arch) = crate::text::split_at_byte(stem, b':');
+            let arch = if arch.is_empty() {
+                spec.arch().unwrap_or(b"")
+            } else {
+                arch
+            };
+            if !spec.matches(package, arch) || subject(package).is_some() {
+                continue;
+            }
+            // dpkg may not have the package in `status` yet, so its list is what counts.
+            let stanza = contents
+                .stanzas
+                .iter()
+                .find(|stanza| stanza.package == package);
+            match stanza {
+                Some(stanza) => {
+                    check_forgettable(stanza)?;
+                    database.check_ties(root, stanza)?;
+                }
+                None if variable("DPKG_MAINTSCRIPT_PACKAGE").as_deref() == Some(package) => {
+                    let what = b" cannot be forgotten by its own maintainer script";
+                    return Err(Error::refused(&[package, what]));
+                }
+                None => {}
+            }
+            let mut kernels = request.kernels.clone();
+            if kernels.is_empty() {
+                kernels = kernels_of(database.files(root, stem)?.unwrap_or(b""));
+            }
+            if kernels.is_empty() {
+                let what = b" owns no module; say with --kernel which kernel to prune";
+                return Err(Error::refused(&[package, what]));
+            }
+            notes.push(Note {
+                package: stem.clone(),
+                mark: mark.to_vec(),
+                kernels,
+            });
+        }
+        if notes.len() > before + 1 && !spec.is_pattern() {
+            return Err(Error::refused(&[
+                given,
+                b" is ambiguous; say which with PKG:arch",
+            ]));
+        }
+        if notes.len() == before {
+            // Asked again by a script that runs again: what is forgotten needs no forgetting,
+            // but what was registered since is a reason to look at the modules once more.
+            if forgotten_before(root, &spec)?.is_empty() {
+                return Err(Error::refused(&[given, b" is not installed"]));
+            }
+            report.note(&[given, b" is forgotten already"]);
+        }
+    }
+    if notes.is_empty() {
+        return Ok(());
+    }
+    queue::change(root, PENDING, &|pending| {
+        for note in &notes {
+            put(pending, note.clone());
+        }
+    })?;
+    let names: Vec<Vec<u8>> = notes.into_iter().map(|note| note.package).collect();
+    report.note(&[
+        &names.join(&b", "[..]),
+        b": queued; done when the package manager has ended",
+    ]);
+    Ok(())
+}
+
+/// Prunes, then edits the database, then cleans up; everything that can be refused is refused
+/// before the first step.
+fn forget(
+    root: &Root,
+    database: &Database,
+    contents: &Contents,
+    wanted: &Wanted,
+    request: &Request,
+    report: &Report,
+) -> Result<()> {
+    let remembered = queue::read(root, FORGOTTEN)?;
+    let was_auto = |package: &[u8]| {
+        let mut notes = remembered.iter();
+        let same = |note: &&Note| crate::text::split_at_byte(&note.package, b':').0 == package;
+        notes.find(same).map_or(false, |note| note.mark == b"auto")
+    };
+    let edit = forget::plan(&Situation {
+        text: contents.text,
+        stanzas: &contents.stanzas,
+        doomed: &wanted.doomed,
+        states: &contents.states,
+        was_auto: &was_auto,
+        stand_ins: match wanted.is_plain {
+            true => StandIns::Refuse,
+            false => StandIns::Make,
+        },
+    });
+    let mut plans = Vec::new();
+    if !wanted.kernels.is_empty() {
+        let kernels = kernels::named(root, &wanted.kernels)?;
+        plans = prune::plan(root, &kernels, request, report)?;
+    }
+    warn(contents, wanted, &edit, report);
+    prune::carry_out(plans, request, report)?;
+    if request.mode == Mode::DryRun {
+        return print(&edit_lines(wanted, &edit));
+    }
+    let mut gone: Vec<Vec<u8>> = wanted
+        .notes
+        .iter()
+        .map(|note| note.package.clone())
+        .collect();
+    gone.extend(
+        edit.dropped
+            .iter()
+            .map(|stanza| stem(stanza.package, stanza)),
+    );
+    if !edit.is_empty(contents.text) {
+        // Remembered first: a note too many is harmless, since `status` is asked before it.
+        queue::change(root, FORGOTTEN, &|notes| {
+            wanted
+                .notes
+                .iter()
+                .for_each(|note| put(notes, note.clone()));
+        })?;
+        database.commit(root, contents, &edit)?;
+    }
+    // One that is in `status` in any state has its `info/` files for a reason.
+    let is_known = |note: &&Note| {
+        let spec = Spec::new(&note.package);
+        contents
+            .stanzas
+            .iter()
+            .any(|stanza| spec.matches_stanza(stanza))
+    };
+    let left = wanted.gone.iter().filter(|note| !is_known(note));
+    gone.extend(left.map(|note| note.package.clone()));
+    database.clean(root, contents, &gone)?;
+    remember(root, contents, wanted)?;
+    for note in &wanted.notes {
+        report.note(&[
+            &note.package,
+            b": forgotten; the package manager can install it again",
+        ]);
+    }
+    for stanza in &edit.dropped {
+        report.note(&[stanza.package, b": removed, no longer needed"]);
+    }
+    for note in wanted.gone.iter().filter(|_| wanted.settled.is_empty()) {
+        report.note(&[&note.package, b" is forgotten already"]);
+    }
+    Ok(())
+}
+
+/// Drops the notes that have had their day: what was pending and is done, and what was
+/// forgotten and is installed again.
+fn remember(root: &Root, contents: &Contents, wanted: &Wanted) -> Result<()> {
+    if !wanted.settled.is_empty() || !wanted.notes.is_empty() {
+        let is_done = |note: &Note| {
+            wanted.settled.contains(&note.package)
+                || wanted.notes.iter().any(|done| done.package == note.package)
+        };
+        queue::change(root, PENDING, &|notes| notes.retain(|note| !is_done(note)))?;
+    }
+    let is_back = |note: &Note| {
+        let is_doomed = wanted.notes.iter().any(|done| done.package == note.package);
+        let spec = Spec::new(&note.package);
+        let mut stanzas = contents.stanzas.iter();
+        !is_doomed && stanzas.any(|stanza| stanza.is_there() && spec.matches_stanza(stanza))
+    };
+    let remembered = queue::read(root, FORGOTTEN)?;
+    if remembered.iter().any(is_back) {
+        queue::change(root, FORGOTTEN, &|notes| {
+            notes.retain(|note| !is_back(note))
+        })?;
+    }
+    Ok(())
+}
+
+fn warn(contents: &Contents, wanted: &Wanted, edit: &Edit<'_>, report: &Report) {
+    for &at in &wanted.doomed {
+        let stanza = &contents.stanzas[at];
+        if crate::text::words(stanza.status).next() == Some(b"hold") {
+            report.warn(&[stanza.package, b" is on hold; the hold is forgotten, too"]);
+        }
+    }
+    if wanted.is_plain {
+        for (package, dependant) in &edit.dependants {
+            report.warn(&[
+                dependant,
+                b" depends on ",
+                package,
+                b", which goes without a stand-in",
+            ]);
+        }
+    }
+}
+
+/// What the database half would do, a step a line, sorted.
+fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    for note in &wanted.notes {
+        lines.push([b"forget ", &note.package[..], b"\n"].concat());
+    }
+    for new in &edit.stand_ins {
+        lines.push([b"stand-in ", &new.stem[..], b"\n"].concat());
+    }
+    for stanza in &edit.dropped {
+        lines.push([b"drop ", &stem(stanza.package, stanza)[..], b"\n"].concat());
+    }
+    lines.sort_unstable();
+    lines.concat()
+}

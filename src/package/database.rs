@@ -1,0 +1,387 @@
+//! The package manager's database on disk: dpkg's with apt's marks, or opkg's.
+
+use crate::error::{Error, Result};
+use crate::package::forget::{is_state_of, stem, Edit};
+use crate::system::lock::{lock, RecordLock};
+use crate::system::{variable, Folder, Root};
+use crate::text::stanza::{parse, position, Stanza};
+use crate::text::{lines, words};
+
+/// Whose database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manager {
+    Dpkg,
+    Opkg,
+}
+
+/// Who called us, as far as the package manager is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody else.
+    Anybody,
+    /// A maintainer script: the manager runs, and holds its database in memory.
+    Script,
+    /// dpkg's `post-invoke`, when dpkg is done.
+    DpkgHook,
+    /// The same between two dpkg calls of one apt run, when nothing may be changed.
+    DpkgHookUnderApt,
+    /// apt's `DPkg::Post-Invoke`, when apt is done but holds the frontend lock.
+    AptHook,
+}
+
+/// A database that was found.
+pub struct Database {
+    manager: Manager,
+    /// The directory of `status`, relative to the root.
+    directory: Vec<u8>,
+}
+
+/// The locks; dropped in this order, the reverse of the one in which they were taken.
+pub struct Locks {
+    _database: RecordLock,
+    _frontend: Option<RecordLock>,
+}
+
+/// `status` and apt's marks, read once.
+pub struct Contents {
+    /// The whole of `status`.
+    pub text: &'static [u8],
+    /// Its stanzas.
+    pub stanzas: Vec<Stanza<'static>>,
+    /// apt's extended_states; empty where there is none.
+    states_text: &'static [u8],
+    /// Its stanzas.
+    pub states: Vec<Stanza<'static>>,
+}
+
+const STATUS: &[u8] = b"status";
+const STATES: (&[u8], &[u8]) = (b"var/lib/apt", b"extended_states");
+
+impl Caller {
+    /// Reads the environment that dpkg and apt give. A root that the user named is none of
+    /// theirs. (opkg gives its scripts `PKG_ROOT`.)
+    pub fn of_environment(is_root_named: bool) -> Caller {
+        if is_root_named {
+            return Caller::Anybody;
+        }
+        if variable("DPKG_MAINTSCRIPT_PACKAGE").is_some() || variable("PKG_ROOT").is_some() {
+            return Caller::Script;
+        }
+        let is_apt = variable("DPKG_FRONTEND_LOCKED").is_some();
+        match (variable("DPKG_HOOK_ACTION").is_some(), is_apt) {
+            (true, true) => Caller::DpkgHookUnderApt,
+            (true, false) => Caller::DpkgHook,
+            (false, true) => Caller::AptHook,
+            (false, false) => Caller::Anybody,
+        }
+    }
+
+    /// Whether a failure of ours would be taken for one of dpkg's or apt's.
+    pub fn is_hook(self) -> bool {
+        matches!(
+            self,
+            Caller::DpkgHook | Caller::DpkgHookUnderApt | Caller::AptHook
+        )
+    }
+}
+
+/// dpkg's directory relative to the root. Under `dpkg --root` the variable holds the root, too.
+pub fn dpkg_directory(is_root_named: bool) -> Vec<u8> {
+    let given = variable("DPKG_ADMINDIR").filter(|_| !is_root_named);
+    let Some(given) = given else {
+        return b"var/lib/dpkg".to_vec();
+    };
+    let root = variable("DPKG_ROOT").unwrap_or_default();
+    let below = given.strip_prefix(&root[..]).unwrap_or(&given);
+    let slashes = below.iter().take_while(|&&byte| byte == b'/').count();
+    below[slashes..].to_vec()
+}
+
+impl Database {
+    /// Finds the database: dpkg's, else opkg's where OpenWrt and Yocto have it.
+    ///
+    /// # Errors
+    /// It cannot be looked for.
+    pub fn find(root: &Root, is_root_named: bool) -> Result<Option<Database>> {
+        let dpkg = dpkg_directory(is_root_named);
+        let places = [
+            (Manager::Dpkg, &dpkg[..]),
+            (Manager::Opkg, b"usr/lib/opkg"),
+            (Manager::Opkg, b"var/lib/opkg"),
+        ];
+        for (manager, directory) in places {
+            if root.has(&[directory, b"/status"].concat())? {
+                let directory = directory.to_vec();
+                return Ok(Some(Database { manager, directory }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`Database::find`], where there must be one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn needed(root: &Root, is_root_named: bool) -> Result<Database> {
+        Database::find(root, is_root_named)?.ok_or_else(|| {
+            let place = root.shown(&dpkg_directory(is_root_named));
+            Error::refused(&[
+                b"no package database: neither ",
+                &place,
+                b"/status nor opkg's",
+            ])
+        })
+    }
+
+    fn path(&self, name: &[u8]) -> Vec<u8> {
+        [&self.directory[..], b"/", name].concat()
+    }
+
+    /// Takes the locks that the manager takes, never waiting.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where somebody has them.
+    pub fn lock(&self, root: &Root, caller: Caller) -> Result<Locks> {
+        if self.manager == Manager::Opkg {
+            return lock_opkg(root);
+        }
+        // apt keeps the frontend's lock for its hook and gives back the other.
+        let frontend = match caller {
+            Caller::AptHook => None,
+            _ => Some(lock(root, &self.path(b"lock-frontend"))?),
+        };
+        Ok(Locks {
+            _database: lock(root, &self.path(b"lock"))?,
+            _frontend: frontend,
+        })
+    }
+
+    /// Refuses a database in whose journal something is left: replaying it would undo our edit.
+    ///
+    /// # Errors
+    /// dpkg was interrupted.
+    pub fn check_journal(&self, root: &Root) -> Result<()> {
+        let Some(folder) = Folder::open(root, &self.path(b"updates"))? else {
+            return Ok(());
+        };
+        for entry in folder.entries()? {
+            if entry.name.iter().all(u8::is_ascii_digit) {
+                let what = b" is left; dpkg was interrupted, run dpkg --configure -a";
+                return Err(Error::refused(&[&folder.shown(&entry.name), what]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads `status` and apt's marks.
+    ///
+    /// # Errors
+    /// Anything that dpkg would not read, or a file without a package.
+    pub fn read(&self, root: &Root) -> Result<Contents> {
+        let path = self.path(STATUS);
+        let shown = root.shown(&path);
+        let text = root.needed_text(&path)?;
+        let stanzas = parse(text, &shown)?;
+        if stanzas.is_empty() {
+            return Err(Error::parse(
+                &shown,
+                0,
+                &[b"no package in it; is the file damaged?"],
+            ));
+        }
+        let path = [STATES.0, b"/", STATES.1].concat();
+        let states_text = match self.manager {
+            Manager::Dpkg => root.text(&path)?.unwrap_or(b""),
+            Manager::Opkg => b"",
+        };
+        Ok(Contents {
+            text,
+            stanzas,
+            states_text,
+            states: parse(states_text, &root.shown(&path))?,
+        })
+    }
+
+    /// The files of a package, one a line; `stem` is its name in `info/`.
+    ///
+    /// # Errors
+    /// The list cannot be read.
+    pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Option<&'static [u8]>> {
+        root.text(&self.path(&[b"info/", stem, b".list"].concat()))
+    }
+
+    /// The stems of every package with a list, `PKG` or `PKG:arch`.
+    ///
+    /// # Errors
+    /// `info/` cannot be read.
+    pub fn stems(&self, root: &Root) -> Result<Vec<Vec<u8>>> {
+        let Some(folder) = Folder::open(root, &self.path(b"info"))? else {
+            return Ok(Vec::new());
+        };
+        let names = folder.entries()?.into_iter().map(|entry| entry.name);
+        Ok(names
+            .filter_map(|name| name.strip_suffix(b".list").map(<[u8]>::to_vec))
+            .collect())
+    }
+
+    /// Refuses a package that has given the administrator a say: its diversions, overrides and
+    /// configuration files would be left without an owner.
+    ///
+    /// # Errors
+    /// It has any.
+    pub fn check_ties(&self, root: &Root, stanza: &Stanza<'_>) -> Result<()> {
+        let refuse = |what: &[u8]| Err(Error::refused(&[stanza.package, b" has ", what]));
+        if !stanza.field(b"Conffiles").is_empty() {
+            return refuse(b"configuration files; purge it with the package manager");
+        }
+        let diversions = root.text(&self.path(b"diversions"))?.unwrap_or(b"");
+        // Three lines each: the file, where it went, whose diversion it is.
+        if lines(diversions).any(|(number, line)| number % 3 == 0 && line == stanza.package) {
+            return refuse(b"diversions (dpkg-divert --list)");
+        }
+        let overrides = root.text(&self.path(b"statoverride"))?.unwrap_or(b"");
+        let files = self
+            .files(root, &stem(stanza.package, stanza))?
+            .unwrap_or(b"");
+        let is_own = |path: &[u8]| lines(files).any(|(_, file)| file == path);
+        if lines(overrides).any(|(_, line)| words(line).nth(3).map_or(false, is_own)) {
+            return refuse(b"files with a changed mode (dpkg-statoverride --list)");
+        }
+        Ok(())
+    }
+
+    /// Makes an edit: what stand-ins need in `info/`, then `status`, the commit point.
+    ///
+    /// # Errors
+    /// Any step; `status` is the old or the new file as a whole.
+    pub fn commit(&self, root: &Root, contents: &Contents, edit: &Edit<'_>) -> Result<()> {
+        let info = Folder::create(root, &self.path(b"info"))?;
+        for new in &edit.stand_ins {
+            let (list, sums) = (
+                [&new.stem[..], b".list"].concat(),
+                [&new.stem[..], b".md5sums"].concat(),
+            );
+            info.replace_all(&[(&list, &[]), (&sums, &[])])?;
+        }
+        let mut parts = edit.parts.clone();
+        // A file whose last stanza has no empty line behind it needs one before a new stanza.
+        if !edit.stand_ins.is_empty() && !parts.last().map_or(true, |last| last.ends_with(b"\n\n"))
+        {
+            parts.push(b"\n");
+        }
+        parts.extend(edit.stand_ins.iter().map(|new| &new.text[..]));
+        let folder = Folder::create(root, &self.directory)?;
+        if self.is_replaced(root, contents)? {
+            let what = b" was changed by somebody who does not take its lock";
+            return Err(Error::refused(&[&folder.shown(STATUS), what]));
+        }
+        folder.replace_as_dpkg(STATUS, &parts)
+    }
+
+    /// Whether `status` is another file than the one that was read.
+    fn is_replaced(&self, root: &Root, contents: &Contents) -> Result<bool> {
+        Ok(root.needed_text(&self.path(STATUS))? != contents.text)
+    }
+
+    /// Removes what is left in `info/` of packages that are in `status` no more, and apt's marks
+    /// of them. Finding nothing is fine.
+    ///
+    /// # Errors
+    /// Any step; the same call finishes.
+    pub fn clean(&self, root: &Root, contents: &Contents, gone: &[Vec<u8>]) -> Result<()> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        if let Some(info) = Folder::open(root, &self.path(b"info"))? {
+            for entry in info.entries()? {
+                // `K.list`, never `K.1.list` of a package `K.1`: no suffix of dpkg's has a dot.
+                let dot = memchr::memrchr(b'.', &entry.name).unwrap_or(0);
+                if gone.iter().any(|stem| stem[..] == entry.name[..dot]) {
+                    info.unlink(&entry.name)?;
+                }
+            }
+            info.sync()?;
+        }
+        let is_gone = |state: &Stanza<'_>| {
+            gone.iter().any(|stem| {
+                let (package, arch) = crate::text::split_at_byte(stem, b':');
+                is_state_of(state, package, arch)
+            })
+        };
+        let mut parts = Vec::new();
+        let mut start = 0;
+        for state in contents.states.iter().filter(|state| is_gone(state)) {
+            let at = position(contents.states_text, state.text);
+            parts.push(&contents.states_text[start..at]);
+            start = at + state.text.len();
+        }
+        if start == 0 {
+            return Ok(());
+        }
+        parts.push(&contents.states_text[start..]);
+        Folder::create(root, STATES.0)?.replace_all(&[(STATES.1, &parts)])
+    }
+}
+
+/// opkg's lock file is removed by its holder, so that we may lock one that is gone.
+fn lock_opkg(root: &Root) -> Result<Locks> {
+    let mut locks = Vec::new();
+    for (directory, path) in [
+        (&b"var/lock"[..], &b"var/lock/opkg.lock"[..]),
+        (b"run", b"run/opkg.lock"),
+    ] {
+        if root.has(directory)? {
+            let mut taken = lock(root, path)?;
+            for _ in 0..3 {
+                if taken.is_at(root, path) {
+                    break;
+                }
+                taken = lock(root, path)?;
+            }
+            locks.push(taken);
+        }
+    }
+    let database = locks.pop();
+    let none = || {
+        Error::refused(&[
+            b"no place for opkg's lock: neither ",
+            &root.shown(b"var/lock"),
+            b" nor /run",
+        ])
+    };
+    Ok(Locks {
+        _database: database.ok_or_else(none)?,
+        _frontend: locks.pop(),
+    })
+}
+
+/// The kernels below which a package has files, from its list.
+pub fn kernels_of(files: &[u8]) -> Vec<Vec<u8>> {
+    let mut kernels: Vec<Vec<u8>> = Vec::new();
+    for (_, file) in lines(files) {
+        let file = file.strip_prefix(b"/usr").unwrap_or(file);
+        let Some(below) = file.strip_prefix(b"/lib/modules/") else {
+            continue;
+        };
+        let (version, rest) = crate::text::split_at_byte(below, b'/');
+        if rest.starts_with(b"kernel/") && kernels.last().map_or(true, |last| last != version) {
+            kernels.push(version.to_vec());
+        }
+    }
+    kernels.sort_unstable();
+    kernels.dedup();
+    kernels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_those_of_module_files() {
+        let files =
+            b"/.\n/lib\n/lib/modules/6.1/kernel/fs/a.ko\n/usr/lib/modules/7.2/kernel/b.ko\n\
+            /lib/modules/5.0/modules.order\n/usr/share/doc/lib/modules/4/kernel/x\n";
+        assert_eq!(kernels_of(files), [b"6.1", b"7.2"]);
+    }
+}

@@ -1,0 +1,99 @@
+//! What limopack itself remembers of packages, in `/var/lib/limopack/`.
+//!
+//! `pending`: what was asked for while the package manager ran, one package a line:
+//! `PKG[:arch] stand-in|plain KERNEL…`. `forgotten`: what was done, so that a maintainer script
+//! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
+
+use crate::error::{Error, Result};
+use crate::system::{Folder, Root};
+use crate::text::{lines, words};
+
+const DIRECTORY: &[u8] = b"var/lib/limopack";
+/// What is to be done.
+pub const PENDING: &[u8] = b"pending";
+/// What was done.
+pub const FORGOTTEN: &[u8] = b"forgotten";
+
+/// A line of either file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The package, with `:arch` where it needs one.
+    pub package: Vec<u8>,
+    /// `stand-in` or `plain`; `auto` or `manual`.
+    pub mark: Vec<u8>,
+    /// The kernels whose modules it brought.
+    pub kernels: Vec<Vec<u8>>,
+}
+
+/// The notes of a file, which may be missing.
+///
+/// # Errors
+/// It cannot be read, or has a line that is no note.
+pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
+    let path = [DIRECTORY, b"/", name].concat();
+    let shown = root.shown(&path);
+    let text = root.text(&path)?.unwrap_or(b"");
+    lines(text)
+        .map(|(number, line)| parse(line).ok_or_else(|| malformed(&shown, number)))
+        .collect()
+}
+
+fn malformed(file: &[u8], number: usize) -> Error {
+    Error::parse(file, number, &[b"not PACKAGE MARK KERNEL..."])
+}
+
+fn parse(line: &[u8]) -> Option<Note> {
+    let mut words = words(line).map(<[u8]>::to_vec);
+    Some(Note {
+        package: words.next()?,
+        mark: words.next()?,
+        kernels: words.collect(),
+    })
+}
+
+/// Changes the notes of a file under a lock; nothing is written if nothing changes.
+///
+/// # Errors
+/// It cannot be read or written; it is as it was then.
+pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result<()> {
+    let folder = Folder::create(root, DIRECTORY)?;
+    folder.lock()?;
+    let old = read(root, name)?;
+    let mut new = old.clone();
+    edit(&mut new);
+    if new == old {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    for note in &new {
+        text.extend_from_slice(&[&note.package[..], b" ", &note.mark].concat());
+        for kernel in &note.kernels {
+            text.push(b' ');
+            text.extend_from_slice(kernel);
+        }
+        text.push(b'\n');
+    }
+    folder.replace(name, &text)
+}
+
+/// Adds a note, or replaces the one of the same package.
+pub fn put(notes: &mut Vec<Note>, note: Note) {
+    notes.retain(|old| old.package != note.package);
+    notes.push(note);
+    notes.sort_unstable_by(|a, b| a.package.cmp(&b.package));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_package_mark_and_kernels() {
+        let note = parse(b"k:armhf plain 6.1 6.2").unwrap();
+        assert_eq!(note.kernels, [b"6.1", b"6.2"]);
+        assert!(parse(b"k").is_none() && parse(b"").is_none());
+        let mut notes = vec![note.clone()];
+        put(&mut notes, note);
+        assert_eq!(notes.len(), 1);
+    }
+}

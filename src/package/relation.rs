@@ -1,0 +1,234 @@
+//! Dependency fields: `a | b (>= 1:2.0-1), c:any`. Understood well enough to say whether somebody
+//! else satisfies them; where there is doubt, nobody does, and a stand-in is made.
+//! (Debian Policy 7.1; dpkg: lib/dpkg/version.c)
+
+use crate::text::stanza::trim;
+use core::cmp::Ordering;
+
+/// One alternative of a dependency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relation<'t> {
+    /// The package's name without a qualifier.
+    pub name: &'t [u8],
+    /// The qualifier behind `:`, or nothing.
+    pub qualifier: &'t [u8],
+    /// `=`, `>=`, `>>`, `<=`, `<<`, or nothing.
+    pub operator: &'t [u8],
+    /// The version behind the operator.
+    pub version: &'t [u8],
+}
+
+/// The groups of a field that must all be satisfied.
+pub fn groups(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    field
+        .split(|&byte| byte == b',')
+        .map(trim)
+        .filter(|group| !group.is_empty())
+}
+
+/// The alternatives of a group, any of which satisfies it.
+pub fn alternatives(group: &[u8]) -> impl Iterator<Item = Relation<'_>> {
+    group.split(|&byte| byte == b'|').map(relation)
+}
+
+fn relation(text: &[u8]) -> Relation<'_> {
+    let text = trim(text);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
+    let end = text
+        .iter()
+        .position(|byte| !is_name(byte))
+        .unwrap_or(text.len());
+    let (name, mut rest) = text.split_at(end);
+    let mut qualifier: &[u8] = b"";
+    if let [b':', behind @ ..] = rest {
+        let end = behind
+            .iter()
+            .position(|byte| !is_name(byte))
+            .unwrap_or(behind.len());
+        (qualifier, rest) = behind.split_at(end);
+    }
+    let open = rest
+        .iter()
+        .position(|&byte| byte == b'(')
+        .map_or(rest.len(), |at| at + 1);
+    let inside = trim(&rest[open..]);
+    let inside = inside.strip_suffix(b")").unwrap_or(inside);
+    let is_operator = |byte: &u8| b"<>=".contains(byte);
+    let end = inside
+        .iter()
+        .position(|byte| !is_operator(byte))
+        .unwrap_or(inside.len());
+    let (operator, version) = inside.split_at(end);
+    Relation {
+        name,
+        qualifier,
+        operator,
+        version: trim(version),
+    }
+}
+
+impl Relation<'_> {
+    /// Whether a version is one that the relation asks for.
+    pub fn accepts(&self, version: &[u8]) -> bool {
+        let order = compare(version, self.version);
+        match self.operator {
+            b"" => true,
+            b"=" => order == Ordering::Equal,
+            b">=" | b">" => order != Ordering::Less,
+            b"<=" | b"<" => order != Ordering::Greater,
+            b">>" => order == Ordering::Greater,
+            b"<<" => order == Ordering::Less,
+            _ => false,
+        }
+    }
+}
+
+/// The order of two versions: epoch, upstream version, revision.
+pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let (a_epoch, a) = split_epoch(a);
+    let (b_epoch, b) = split_epoch(b);
+    let (a_upstream, a_revision) = split_revision(a);
+    let (b_upstream, b_revision) = split_revision(b);
+    compare_part(a_epoch, b_epoch)
+        .then_with(|| compare_part(a_upstream, b_upstream))
+        .then_with(|| compare_part(a_revision, b_revision))
+}
+
+fn split_epoch(version: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(b':', version) {
+        Some(colon) => (&version[..colon], &version[colon + 1..]),
+        None => (b"0", version),
+    }
+}
+
+fn split_revision(version: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b'-', version) {
+        Some(dash) => (&version[..dash], &version[dash + 1..]),
+        None => (version, b""),
+    }
+}
+
+/// Runs of other bytes and of digits in turn; `~` sorts before the end, letters before the rest.
+fn compare_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
+    while !a.is_empty() || !b.is_empty() {
+        loop {
+            let (x, y) = (first_rank(a), first_rank(b));
+            if x == 0 && y == 0 {
+                break;
+            }
+            if x != y {
+                return x.cmp(&y);
+            }
+            a = a.get(1..).unwrap_or(b"");
+            b = b.get(1..).unwrap_or(b"");
+        }
+        let (x, y) = (take_digits(&mut a), take_digits(&mut b));
+        // Without leading zeros the longer number is the larger.
+        let order = x.len().cmp(&y.len()).then_with(|| x.cmp(y));
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+/// Where the first byte sorts; 0 for the end and for digits.
+fn first_rank(text: &[u8]) -> i32 {
+    match text.first() {
+        None => 0,
+        Some(byte) if byte.is_ascii_digit() => 0,
+        Some(b'~') => -1,
+        Some(byte) if byte.is_ascii_alphabetic() => i32::from(*byte),
+        Some(byte) => i32::from(*byte) + 256,
+    }
+}
+
+fn take_digits<'t>(text: &mut &'t [u8]) -> &'t [u8] {
+    let end = text
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (mut digits, rest) = text.split_at(end);
+    *text = rest;
+    while let [b'0', behind @ ..] = digits {
+        digits = behind;
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_taken_apart() {
+        let all: Vec<Vec<Relation>> = groups(b"a | b:any (>= 1:2.0-1),\n c(=3), ")
+            .map(|g| alternatives(g).collect())
+            .collect();
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[0][0].name, b"a");
+        let b = all[0][1];
+        assert_eq!(
+            (b.name, b.qualifier, b.operator, b.version),
+            (&b"b"[..], &b"any"[..], &b">="[..], &b"1:2.0-1"[..])
+        );
+        assert_eq!(
+            (all[1][0].name, all[1][0].operator, all[1][0].version),
+            (&b"c"[..], &b"="[..], &b"3"[..])
+        );
+    }
+
+    #[test]
+    fn versions_sort_as_dpkg_sorts_them() {
+        let sorted = [
+            "1.0~rc1",
+            "1.0~rc1-1",
+            "1.0",
+            "1.0-1",
+            "1.0-1+b1",
+            "1.0a",
+            "1.0+x",
+            "1.0.1",
+            "1.2",
+            "1.10",
+            "1:0.1",
+            "2:0",
+        ];
+        for (at, a) in sorted.iter().enumerate() {
+            for (other, b) in sorted.iter().enumerate() {
+                assert_eq!(
+                    compare(a.as_bytes(), b.as_bytes()),
+                    at.cmp(&other),
+                    "{a} {b}"
+                );
+            }
+        }
+        assert_eq!(compare(b"1.00", b"1.0"), Ordering::Equal);
+        assert_eq!(compare(b"0:1", b"1"), Ordering::Equal);
+    }
+
+    #[test]
+    fn each_operator_accepts_what_it_says() {
+        let accepts = |relation: &str, version: &str| {
+            alternatives(relation.as_bytes())
+                .next()
+                .unwrap()
+                .accepts(version.as_bytes())
+        };
+        assert!(accepts("k", "1") && accepts("k (= 1)", "1") && accepts("k (>= 1)", "2"));
+        assert!(accepts("k (<< 1)", "1~") && !accepts("k (>> 1)", "1") && !accepts("k (= 1)", "2"));
+        assert!(!accepts("k (<> 1)", "1"));
+    }
+
+    #[test]
+    fn no_field_panics() {
+        let vocabulary: [&[u8]; 8] = [b"a", b":", b"(", b")", b">=", b"1-", b"|", b","];
+        crate::text::tests::every_text(&vocabulary, 5, &mut |text| {
+            for group in groups(text) {
+                alternatives(group).for_each(|relation| {
+                    relation.accepts(text);
+                });
+            }
+        });
+    }
+}

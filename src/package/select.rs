@@ -1,0 +1,105 @@
+//! Which packages the user means: `PKG`, `PKG:arch`, or a pattern with `*` and `?`.
+
+use crate::text::stanza::Stanza;
+
+/// What `--pkname` names.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec<'a> {
+    name: &'a [u8],
+    arch: Option<&'a [u8]>,
+}
+
+impl<'a> Spec<'a> {
+    /// Takes a name apart.
+    pub fn new(spec: &'a [u8]) -> Self {
+        match memchr::memrchr(b':', spec) {
+            Some(colon) => Spec {
+                name: &spec[..colon],
+                arch: Some(&spec[colon + 1..]),
+            },
+            None => Spec {
+                name: spec,
+                arch: None,
+            },
+        }
+    }
+
+    /// The architecture, where one is given.
+    pub fn arch(&self) -> Option<&'a [u8]> {
+        self.arch
+    }
+
+    /// Whether it may mean several packages.
+    pub fn is_pattern(&self) -> bool {
+        self.name.iter().any(|byte| matches!(byte, b'*' | b'?'))
+    }
+
+    /// Whether it names a package of this name and architecture.
+    pub fn matches(&self, package: &[u8], arch: &[u8]) -> bool {
+        self.arch.map_or(true, |wanted| wanted == arch) && glob(self.name, package)
+    }
+
+    /// Whether it names the package of a stanza.
+    pub fn matches_stanza(&self, stanza: &Stanza<'_>) -> bool {
+        self.matches(stanza.package, stanza.arch)
+    }
+}
+
+/// Shell patterns of `*` and `?`: no other characters of theirs are in package names.
+pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut seen) = (0, 0);
+    // Where to go on when the last `*` has to take one byte more.
+    let mut retry = None;
+    while seen < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                retry = Some((at + 1, seen));
+                at += 1;
+                continue;
+            }
+            Some(&byte) if byte == b'?' || byte == text[seen] => {
+                at += 1;
+                seen += 1;
+                continue;
+            }
+            _ => {}
+        }
+        let Some((behind, start)) = retry else {
+            return false;
+        };
+        retry = Some((behind, start + 1));
+        (at, seen) = (behind, start + 1);
+    }
+    pattern[at..].iter().all(|&byte| byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, text, wanted) in [
+            ("linux-modules-*", "linux-modules-6.1", true),
+            ("linux-modules-*", "linux-modules", false),
+            ("*", "", true),
+            ("a*b*c", "axxbyybzc", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("abc", "abcd", false),
+        ] {
+            assert_eq!(
+                glob(pattern.as_bytes(), text.as_bytes()),
+                wanted,
+                "{pattern} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_architecture_selects_one() {
+        assert!(Spec::new(b"k:armhf").matches(b"k", b"armhf"));
+        assert!(!Spec::new(b"k:armhf").matches(b"k", b"arm64"));
+        assert!(Spec::new(b"k*").is_pattern() && !Spec::new(b"k:armhf").is_pattern());
+    }
+}

@@ -1,0 +1,74 @@
+//! Record locks as dpkg, apt and opkg take them: `fcntl(F_SETLK)` over a whole file, never
+//! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
+
+use crate::error::{decimal, Error, Result};
+use crate::system::{io, retry, Root};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{fcntl_getlk, Flock, FlockType};
+
+/// A lock that is held until this value is dropped.
+pub struct RecordLock {
+    file: OwnedFd,
+}
+
+impl RecordLock {
+    /// Whether the locked file is the one at `path` still.
+    pub fn is_at(&self, root: &Root, path: &[u8]) -> bool {
+        // Closing a descriptor of any other kind would drop the lock.
+        let there = root.open_at(path, OFlags::PATH);
+        let stat = |file: OwnedFd| rustix::fs::statat(file, "", AtFlags::EMPTY_PATH);
+        match (rustix::fs::fstat(&self.file), there.and_then(stat)) {
+            (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+            _ => false,
+        }
+    }
+}
+
+/// Takes the lock on a file of the root, or tells who has it.
+///
+/// # Errors
+/// [`Error::Busy`] where another process holds it; whatever else keeps us from it.
+pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
+    let shown = root.shown(path);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NOCTTY;
+    let opened = root.create_at(path, flags, Mode::from_raw_mode(0o640));
+    let file = io("open", &shown, opened)?;
+    match retry(|| rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(RecordLock { file }),
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::Busy(holder(&file, &shown))),
+        Err(errno) => io("lock", &shown, Err(errno)),
+    }
+}
+
+/// Says who holds a lock.
+fn holder(file: &OwnedFd, shown: &[u8]) -> Vec<u8> {
+    let wanted = Flock::from(FlockType::WriteLock);
+    let pid = fcntl_getlk(file, &wanted)
+        .ok()
+        .flatten()
+        .and_then(|held| held.pid);
+    let Some(pid) = pid else {
+        return [shown, b" is locked by another process"].concat();
+    };
+    let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs().into());
+    // The process is one of this machine's, wherever the root is.
+    let name = [b"/proc/", &pid[..], b"/comm"].concat();
+    let name = match rustix::fs::open(&name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => {
+            let mut buffer = [0; 64];
+            let count = rustix::io::read(file, &mut buffer).unwrap_or(0);
+            [
+                b" (",
+                buffer[..count]
+                    .strip_suffix(b"\n")
+                    .unwrap_or(&buffer[..count]),
+                b")",
+            ]
+            .concat()
+        }
+        Err(_) => Vec::new(),
+    };
+    [shown, b" is locked by process ", &pid, &name].concat()
+}
