@@ -305,7 +305,7 @@ impl<'t, 'a> Judge<'t, 'a> {
 /// The names by which a package satisfies others; those of its stand-in, if it gets one.
 fn names<'t>(stanza: &Stanza<'t>) -> Vec<&'t [u8]> {
     let mut names: Vec<&[u8]> = vec![stanza.package];
-    names.extend(provided(stanza).map(|group| relation_name(group)));
+    names.extend(provided(stanza).map(relation_name));
     names
 }
 
