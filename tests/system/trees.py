@@ -1,0 +1,60 @@
+"""Roots with a kernel's modules: cheap copies, snapshots, comparison.
+
+Owns the way tests copy a pristine root: module files are hard links (nothing
+writes into a module), everything else is a real copy, so that an edit in place
+shows up in the copy and never in the original.
+"""
+import os
+import shutil
+from pathlib import Path
+
+
+def link_modules(source, target):
+    if ".ko" in os.path.basename(source):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def copy(root, target, copy_file=link_modules):
+    """A copy of `root` at `target`; `copy_file=shutil.copy2` shares nothing."""
+    shutil.copytree(root, target, symlinks=True, copy_function=copy_file, dirs_exist_ok=True)
+    return Path(target)
+
+
+def version(root):
+    """The one kernel version in `root`."""
+    versions = os.listdir(Path(root) / "lib/modules")
+    assert len(versions) == 1, f"{root}/lib/modules: one version expected, found {versions}"
+    return versions[0]
+
+
+def directory(root):
+    """The version directory of the one kernel in `root`."""
+    return Path(root) / "lib/modules" / version(root)
+
+
+def modules(vdir):
+    """The module files below a version directory, as relative paths."""
+    return {os.path.relpath(os.path.join(top, name), vdir)
+            for top, _, names in os.walk(vdir) for name in names
+            if name.endswith((".ko", ".ko.gz", ".ko.xz", ".ko.zst"))}
+
+
+def snapshot(root):
+    """Everything below `root`: path → mode and target or bytes (modules: their inode)."""
+    found = {}
+    for top, names, files in os.walk(root):
+        for name in names + files:
+            path = os.path.join(top, name)
+            info = os.lstat(path)
+            if os.path.islink(path):
+                content = os.readlink(path)
+            elif not os.path.isfile(path):
+                content = None
+            elif ".ko" in name:
+                content = info.st_ino
+            else:
+                content = Path(path).read_bytes()
+            found[os.path.relpath(path, root)] = (info.st_mode, content)
+    return found
