@@ -58,3 +58,24 @@ def snapshot(root):
                 content = Path(path).read_bytes()
             found[os.path.relpath(path, root)] = (info.st_mode, content)
     return found
+
+
+def move_modules_behind_link(image, decoy, style):
+    """Make image/usr/lib/modules a link to DECOY/modules, which the image has too.
+
+    Outside the image, DECOY/modules/VERSION is a kernel with the one module
+    `decoy`: whoever resolves the link outside the image finds that one.
+    """
+    name, target = version(image), f"{decoy}/modules"
+    inside = image / target[1:]
+    inside.parent.mkdir(parents=True)
+    os.rename(image / "usr/lib/modules", inside)
+    (image / "usr/lib/modules").symlink_to(target if style == "absolute" else "../" * 40 + target[1:])
+    (image / "lib").unlink()
+    (image / "lib").symlink_to("/usr/lib")
+    outside = Path(target) / name
+    (outside / "kernel").mkdir(parents=True)
+    (outside / "kernel/decoy.ko").touch()
+    (outside / "modules.dep").write_text("kernel/decoy.ko:\n")
+    (outside / "modules.builtin").touch()
+    (outside / "modules.order").write_text("kernel/decoy.ko\n")
