@@ -1,11 +1,8 @@
 """Fixtures of the system tests: the binary, pristine kernels, copies of them to change.
 
-Owns the scratch directory, where copies live: below /dev/shm when that is a
-tmpfs with room (deleting thousands of files is slow elsewhere), else in the
-cache; $LIMOPACK_SCRATCH overrides. It goes when the tests end. Nothing here
-ever skips: what cannot be had is a failure.
+Owns the scratch directory of a run, which goes when the tests end. Nothing
+here ever skips: what cannot be had is a failure.
 """
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,8 +14,6 @@ import model
 import tools
 import trees
 
-ROOM = 4 << 30
-
 
 def pytest_sessionstart(session):
     tools.binary()
@@ -27,12 +22,7 @@ def pytest_sessionstart(session):
 @pytest.fixture(scope="session")
 def scratch():
     """An empty directory of this run."""
-    place = os.environ.get("LIMOPACK_SCRATCH")
-    if not place:
-        roomy = os.path.ismount("/dev/shm") and shutil.disk_usage("/dev/shm").free > ROOM
-        place = "/dev/shm" if roomy else fetch.CACHE / "scratch"
-    os.makedirs(place, exist_ok=True)
-    path = tempfile.mkdtemp(prefix="limopack-", dir=place)
+    path = tempfile.mkdtemp(prefix="limopack-", dir=trees.scratch_place())
     yield Path(path)
     shutil.rmtree(path)
 

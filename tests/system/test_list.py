@@ -156,13 +156,13 @@ def all_at_once(commands):
 def test_64_owners_at_once_and_64_anonymous_callers_are_all_counted(copy_of):
     root = copy_of("cloud")
     registry = trees.directory(root) / "modules.active"
-    install = tools.argv(root, "--install", "--use=ext4")
+    install = tools.argv(root, "--install", "--use=btrfs")
     all_at_once([install + [f"--owner=p{number}"] for number in range(64)])
-    assert "ext4:64" in registry.read_text().split()
+    assert "btrfs:64" in registry.read_text().split()
     all_at_once([install] * 64)
     text = registry.read_text()
-    assert "ext4:128" in text.split()
-    owners = re.search(r"^#@ ext4 (.*)$", text, re.M)[1].split()
+    assert "btrfs:128" in text.split()
+    owners = re.search(r"^#@ btrfs (.*)$", text, re.M)[1].split()
     assert sorted(owners) == sorted(f"p{number}" for number in range(64))
     assert [entry.name for entry in registry.parent.iterdir() if "active" in entry.name] \
         == ["modules.active"], "temporary files left"
@@ -184,12 +184,12 @@ def test_links_inside_an_image_are_resolved_inside_it(style, openat2, copy_of, s
     version = before and next(iter((decoy / "modules").iterdir())).name
     command = [tools.binary(), f"--root={image}", f"--kernel={version}"]
 
-    listed = tools.run(*prefix, *command, "--list", "--use=ext4").stdout.splitlines()
-    assert "kernel/fs/ext4/ext4.ko" in listed
+    listed = tools.run(*prefix, *command, "--list", "--use=btrfs").stdout.splitlines()
+    assert "kernel/fs/btrfs/btrfs.ko" in listed
     tools.run(*prefix, *command, "--list", "--use=decoy", code=1)
-    tools.run(*prefix, *command, "--install", "--use=ext4")
+    tools.run(*prefix, *command, "--install", "--use=btrfs")
     inside = image / str(decoy)[1:] / "modules" / version / "modules.active"
-    assert inside.read_text().split() == ["ext4:1"]
+    assert inside.read_text().split() == ["btrfs:1"]
     assert trees.snapshot(decoy) == before, "limopack wrote outside the image"
     if prefix:
         assert "ENOSYS" in (tmp_path / "trace").read_text(), "openat2 was never tried"

@@ -8,6 +8,20 @@ import os
 import shutil
 from pathlib import Path
 
+# Room on a tmpfs for the pristine kernels and their copies.
+ROOM = 4 << 30
+
+
+def scratch_place():
+    """Where copies live: /dev/shm if it is a tmpfs with room, for deleting thousands of
+    files is slow elsewhere; $LIMOPACK_SCRATCH overrides."""
+    place = os.environ.get("LIMOPACK_SCRATCH")
+    if not place and os.path.ismount("/dev/shm") and shutil.disk_usage("/dev/shm").free > ROOM:
+        place = "/dev/shm"
+    place = place or Path(__file__).resolve().parents[2] / "target/scratch"
+    os.makedirs(place, exist_ok=True)
+    return str(place)
+
 
 def link_modules(source, target):
     if ".ko" in os.path.basename(source):
@@ -20,6 +34,20 @@ def copy(root, target, copy_file=link_modules):
     """A copy of `root` at `target`; `copy_file=shutil.copy2` shares nothing."""
     shutil.copytree(root, target, symlinks=True, copy_function=copy_file, dirs_exist_ok=True)
     return Path(target)
+
+
+def pick(vdir, root, paths):
+    """A root that has only `paths` of a kernel's modules; depmod has yet to index it."""
+    target = Path(root) / "usr/lib/modules" / vdir.name
+    for path in paths:
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        copy_module = os.link if (vdir / path).stat().st_dev == target.stat().st_dev else shutil.copy2
+        copy_module(vdir / path, target / path)
+    for name in ("modules.builtin", "modules.builtin.modinfo"):
+        shutil.copy2(vdir / name, target / name)
+    order = (vdir / "modules.order").read_text().splitlines(keepends=True)
+    (target / "modules.order").write_text("".join(o for o in order if o.strip() in set(paths)))
+    (Path(root) / "lib").symlink_to("usr/lib")
 
 
 def version(root):
