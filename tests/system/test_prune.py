@@ -370,13 +370,14 @@ def test_indexes_are_durable_before_the_first_module_goes(small, tmp_path):
     def at(pattern):
         return [number for number, line in enumerate(lines) if re.search(pattern, line)]
     first = at(r' unlink(at)?\(.*\.ko"')[0]
-    renames = at(r' rename(at|at2)?\(.*"modules\.')
+    renames = at(r' rename(at|at2)?\(.*, "modules\.')
     syncs = at(r" (fsync|fdatasync|syncfs)\(")
     assert renames and renames[-1] < first, "an index is replaced after a module went"
     assert any(renames[-1] < sync < first for sync in syncs), "the directory is not synced"
-    for start, end in zip([0] + renames, renames):
-        assert any(start < sync < end for sync in syncs) or any(
-            "syncfs(" in lines[sync] for sync in syncs if sync < renames[0]), lines[end]
+    for rename in renames:
+        source = re.search(r'"([^"]+)"', lines[rename])[1]
+        assert any(source in lines[sync] or "syncfs(" in lines[sync]
+                   for sync in syncs if sync < rename), f"not synced: {source}"
 
 
 def test_a_fault_at_any_system_call_loses_nothing(scratch):
