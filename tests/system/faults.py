@@ -33,6 +33,9 @@ import trees
 FAULTS = ["EIO", "ENOSPC", "EROFS", "EACCES", "EINTR", "KILL"]
 # The start of a process and its end cannot fail.
 NEVER = {"execve", "exit_group", "exit"}
+# The calls that a signal can interrupt; the others never give EINTR.
+INTERRUPTIBLE = set("open openat openat2 read readv pread64 write writev pwrite64 flock fcntl "
+                    "fsync fdatasync close ftruncate fallocate getrandom poll".split())
 # A program that waits for what cannot happen would stop the whole table.
 PATIENCE = 20
 
@@ -82,7 +85,8 @@ def learn(case, root, trace):
         own = own or (syscall not in NEVER and str(root) in text)
         counts[syscall] += 1
         if syscall not in NEVER:
-            points += [Point(syscall, counts[syscall], fault, text, own) for fault in case.faults]
+            points += [Point(syscall, counts[syscall], fault, text, own) for fault in case.faults
+                       if fault != "EINTR" or syscall in INTERRUPTIBLE]
     return points
 
 
