@@ -134,7 +134,8 @@ def archive(suite, arch):
             f'APT::Architecture "{arch}";', f'APT::Architectures {{ "{arch}"; }};',
             'Acquire::Languages "none";', 'Dir::Etc "etc";', 'Dir::State "state";',
             'Dir::Cache "cache";', 'Dir::State::status "status";',
-            'Dir::Etc::parts "none";', 'Dir::Etc::sourceparts "none";', ""]))
+            'Dir::Etc::parts "/dev/null";', 'Dir::Etc::sourceparts "/dev/null";',
+            'APT::Sandbox::User "root";', ""]))
         apt(directory, "apt-get", "update", "--error-on=any", "-qq")
     return entry(f"archive/{suite}-{arch}", build)
 

@@ -5,6 +5,8 @@ limopack writes are those that depmod would write on what is left; a refusal
 changes nothing; a run that fails or is killed at any system call loses nothing.
 What is needed is the model's answer, what is right is depmod's.
 """
+import functools
+import itertools
 import random
 import re
 import shutil
@@ -60,43 +62,50 @@ def indexes(vdir):
 class Pruned:
     """A pruned copy: what limopack left, then what real depmod makes of that."""
 
-    def __init__(self, root, index, release, names, aliases):
-        self.before, self.index = indexes(index.vdir), index
-        self.kept = index.needs(names)
-        self.removed = sorted(set(index.path) - self.kept)
+    def __init__(self, root, tree, names):
+        self.tree, self.index, aliases = tree, tree.index, tree.aliases
+        self.before, self.kept = indexes(self.index.vdir), self.index.needs(names)
+        self.removed = sorted(set(self.index.path) - self.kept)
         tools.limopack(root, "--install", "--static", "--use=" + ",".join(names))
         self.done = tools.limopack(root, "--prune")
         self.vdir = trees.directory(root)
         self.files = trees.modules(self.vdir)
         self.empty = [path for path in (self.vdir / "kernel").rglob("*")
                       if path.is_dir() and not any(path.iterdir())]
-        modprobe = tools.Modprobe(release, root)
+        modprobe = tools.Modprobe(tree.release, root)
         self.ours = indexes(self.vdir)
         self.dep = self.ours["modules.dep"].decode().splitlines()
         self.dep_bin = model.read_trie(self.vdir / "modules.dep.bin")
         self.loads = modprobe.show_depends(sorted(self.kept))
         self.gone, self.found = modprobe.resolve(self.removed), modprobe.resolve(aliases)
-        fetch.kmod(release).depmod(root, self.vdir.name)
+        fetch.kmod(tree.release).depmod(root, self.vdir.name)
         self.real = indexes(self.vdir)
         self.real_gone, self.real_found = modprobe.resolve(self.removed), modprobe.resolve(aliases)
 
 
-@pytest.fixture(scope="module", params=TREES, ids=lambda tree: "-kmod".join(tree))
-def tree(request, pristine, index_of):
+class Tree:
     """A pristine kernel, and modprobe's answers about it."""
-    name, release = request.param
-    root, index = pristine(name, release), index_of(name, release)
-    modprobe = tools.Modprobe(release, root)
-    aliases = sorted({model.concrete(pattern) for pattern, _ in index.aliases})
-    return {"root": root, "index": index, "release": release, "aliases": aliases,
-            "loads": modprobe.show_depends(sorted(index.path)), "found": modprobe.resolve(aliases)}
+
+    def __init__(self, root, index, release):
+        self.root, self.index, self.release = root, index, release
+        modprobe = tools.Modprobe(release, root)
+        self.aliases = sorted({model.concrete(pattern) for pattern, _ in index.aliases})
+        self.loads = modprobe.show_depends(sorted(index.path))
+        self.found = modprobe.resolve(self.aliases)
 
 
-@pytest.fixture(scope="module", params=KEEP_SETS)
-def pruned(request, tree, scratch):
-    root = trees.copy(tree["root"], scratch / "pruned")
-    yield Pruned(root, tree["index"], tree["release"],
-                 sorted(KEEP_SETS[request.param](tree["index"])), tree["aliases"])
+@pytest.fixture(scope="module")
+def tree_of(pristine, index_of):
+    return functools.cache(lambda *which: Tree(pristine(*which), index_of(*which), which[1]))
+
+
+@pytest.fixture(scope="module", params=itertools.product(TREES, KEEP_SETS),
+                ids=lambda param: f"{param[0][0]}-kmod{param[0][1]}-{param[1]}")
+def pruned(request, tree_of, scratch):
+    which, keep = request.param
+    tree = tree_of(*which)
+    root = trees.copy(tree.root, scratch / "pruned")
+    yield Pruned(root, tree, sorted(KEEP_SETS[keep](tree.index)))
     shutil.rmtree(root)
 
 
@@ -158,8 +167,8 @@ def test_modules_order_keeps_the_lines_of_what_stays(pruned):
         assert pruned.ours[name] == pruned.before[name], name
 
 
-def test_modprobe_loads_a_kept_module_as_before(pruned, tree):
-    wrong = {name: paths for name, paths in pruned.loads.items() if paths != tree["loads"][name]}
+def test_modprobe_loads_a_kept_module_as_before(pruned):
+    wrong = {name: paths for name, paths in pruned.loads.items() if paths != pruned.tree.loads[name]}
     assert not wrong
 
 
@@ -169,10 +178,10 @@ def test_modprobe_does_not_find_a_removed_module(pruned):
     assert not names & set(pruned.removed)
 
 
-def test_modprobe_finds_by_alias_what_stays(pruned, tree):
+def test_modprobe_finds_by_alias_what_stays(pruned):
     assert pruned.found == pruned.real_found
     wrong = {}
-    for alias, before in tree["found"].items():
+    for alias, before in pruned.tree.found.items():
         still = [name for name in before if name in pruned.kept]
         if still and pruned.found[alias] != still:
             wrong[alias] = (pruned.found[alias], still)
