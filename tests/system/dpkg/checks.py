@@ -56,6 +56,12 @@ def installed(root, package, version=None):
     assert version in (None, said.out.split()[1]), said
 
 
+def stand_ins(root):
+    """The names of the packages that stand for forgotten ones."""
+    names = root.sh("dpkg-query -W -f '${Package}\\n'").out.split()
+    return [name for name in names if name.startswith("limopack-stand-in-")]
+
+
 def pending(root):
     """The text of limopack's queue."""
     queue = root / "var/lib/limopack/pending"

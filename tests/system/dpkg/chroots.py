@@ -153,10 +153,9 @@ class Root:
             _libc.umount2(os.fsencode(at), MNT_DETACH)
         shutil.rmtree(self.place)
 
-    def sh(self, script, ok=(0,), env=None, wrap=()):
-        """Runs a shell script inside; exit codes outside `ok` fail the test (None: any is fine).
-        `wrap` is a host command to run it under, such as strace."""
-        argv = [*wrap, "chroot", str(self.path), "/bin/sh", "-ec", script]
+    def sh(self, script, ok=(0,), env=None, user=0):
+        """Runs a shell script inside; exit codes outside `ok` fail the test (None: any is fine)."""
+        argv = ["chroot", f"--userspec={user}:{user}", str(self.path), "/bin/sh", "-ec", script]
         done = subprocess.run(argv, env={**ENV, **(env or {})}, stdin=subprocess.DEVNULL, text=True,
                               capture_output=True, errors="surrogateescape", cwd="/")
         result = Result(script, done.returncode, done.stdout, done.stderr)
