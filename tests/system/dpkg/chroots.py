@@ -53,6 +53,11 @@ def mount(*args):
     run("mount", *args)
 
 
+def umount(at):
+    if _libc.umount2(os.fsencode(at), MNT_DETACH):
+        raise OSError(ctypes.get_errno(), f"cannot unmount {at}")
+
+
 def own_mounts():
     """Gives this process its own mount namespace."""
     for failed in (_libc.unshare(CLONE_NEWNS),
@@ -150,7 +155,7 @@ class Root:
 
     def __exit__(self, *_):
         for at in (self.path / "proc", self.path):
-            _libc.umount2(os.fsencode(at), MNT_DETACH)
+            umount(at)
         shutil.rmtree(self.place)
 
     def sh(self, script, ok=(0,), env=None, user=0):

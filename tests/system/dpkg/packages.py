@@ -146,7 +146,7 @@ def fixtures(suite, tree, out):
     files = chosen(tree)
     for version in ("1.0", "1.1"):
         to = out / version
-        for kernel, name, fields in ((X, K, {}), (Y, K_SAME, {"Multi_Arch": "same"})):
+        for kernel, name, fields in ((X, K, {"Provides": "lima-modules (= 3)"}), (Y, K_SAME, {"Multi_Arch": "same"})):
             base = f"{LIB[suite]}/modules/{kernel}"
             contents = {f"{base}/{name}": tree / name for name in
                         (*files, "modules.order", "modules.builtin", "modules.builtin.modinfo")}
