@@ -1,0 +1,65 @@
+"""Fixtures of the system tests: the binary, pristine kernels, copies of them to change.
+
+Owns the scratch directory of a run, which goes when the tests end. Nothing
+here ever skips: what cannot be had is a failure.
+"""
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import fetch
+import model
+import tools
+import trees
+
+
+def pytest_sessionstart(session):
+    tools.binary()
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    """An empty directory of this run."""
+    path = tempfile.mkdtemp(prefix="limopack-", dir=trees.scratch_place())
+    yield Path(path)
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def pristine(scratch):
+    """(kernel, kmod release) → a root on the scratch file system that nobody may change."""
+    made = {}
+
+    def get(name, release="30"):
+        if (name, release) not in made:
+            source = fetch.kernel_tree(name, release)
+            made[name, release] = trees.copy(source, scratch / f"{name}-{release}", shutil.copy2)
+        return made[name, release]
+    return get
+
+
+@pytest.fixture
+def copy_of(pristine, scratch):
+    """(kernel, kmod release) → a copy that the test may change; gone when the test ends."""
+    copies = []
+
+    def get(name, release="30"):
+        copies.append(Path(tempfile.mkdtemp(prefix=f"{name}-{release}.", dir=scratch)))
+        return trees.copy(pristine(name, release), copies[-1])
+    yield get
+    for copy in copies:
+        shutil.rmtree(copy)
+
+
+@pytest.fixture(scope="session")
+def index_of(pristine):
+    """(kernel, kmod release) → the pristine tree's files, read by the tests' own model."""
+    made = {}
+
+    def get(name, release="30"):
+        if (name, release) not in made:
+            made[name, release] = model.Index(trees.directory(pristine(name, release)))
+        return made[name, release]
+    return get

@@ -1,0 +1,50 @@
+"""Debian 14's real kernel packages: its image depends on its modules package, version for version."""
+
+import pytest
+
+from checks import files, forgotten, installed, modules_right, sound, stand_ins
+from packages import CLOUD
+
+pytestmark = pytest.mark.parametrize("prepared", ["forky"], indirect=True)
+
+
+@pytest.fixture
+def kernel(root):
+    """Installs the kernel, and says its version."""
+    root.sh(f"apt-get -y --no-install-recommends install no-initramfs {CLOUD}")
+    said = root.sh("dpkg-query -W -f '${Package}\\n' 'linux-modules-*'").out.split()
+    assert len(said) == 1
+    root.sh("limopack --install --static --use=virtio_net,vfat,xt_LOG")
+    return said[0].removeprefix("linux-modules-")
+
+
+@pytest.mark.parametrize("name", ["linux-modules-{}", "linux-modules-*"], ids=["by name", "by glob"])
+def test_the_modules_package_goes_comes_back_and_goes_again(root, kernel, name):
+    modules = f"linux-modules-{kernel}"
+    whole = files(root, kernel)
+    assert len(whole) > 500
+    for _ in range(2):
+        root.sh(f"limopack --apply --pkname='{name.format(kernel)}'")
+        forgotten(root, modules, kernel)
+        assert len(stand_ins(root)) == 1
+        for kin in ("image", "binary", "base"):
+            installed(root, f"linux-{kin}-{kernel}")
+        modules_right(root, kernel, {"virtio_net", "vfat", "nls_cp437", "xt_LOG", "nf_log_syslog"}, {"nvme", "xfs"})
+        assert len(files(root, kernel)) < 50
+
+        root.sh(f"apt-get -y install {modules}")
+        sound(root)
+        installed(root, modules)
+        assert not stand_ins(root)
+        assert files(root, kernel) == whole
+        assert root.sh("dpkg --verify").out == ""
+
+
+def test_the_kernel_is_removed_whole_with_its_modules_forgotten(root, kernel):
+    root.sh(f"limopack --apply --pkname=linux-modules-{kernel}")
+    # by name, because apt never removes the last kernel by itself
+    root.sh(f"apt-get -y purge {CLOUD} linux-image-{kernel}; apt-get -y autoremove")
+    sound(root)
+    assert not stand_ins(root)
+    for kin in ("image", "modules", "binary", "base"):
+        assert "installed" not in root.sh(f"dpkg-query -W -f '${{db:Status-Status}}' linux-{kin}-{kernel} || :").out

@@ -1,0 +1,169 @@
+"""An independent answer to "which modules are needed": depmod's files read the plain way.
+
+Owns the tests' second opinion: text files only, regular Python, no care for
+speed. Names, lookup order and the rules that soften dependencies follow kmod's
+libkmod; `HIDDEN` is the tests' own copy of the dependencies that the kernel
+requests without any index naming them. Shares nothing with the product.
+"""
+import fnmatch
+import os
+import re
+import struct
+from functools import cached_property
+from pathlib import Path
+
+# Module → what it requests at run time. A product that keeps more has to be explained here.
+HIDDEN = {
+    "btrfs": ["crypto-crc32c"],
+    "libcrc32c": ["crypto-crc32c"],
+    "ext4": ["crypto-crc32c"],
+    "f2fs": ["crypto-crc32"],
+    "fat": ["nls_cp437", "nls_ascii", "nls_iso8859-1"],
+    "vfat": ["nls_cp437", "nls_ascii", "nls_iso8859-1"],
+    "ubifs": ["deflate", "zlib", "lzo"],
+    "mlx4_core": ["mlx4_ib"],
+    "mlx5_core": ["mlx5_ib"],
+    "i8042": ["psmouse", "atkbd"],
+    "nvme": ["vmd"],
+    "spi_rockchip": ["pl330"],
+    "dw_mmc_rockchip": ["io-domain"],
+}
+
+
+def underscores(name):
+    """`-` → `_`, but not inside [...]: kmod's alias_normalize."""
+    return re.sub(r"\[.*?\]|-", lambda hit: "_" if hit[0] == "-" else hit[0], name)
+
+
+def name_of(path):
+    """The module name of a file: base name up to the first dot, in kernel spelling."""
+    return os.path.basename(path).split(".")[0].replace("-", "_")
+
+
+def lines(path):
+    """The lines of a text that may be missing, without comments."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines() if not line.startswith("#")]
+
+
+class Index:
+    """The files of one version directory."""
+
+    def __init__(self, vdir):
+        self.vdir = Path(vdir)
+        self.path, self.dep = {}, {}
+        for line in lines(self.vdir / "modules.dep"):
+            path, needs = line.split(":")
+            self.path[name_of(path)] = path
+            self.dep[name_of(path)] = [name_of(need) for need in needs.split()]
+        self.builtin = {name_of(path) for path in lines(self.vdir / "modules.builtin")}
+
+    @cached_property
+    def soft(self):
+        """Module → targets of its first softdep line; markers dropped."""
+        found = {}
+        for line in lines(self.vdir / "modules.softdep"):
+            _, module, *targets = line.split()
+            found.setdefault(underscores(module),
+                             [t for t in targets if t not in ("pre:", "post:")])
+        return found
+
+    @cached_property
+    def weak(self):
+        return {underscores(line.split()[1]): line.split()[2:]
+                for line in lines(self.vdir / "modules.weakdep")}
+
+    @cached_property
+    def symbols(self):
+        return {line.split()[1]: line.split()[2] for line in lines(self.vdir / "modules.symbols")}
+
+    @cached_property
+    def aliases(self):
+        """[(pattern, module)] as depmod wrote them, patterns in kernel spelling."""
+        return [(underscores(line.split()[1]), line.split()[2])
+                for line in lines(self.vdir / "modules.alias")]
+
+    @cached_property
+    def _heads(self):
+        return [(re.match(r"[^*?\[]*", pattern)[0], pattern, module)
+                for pattern, module in self.aliases]
+
+    def resolve(self, name):
+        """The modules that modprobe finds under a name or alias; built-ins and nothing: []."""
+        name = underscores(name)
+        if name in self.path:
+            return [name]
+        if name.startswith("symbol:"):
+            return [self.symbols[name]] if name in self.symbols else []
+        return sorted({module for head, pattern, module in self._heads
+                       if name.startswith(head) and fnmatch.fnmatchcase(name, pattern)})
+
+    @cached_property
+    def _extra(self):
+        """Module → modules that it needs beyond modules.dep."""
+        return {module: [hit for target in self.soft.get(module, []) + self.weak.get(module, [])
+                         + HIDDEN.get(module, []) for hit in self.resolve(target)]
+                for module in self.path}
+
+    def hard(self, names):
+        """The modules named, with their dependencies in modules.dep."""
+        return self._closure(names, lambda module: self.dep[module])
+
+    def needs(self, names):
+        """The modules named, with all that must stay for them to work."""
+        return self._closure(names, lambda module: self.dep[module] + self._extra[module])
+
+    @staticmethod
+    def _closure(names, edges):
+        found, todo = set(), list(names)
+        while todo:
+            module = todo.pop()
+            if module not in found:
+                found.add(module)
+                todo += edges(module)
+        return found
+
+    def paths(self, names):
+        return sorted(self.path[name] for name in names)
+
+
+def concrete(pattern):
+    """A name that an alias pattern matches."""
+    return re.sub(r"\[(.).*?\]", r"\1", pattern).replace("*", "0").replace("?", "0")
+
+
+def read_trie(path):
+    """A .bin index: {key: [(priority, value)]}; raises on anything torn."""
+    data = Path(path).read_bytes()
+    if not data:
+        return {}
+    magic, layout, root = struct.unpack_from(">III", data)
+    assert (magic, layout) == (0xB007F457, 0x00020001), f"{path}: not a kmod index"
+    found = {}
+
+    def text(at):
+        end = data.index(b"\0", at)
+        return data[at:end].decode(), end + 1
+
+    def node(offset, key):
+        at = offset & 0x0FFFFFFF
+        if offset & 0x80000000:
+            prefix, at = text(at)
+            key += prefix
+        if offset & 0x20000000:
+            first, last = data[at], data[at + 1]
+            children = struct.unpack_from(f">{last - first + 1}I", data, at + 2)
+            at += 2 + 4 * len(children)
+            for label, child in enumerate(children, first):
+                if child:
+                    node(child, key + chr(label))
+        if offset & 0x40000000:
+            (count,), at = struct.unpack_from(">I", data, at), at + 4
+            for _ in range(count):
+                (priority,), at = struct.unpack_from(">I", data, at), at + 4
+                value, at = text(at)
+                found.setdefault(key, []).append((priority, value))
+
+    node(root, "")
+    return found
