@@ -112,11 +112,16 @@ impl<'r> Kernel<'r> {
                 let Some(line) = index.find(name)? else {
                     return Ok(None);
                 };
-                let parsed = DepLine::parse(line).map_err(|what| {
+                let broken = |what: &[&[u8]]| {
                     let file = self.shown(b"modules.dep.bin");
-                    Error::parse(&file, 0, &[what.as_bytes(), b": ", line])
-                });
-                parsed.map(Some)
+                    Error::parse(&file, 0, &[&what.concat(), b": ", line])
+                };
+                let parsed = DepLine::parse(line).map_err(|what| broken(&[what.as_bytes()]))?;
+                if parsed.path.name() != name {
+                    let what: [&[u8]; 2] = [b"another module in the place of ", &name.to_kernel()];
+                    return Err(broken(&what));
+                }
+                Ok(Some(parsed))
             }
         }
     }
