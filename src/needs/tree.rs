@@ -37,8 +37,13 @@ impl<'c> Drawing<'c> {
                     }
                 }
             }
-            let mut edges = closure.dependencies(position).to_vec();
+            let all = closure.dependencies(position);
+            let mut edges = all.to_vec();
             edges.retain(|&edge| explained[edge as usize] != position as u32);
+            if edges.is_empty() {
+                // A longer cycle, whose members explain each other in turn.
+                edges.extend_from_slice(all);
+            }
             edges.sort_unstable_by_key(|&edge| modules[edge as usize].name());
             edges.dedup();
             direct.push(edges);
