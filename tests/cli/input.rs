@@ -341,7 +341,7 @@ fn no_byte_that_changes_in_a_binary_index_ends_the_program() {
         let good = crate::machine::dep_index(dep, order);
         let machine = Machine::new().dep(KERNEL, dep);
         for at in 0..good.len() {
-            for byte in [0, 1, 0x7f, 0xff] {
+            for byte in [0, 0xff] {
                 let mut bytes = good.clone();
                 bytes[at] = byte;
                 machine.write(BIN, bytes);
@@ -416,8 +416,9 @@ fn a_line_of_a_million_bytes_is_refused_in_one_readable_message() {
 #[test]
 fn a_good_line_of_a_million_bytes_is_a_line_like_any_other() {
     on_every_index(|machine| {
-        let names: Vec<String> = (0..50_000)
-            .map(|number| format!("kernel/m{number}.ko"))
+        let directory = "kernel/".repeat(20);
+        let names: Vec<String> = (0..8000)
+            .map(|number| format!("{directory}m{number}.ko"))
             .collect();
         let lines = names.iter().map(|name| format!("{name}:\n"));
         let dep = format!(
@@ -426,7 +427,7 @@ fn a_good_line_of_a_million_bytes_is_a_line_like_any_other() {
             lines.collect::<String>()
         );
         let machine = machine.dep(KERNEL, &dep);
-        assert_eq!(machine.prints("-l -u all").lines().count(), 50_001);
+        assert_eq!(machine.prints("-l -u all").lines().count(), 8001);
         let long = "x".repeat(1_000_000);
         let machine = machine.registered(&format!("# {long}\nall:1\n"));
         machine.succeeds("-i -u all");
