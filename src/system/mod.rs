@@ -4,6 +4,8 @@ pub mod folder;
 pub mod mapped;
 pub mod report;
 pub mod root;
+#[cfg(test)]
+pub(crate) mod scratch;
 pub mod tree;
 
 pub use folder::Folder;

@@ -27,18 +27,30 @@ pub fn index(entries: &[Entry<'_>], order: Order) -> Vec<u8> {
     let mut out = vec![0xB0, 0x07, 0xF4, 0x57, 0x00, 0x02, 0x00, 0x01, 0, 0, 0, 0];
     let root = match entries.is_empty() {
         true => 12,
-        false => node(entries.to_vec()).write(&mut out, order),
+        false => node(entries.to_vec(), Place::Root).write(&mut out, order),
     };
     out[8..12].copy_from_slice(&root.to_be_bytes());
     out
 }
 
+/// Where a node stands.
+#[derive(PartialEq)]
+enum Place {
+    /// On top, where depmod begins without a prefix and never splits.
+    Root,
+    /// Anywhere else.
+    Below,
+}
+
 /// The node below which `entries` lie, whose keys have lost what led to it.
-fn node(entries: Vec<Entry<'_>>) -> Node {
+fn node(entries: Vec<Entry<'_>>, place: Place) -> Node {
     let first = entries[0].0;
     let common =
         |(key, _, _): &Entry<'_>| first.iter().zip(*key).take_while(|(a, b)| a == b).count();
-    let prefix = entries.iter().map(common).min().unwrap_or(0);
+    let prefix = match place {
+        Place::Root => 0,
+        Place::Below => entries.iter().map(common).min().unwrap_or(0),
+    };
     let mut node = Node {
         prefix: first[..prefix].to_vec(),
         ..Node::default()
@@ -56,7 +68,7 @@ fn node(entries: Vec<Entry<'_>>) -> Node {
     }
     node.values.sort_by_key(|(priority, _)| *priority);
     node.children = (below.into_iter())
-        .map(|(label, entries)| (label, self::node(entries)))
+        .map(|(label, entries)| (label, self::node(entries, Place::Below)))
         .collect();
     node
 }
