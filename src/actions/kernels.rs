@@ -78,7 +78,24 @@ pub fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let mut kernels = names.to_vec();
     kernels.sort_unstable();
     kernels.dedup();
-    Ok(kernels)
+    without_second_names(root, kernels)
+}
+
+/// Drops the names that lead to the directory of a name before them: one directory is one
+/// kernel, and whoever waits for its lock twice waits for ever.
+fn without_second_names(root: &Root, versions: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+    let mut kept: Vec<Vec<u8>> = Vec::with_capacity(versions.len());
+    for version in versions {
+        let path = directory(&version);
+        let mut is_second = false;
+        for other in &kept {
+            is_second |= root.is_same_directory(&directory(other), &path)?;
+        }
+        if !is_second {
+            kept.push(version);
+        }
+    }
+    Ok(kept)
 }
 
 /// Every version directory with an index, sorted; never empty.
@@ -111,7 +128,7 @@ pub fn installed(root: &Root) -> Result<Vec<Vec<u8>>> {
                 &place,
             ]))
         }
-        None => Ok(versions),
+        None => without_second_names(root, versions),
     }
 }
 

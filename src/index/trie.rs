@@ -9,6 +9,10 @@
 use crate::error::{Error, Result};
 use crate::text::name::{kernel_byte, ModuleName};
 
+#[cfg(test)]
+#[path = "../../tests/cli/trie.rs"]
+mod second_opinion;
+
 /// The header before the root's offset.
 pub(crate) const HEADER: [u8; 8] = *b"\xB0\x07\xF4\x57\x00\x02\x00\x01";
 pub(crate) const HAS_PREFIX: u32 = 0x8000_0000;
@@ -151,4 +155,128 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
     memchr::memchr(0, bytes).map(|end| &bytes[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::second_opinion::{index, Entry, Order};
+    use super::*;
+    use crate::index::writer::Writer;
+    use crate::text::tests::every_text;
+    use std::collections::BTreeMap;
+
+    const ORDERS: [(Order, Layout); 2] = [
+        (Order::Post, Layout::ChildrenFirst),
+        (Order::Pre, Layout::ParentsFirst),
+    ];
+
+    type Map<'k> = BTreeMap<&'k [u8], Vec<u8>>;
+
+    /// Every set of some keys that share beginnings, each with its own value.
+    fn every_set(try_one: &mut dyn FnMut(&Map<'_>)) {
+        let keys: [&[u8]; 8] = [b"a", b"ab", b"a_b", b"a_b_", b"abb", b"b", b"baa", b"bab"];
+        for set in 0..1 << keys.len() {
+            let chosen = (0..keys.len()).filter(|key| set & (1 << key) != 0);
+            let value = |key: &[u8]| [key, b".ko:"].concat();
+            try_one(&chosen.map(|key| (keys[key], value(keys[key]))).collect());
+        }
+    }
+
+    fn entries<'e>(map: &'e Map<'_>) -> Vec<Entry<'e>> {
+        let numbered = (0..).zip(map);
+        numbered
+            .map(|(at, (key, value))| (*key, at, &value[..]))
+            .collect()
+    }
+
+    #[test]
+    fn every_name_is_found_that_a_map_finds_and_no_other() {
+        every_set(&mut |map| {
+            for (order, _) in ORDERS {
+                let bytes = index(&entries(map), order);
+                let trie = Trie::new(&bytes, b"f").unwrap();
+                every_text(&[b"a", b"b", b"-", b"_"], 4, &mut |name| {
+                    let name = ModuleName::new(name);
+                    let wanted = map.get(&name.to_kernel()[..]);
+                    assert_eq!(trie.find(name).unwrap(), wanted.map(|value| &value[..]));
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn what_we_write_is_byte_for_byte_what_another_writer_makes_of_it() {
+        every_set(&mut |map| {
+            for (order, layout) in ORDERS {
+                let mut writer = Writer::default();
+                for (key, priority, value) in entries(map) {
+                    writer.add(key.iter().copied(), value, priority);
+                }
+                let bytes = index(&entries(map), order);
+                let shown = Trie::new(&bytes, b"f").unwrap().layout();
+                assert_eq!(shown, (!map.is_empty()).then_some(layout));
+                assert_eq!(writer.write(layout).unwrap(), bytes);
+            }
+        });
+    }
+
+    #[test]
+    fn of_several_values_the_one_with_the_lowest_priority_number_is_found() {
+        let values: [Entry<'_>; 3] = [(b"a", 2, b"two"), (b"a", 1, b"one"), (b"a", 3, b"three")];
+        for (order, _) in ORDERS {
+            let bytes = index(&values, order);
+            let trie = Trie::new(&bytes, b"f").unwrap();
+            assert_eq!(trie.find(ModuleName::new(b"a")).unwrap(), Some(&b"one"[..]));
+        }
+    }
+
+    #[test]
+    fn a_prefix_at_the_root_is_read_though_depmod_writes_none() {
+        let bytes = [
+            &HEADER[..],
+            &[0xC0, 0, 0, 12],
+            b"ab\0",
+            &[0, 0, 0, 1, 0, 0, 0, 0],
+            b"v\0",
+        ]
+        .concat();
+        let trie = Trie::new(&bytes, b"f").unwrap();
+        assert_eq!(trie.find(ModuleName::new(b"ab")).unwrap(), Some(&b"v"[..]));
+        for other in [&b""[..], b"a", b"abc", b"b"] {
+            assert!(trie.find(ModuleName::new(other)).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn no_damage_panics_or_loops_and_every_answer_lies_inside() {
+        let keys: [Entry<'_>; 4] = [
+            (b"ab", 0, b"x:"),
+            (b"a_b", 1, b"y:"),
+            (b"b", 2, b""),
+            (b"bab", 3, b"z"),
+        ];
+        for (order, _) in ORDERS {
+            let good = index(&keys, order);
+            let try_one = |bytes: &[u8]| {
+                let Ok(trie) = Trie::new(bytes, b"f") else {
+                    return;
+                };
+                let range = bytes.as_ptr_range();
+                every_text(&[b"a", b"b", b"_", b"\0"], 3, &mut |name| {
+                    if let Ok(Some(value)) = trie.find(ModuleName::new(name)) {
+                        let found = value.as_ptr_range();
+                        assert!(found.start >= range.start && found.end <= range.end);
+                    }
+                });
+            };
+            for at in 0..good.len() {
+                try_one(&good[..at]);
+                for byte in 0..=u8::MAX {
+                    let mut bad = good.clone();
+                    bad[at] = byte;
+                    try_one(&bad);
+                }
+            }
+        }
+    }
 }

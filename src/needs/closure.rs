@@ -165,3 +165,118 @@ impl Closure {
         paths
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::system::scratch::Scratch;
+
+    const NAMES: [&str; 3] = ["a", "b-c", "d"];
+
+    /// Calls `try_one` with every graph of three modules, as edges from one to another, and with
+    /// the kernel whose modules.dep says it.
+    pub(crate) fn every_graph(test: &str, try_one: &mut dyn FnMut([[bool; 3]; 3], &Kernel<'_>)) {
+        let scratch = Scratch::new(test);
+        let root = scratch.root();
+        for graph in 0..1 << 9 {
+            let edge = |from: usize, to: usize| graph & (1 << (from * 3 + to)) != 0;
+            let edges = [0, 1, 2].map(|from| [0, 1, 2].map(|to| edge(from, to)));
+            let mut dep = String::new();
+            for (from, edges) in edges.iter().enumerate() {
+                dep += &format!("k/{}.ko:", NAMES[from]);
+                for (name, _) in NAMES.iter().zip(edges).filter(|(_, is_edge)| **is_edge) {
+                    dep += &format!(" k/{name}.ko");
+                }
+                dep += "\n";
+            }
+            scratch.write("lib/modules/1/modules.dep", dep);
+            try_one(edges, &Kernel::open(&root, b"1").unwrap());
+        }
+    }
+
+    /// The closure of the modules at these positions.
+    pub(crate) fn closed(kernel: &Kernel<'_>, wanted: &[usize]) -> Closure {
+        let mut closure = Closure::default();
+        for &at in wanted {
+            let name = ModuleName::new(NAMES[at].as_bytes());
+            closure.add(kernel.line(name).unwrap().unwrap(), Why::Named);
+        }
+        closure.complete(kernel).unwrap();
+        closure
+    }
+
+    /// Which modules can be reached from which, over one edge or more.
+    pub(crate) fn reachable(mut edges: [[bool; 3]; 3]) -> [[bool; 3]; 3] {
+        for by in 0..3 {
+            for from in 0..3 {
+                for to in 0..3 {
+                    edges[from][to] |= edges[from][by] && edges[by][to];
+                }
+            }
+        }
+        edges
+    }
+
+    #[test]
+    fn a_closure_is_what_can_be_reached_in_every_graph_of_three() {
+        every_graph("closure", &mut |edges, kernel| {
+            let reachable = reachable(edges);
+            for (wanted, reached) in reachable.iter().enumerate() {
+                let closure = closed(kernel, &[wanted]);
+                for (at, name) in NAMES.iter().enumerate() {
+                    let position = closure.position(ModuleName::new(name.as_bytes()));
+                    let is_needed = at == wanted || reached[at];
+                    assert_eq!(position.is_some(), is_needed, "{edges:?} {wanted} {at}");
+                    let why = match at == wanted {
+                        true => Why::Named,
+                        false => Why::Dependency,
+                    };
+                    let module = position.map(|at| &closure.modules()[at]);
+                    assert!(module.map_or(true, |module| module.why == why));
+                }
+                assert!(closure.paths().windows(2).all(|pair| pair[0] < pair[1]));
+            }
+        });
+    }
+
+    #[test]
+    fn the_dependencies_of_a_module_are_those_of_its_line_without_itself() {
+        every_graph("edges", &mut |edges, kernel| {
+            let closure = closed(kernel, &[0, 1, 2]);
+            for from in 0..3 {
+                let wanted = (0..3).filter(|&to| edges[from][to] && to != from);
+                let found = closure.dependencies(from).iter().map(|&to| to as usize);
+                assert!(found.eq(wanted), "{edges:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_closure_grows_past_its_first_table() {
+        let scratch = Scratch::new("grow");
+        let line = |number| format!("m{number}.ko: m{}.ko\n", number + 1);
+        let dep: String = (0..2000).map(line).collect();
+        scratch.write("lib/modules/1/modules.dep", dep + "m2000.ko:\n");
+        let root = scratch.root();
+        let kernel = Kernel::open(&root, b"1").unwrap();
+        let mut closure = Closure::default();
+        let first = kernel.line(ModuleName::new(b"m0")).unwrap().unwrap();
+        closure.add(first, Why::Named);
+        closure.complete(&kernel).unwrap();
+        for number in 0..=2000 {
+            let name = format!("m{number}");
+            assert_eq!(
+                closure.position(ModuleName::new(name.as_bytes())),
+                Some(number)
+            );
+        }
+        assert!(closure.position(ModuleName::new(b"m2001")).is_none());
+    }
+
+    #[test]
+    fn an_empty_closure_has_nothing() {
+        let closure = Closure::default();
+        assert!(closure.position(ModuleName::new(b"a")).is_none());
+        assert!(closure.paths().is_empty());
+    }
+}

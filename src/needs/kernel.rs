@@ -112,11 +112,16 @@ impl<'r> Kernel<'r> {
                 let Some(line) = index.find(name)? else {
                     return Ok(None);
                 };
-                let parsed = DepLine::parse(line).map_err(|what| {
+                let broken = |what: &[&[u8]]| {
                     let file = self.shown(b"modules.dep.bin");
-                    Error::parse(&file, 0, &[what.as_bytes(), b": ", line])
-                });
-                parsed.map(Some)
+                    Error::parse(&file, 0, &[&what.concat(), b": ", line])
+                };
+                let parsed = DepLine::parse(line).map_err(|what| broken(&[what.as_bytes()]))?;
+                if parsed.path.name() != name {
+                    let what: [&[u8]; 2] = [b"another module in the place of ", &name.to_kernel()];
+                    return Err(broken(&what));
+                }
+                Ok(Some(parsed))
             }
         }
     }
@@ -169,5 +174,72 @@ impl<'r> Kernel<'r> {
             true => Found::Builtin,
             false => Found::Nothing,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::scratch::Scratch;
+
+    fn found(kernel: &Kernel<'_>, given: &str) -> String {
+        match kernel.find(given.as_bytes()) {
+            Ok(Found::Module(line)) => String::from_utf8(line.path.0.to_vec()).unwrap(),
+            Ok(Found::Builtin) => "built in".to_string(),
+            Ok(Found::Nothing) => "nothing".to_string(),
+            Err(_) => "error".to_string(),
+        }
+    }
+
+    #[test]
+    fn a_name_a_file_name_and_a_path_stand_for_one_module() {
+        let scratch = Scratch::new("find");
+        scratch.write("lib/modules/1/modules.dep", "k/a-b.ko.xz:\nup/c.ko:\n");
+        scratch.write("lib/modules/1/modules.builtin", "k/d-e.ko\n");
+        let root = scratch.root();
+        let kernel = Kernel::open(&root, b"1").unwrap();
+        for given in [
+            "a-b",
+            "a_b",
+            "a_b.ko",
+            "a-b.ko.zst",
+            "k/a-b.ko.xz",
+            "k/a_b.ko",
+        ] {
+            assert_eq!(found(&kernel, given), "k/a-b.ko.xz", "{given}");
+        }
+        for given in ["d-e", "d_e", "d-e.ko", "k/d-e.ko"] {
+            assert_eq!(found(&kernel, given), "built in", "{given}");
+        }
+        for given in ["k/c.ko", "c.ko/c.ko", "up/x/c.ko"] {
+            assert_eq!(found(&kernel, given), "error", "{given}");
+        }
+        for given in [
+            "",
+            "a",
+            "a-b.",
+            "a-b.k",
+            "a-b.ko.bz2",
+            "k/a-b",
+            ".ko",
+            "c.ko/",
+            "A-B",
+        ] {
+            assert_eq!(found(&kernel, given), "nothing", "{given}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_an_index_is_refused_and_one_without_builtins_is_not() {
+        let scratch = Scratch::new("open");
+        scratch.write("lib/modules/1/modules.dep", "a.ko:\n");
+        scratch.write("lib/modules/2/modules.alias", "");
+        let root = scratch.root();
+        assert!(matches!(Kernel::open(&root, b"2"), Err(Error::Refused(_))));
+        assert!(matches!(Kernel::open(&root, b"3"), Err(Error::Refused(_))));
+        let kernel = Kernel::open(&root, b"1").unwrap();
+        assert_eq!(found(&kernel, "b"), "nothing");
+        assert_eq!(kernel.version(), b"1");
+        assert!(kernel.shown(b"f").ends_with(b"/lib/modules/1/f"));
     }
 }

@@ -37,8 +37,13 @@ impl<'c> Drawing<'c> {
                     }
                 }
             }
-            let mut edges = closure.dependencies(position).to_vec();
+            let all = closure.dependencies(position);
+            let mut edges = all.to_vec();
             edges.retain(|&edge| explained[edge as usize] != position as u32);
+            if edges.is_empty() {
+                // A longer cycle, whose members explain each other in turn.
+                edges.extend_from_slice(all);
+            }
             edges.sort_unstable_by_key(|&edge| modules[edge as usize].name());
             edges.dedup();
             direct.push(edges);
@@ -118,5 +123,53 @@ impl<'c> Drawing<'c> {
         }
         out.push(b'\n');
         is_first && !self.direct[module].is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::needs::closure::tests::{closed, every_graph, reachable};
+
+    #[test]
+    fn direct_edges_lead_as_far_as_all_and_no_other_explains_them() {
+        every_graph("reduction", &mut |edges, kernel| {
+            let all = reachable(edges);
+            if (0..3).any(|module| all[module][module]) {
+                return; // a cycle; depmod leaves those out
+            }
+            let closure = closed(kernel, &[0, 1, 2]);
+            let drawing = Drawing::new(&closure);
+            let mut direct = [[false; 3]; 3];
+            for (from, edges) in drawing.direct.iter().enumerate() {
+                edges
+                    .iter()
+                    .for_each(|&to| direct[from][to as usize] = true);
+            }
+            assert_eq!(reachable(direct), all, "{edges:?}");
+            if edges != all {
+                return; // modules.dep is transitive; where it is not, each edge is direct
+            }
+            for (from, to) in (0..9).map(|pair| (pair / 3, pair % 3)) {
+                let is_explained = (0..3).any(|by| direct[from][by] && all[by][to]);
+                assert!(!direct[from][to] || !is_explained, "{edges:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn every_drawing_ends_and_shows_every_module() {
+        every_graph("drawing", &mut |edges, kernel| {
+            let closure = closed(kernel, &[0, 1, 2]);
+            let drawn = Drawing::new(&closure).draw(b"> ");
+            let drawn = String::from_utf8(drawn).unwrap();
+            assert!(drawn.lines().all(|line| line.starts_with("> ")), "{drawn}");
+            for name in ["a", "b_c", "d"] {
+                let is_it = |line: &&str| line.trim_end_matches(" (*)").ends_with(name);
+                let times = drawn.lines().filter(is_it).count();
+                let marked = drawn.matches(&format!("{name} (*)")).count();
+                assert!(times >= 1 && marked < times, "{edges:?}\n{drawn}");
+            }
+        });
     }
 }

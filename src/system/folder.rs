@@ -369,3 +369,138 @@ fn keep_mode(file: &OwnedFd, old: Option<&rustix::fs::Stat>) -> rustix::io::Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::scratch::Scratch;
+    use std::fs::{metadata, read, set_permissions, Permissions};
+    use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+
+    /// A scratch directory with a folder `d` in it.
+    fn scratch(test: &str) -> (Scratch, Folder) {
+        let scratch = Scratch::new(test);
+        std::fs::create_dir(scratch.path().join("d")).unwrap();
+        let folder = Folder::open(&scratch.root(), b"d").unwrap().unwrap();
+        (scratch, folder)
+    }
+
+    #[test]
+    fn a_replaced_file_is_a_new_one_with_the_old_mode() {
+        let (scratch, folder) = scratch("mode");
+        let file = scratch.path().join("d/f");
+        folder.replace(b"f", b"one").unwrap();
+        assert_eq!(metadata(&file).unwrap().mode() & 0o7777, NEW_MODE);
+        for mode in [0o600, 0o664, 0o400] {
+            set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let before = metadata(&file).unwrap().ino();
+            let content = mode.to_string();
+            folder.replace(b"f", content.as_bytes()).unwrap();
+            assert_eq!(read(&file).unwrap(), content.as_bytes());
+            let after = metadata(&file).unwrap();
+            assert_eq!(after.mode() & 0o7777, mode);
+            assert_ne!(after.ino(), before);
+        }
+        assert_eq!(scratch.names("d"), ["f"]);
+    }
+
+    #[test]
+    fn a_mapped_text_stays_what_it_was_when_its_file_is_replaced() {
+        let (_scratch, folder) = scratch("mapped");
+        folder.replace(b"f", b"old").unwrap();
+        let old = folder.text(b"f").unwrap().unwrap();
+        folder.replace(b"f", b"").unwrap();
+        assert_eq!(old, b"old");
+        assert_eq!(folder.text(b"f").unwrap().unwrap(), b"");
+    }
+
+    #[test]
+    fn what_a_killed_run_left_behind_is_replaced_even_if_it_is_a_link() {
+        let (scratch, folder) = scratch("left");
+        let left = String::from_utf8(temporary_name(b"f")).unwrap();
+        assert!(is_temporary(left.as_bytes()));
+        scratch.write(&format!("d/{left}"), "half of a file that is longer");
+        folder.replace(b"f", b"whole").unwrap();
+        scratch.write("outside", "untouched");
+        symlink("../outside", scratch.path().join("d").join(&left)).unwrap();
+        folder.replace(b"f", b"again").unwrap();
+        assert_eq!(read(scratch.path().join("d/f")).unwrap(), b"again");
+        assert_eq!(read(scratch.path().join("outside")).unwrap(), b"untouched");
+        assert_eq!(scratch.names("d"), ["f"]);
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_nothing_behind() {
+        let (scratch, folder) = scratch("fails");
+        scratch.write("d/f/full", "a directory cannot be replaced by a file");
+        assert!(matches!(
+            folder.replace(b"f", b"new"),
+            Err(Error::Io {
+                verb: "replace",
+                ..
+            })
+        ));
+        assert_eq!(scratch.names("d"), ["f"]);
+    }
+
+    #[test]
+    fn of_several_files_none_is_replaced_if_one_cannot_be_written() {
+        let (scratch, folder) = scratch("several");
+        let in_the_way = String::from_utf8(temporary_name(b"b")).unwrap();
+        scratch.write(&format!("d/{in_the_way}/x"), "");
+        scratch.write("d/a", "old a");
+        let files: [(&[u8], &[&[u8]]); 3] = [(b"a", &[b"new"]), (b"b", &[b"new"]), (b"c", &[])];
+        assert!(folder.replace_all(&files).is_err());
+        assert_eq!(read(scratch.path().join("d/a")).unwrap(), b"old a");
+        assert_eq!(scratch.names("d"), [&in_the_way, "a"]);
+    }
+
+    #[test]
+    fn any_number_of_parts_is_written_in_their_order() {
+        let (scratch, folder) = scratch("parts");
+        for count in [0, 1, 255, 256, 257, 1500] {
+            let parts: Vec<Vec<u8>> = (0..count).map(|at| vec![at as u8; at % 7]).collect();
+            let slices: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+            folder.replace_all(&[(b"f", &slices)]).unwrap();
+            assert_eq!(read(scratch.path().join("d/f")).unwrap(), parts.concat());
+        }
+    }
+
+    #[test]
+    fn a_symbolic_link_is_no_text_of_the_folder() {
+        let (scratch, folder) = scratch("link");
+        scratch.write("d/real", "text");
+        symlink("real", scratch.path().join("d/link")).unwrap();
+        symlink("nowhere", scratch.path().join("d/broken")).unwrap();
+        assert_eq!(folder.text(b"real").unwrap().unwrap(), b"text");
+        assert!(matches!(folder.text(b"link"), Err(Error::Refused(_))));
+        assert!(matches!(folder.text(b"broken"), Err(Error::Refused(_))));
+        assert!(folder.text(b"missing").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lock_is_held_until_the_folder_is_dropped() {
+        let (scratch, folder) = scratch("lock");
+        folder.lock().unwrap();
+        let other = Folder::open(&scratch.root(), b"d").unwrap().unwrap();
+        let try_lock = || rustix::fs::flock(&other.fd, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(try_lock(), Err(Errno::WOULDBLOCK));
+        drop(folder);
+        assert_eq!(try_lock(), Ok(()));
+    }
+
+    #[test]
+    fn entries_are_sorted_and_more_than_one_read_gives() {
+        let (scratch, folder) = scratch("entries");
+        let name = |number| format!("{number:04}-{}", "x".repeat(100));
+        for number in (0..600).rev() {
+            scratch.write(&format!("d/{}", name(number)), "");
+        }
+        let names: Vec<Vec<u8>> = (folder.entries().unwrap().into_iter())
+            .map(|entry| entry.name)
+            .collect();
+        assert!(names
+            .into_iter()
+            .eq((0..600).map(|number| name(number).into_bytes())));
+    }
+}

@@ -6,7 +6,7 @@
 //! Every writer of these files (depmod, dpkg, limopack) replaces them by rename, so a mapping
 //! keeps the file that was opened. /proc has to be read: mapping it fails, and its size is 0.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::system::io;
 use rustix::fd::BorrowedFd;
 use rustix::fs::FileType;
@@ -22,7 +22,7 @@ pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Directory => return io("read", path, Err(Errno::ISDIR)),
-        _ => return io("read (not a regular file)", path, Err(Errno::INVAL)),
+        _ => return Err(Error::refused(&[path, b" is not a regular file"])),
     }
     let length = io(
         "map",

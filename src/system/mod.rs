@@ -5,6 +5,8 @@ pub mod lock;
 pub mod mapped;
 pub mod report;
 pub mod root;
+#[cfg(test)]
+pub(crate) mod scratch;
 pub mod tree;
 
 pub use folder::Folder;

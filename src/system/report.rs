@@ -57,11 +57,19 @@ impl Report {
     }
 }
 
+/// The longest message: what a pipe takes in one piece (pipe(7), `PIPE_BUF`), and more than
+/// anybody reads.
+const LONGEST: usize = 4096;
+
 /// A message on stderr. Where even that fails there is nobody left to tell.
 fn say(kind: &[u8], parts: &[&[u8]]) {
     let mut line = [b"limopack: ", kind].concat();
     for part in parts {
         push_escaped(&mut line, part);
+    }
+    if line.len() >= LONGEST {
+        line.truncate(LONGEST - b"...\n".len());
+        line.extend_from_slice(b"...");
     }
     line.push(b'\n');
     write_stderr(&line);

@@ -145,6 +145,24 @@ impl Root {
             Err(errno) => io("open", &self.shown(path), Err(errno)),
         }
     }
+
+    /// Whether both paths lead to one directory; `false` where either leads to none.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn is_same_directory(&self, first: &[u8], second: &[u8]) -> Result<bool> {
+        let stat = |path| match self.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(errno) if is_missing(errno) => Ok(None),
+            opened => {
+                let stat = opened.and_then(rustix::fs::fstat);
+                io("open", &self.shown(path), stat).map(Some)
+            }
+        };
+        Ok(match (stat(first)?, stat(second)?) {
+            (Some(a), Some(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+            _ => false,
+        })
+    }
 }
 
 /// Opens `path` below `root` component by component, following links inside it.

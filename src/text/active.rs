@@ -88,12 +88,14 @@ impl<'t> Registry<'t> {
         let mut owner_lines = Vec::new();
         for (number, line) in lines(text) {
             let fail = |what: &[u8]| Err(Error::parse(file, number, &[what]));
-            if let Some(owners) = line.strip_prefix(b"#@") {
+            if let Some(owners) = owners_in(line) {
                 // They may stand above their entry, so they wait for the end.
                 owner_lines.push((number, owners));
             } else if line.is_empty() {
             } else if line.starts_with(b"#") {
                 registry.comments.push(line);
+            } else if line.ends_with(b"\r") {
+                return fail(b"the line ends in a carriage return (CRLF)");
             } else {
                 let Some(colon) = memchr::memrchr(b':', line) else {
                     return fail(b"neither NAME:S nor NAME:NUMBER");
@@ -280,6 +282,12 @@ fn add_owner<'t>(owners: &mut Vec<&'t [u8]>, owner: &'t [u8]) {
     if let Err(at) = owners.binary_search(&owner) {
         owners.insert(at, owner);
     }
+}
+
+/// What stands behind `#@`; a comment that goes on without a blank is a comment.
+fn owners_in(line: &[u8]) -> Option<&[u8]> {
+    let owners = line.strip_prefix(b"#@")?;
+    matches!(owners.first(), None | Some(b' ' | b'\t')).then_some(owners)
 }
 
 fn parse_hold(text: &[u8]) -> Option<Hold> {

@@ -91,11 +91,17 @@ impl<'t> DepText<'t> {
     fn fill(&mut self, room: usize) -> bool {
         self.slots = vec![0; room];
         let mask = room - 1;
+        let mut behind_last = 0;
         for (count, colon) in memchr::memchr_iter(b':', self.text).enumerate() {
             if count * 2 >= room {
                 return false;
             }
-            let mut slot = self.hash_before(colon) as usize & mask;
+            let hash = self.hash_before(colon, behind_last);
+            behind_last = colon + 1;
+            let Some(hash) = hash else {
+                continue;
+            };
+            let mut slot = hash as usize & mask;
             while self.slots[slot] != 0 {
                 slot = (slot + 1) & mask;
             }
@@ -104,11 +110,20 @@ impl<'t> DepText<'t> {
         true
     }
 
-    /// The hash of the name in the path that ends at `colon`.
-    fn hash_before(&self, colon: usize) -> u32 {
+    /// The hash of the name in the path that ends at `colon`. `None` where a longer look finds
+    /// no start of a line behind the last colon: so a line of colons costs no more than others.
+    fn hash_before(&self, colon: usize, behind_last: usize) -> Option<u32> {
         let path = &self.text[..colon];
         let hash = path.strip_suffix(b".ko").and_then(ModulePath::hash_of_stem);
-        hash.unwrap_or_else(|| self.path_before(colon).name().hash())
+        hash.or_else(|| {
+            let newline = memchr::memrchr(b'\n', &path[behind_last..]);
+            let start = match newline {
+                Some(newline) => behind_last + newline + 1,
+                None if behind_last == 0 => 0,
+                None => return None,
+            };
+            Some(ModulePath(&path[start..]).name().hash())
+        })
     }
 
     fn path_before(&self, colon: usize) -> ModulePath<'t> {
@@ -125,7 +140,8 @@ impl<'t> DepText<'t> {
         let mut slot = name.hash() as usize & mask;
         while let Some(colon) = self.slots[slot].checked_sub(1) {
             let path = self.path_before(colon as usize);
-            if path.name() == name {
+            // Behind a second colon of one line no path ends.
+            if path.name() == name && memchr::memchr(b':', path.0).is_none() {
                 let rest = &self.text[colon as usize - path.0.len()..];
                 return self.parse(split_at_byte(rest, b'\n').0).map(Some);
             }

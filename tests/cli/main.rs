@@ -1,0 +1,16 @@
+//! The built binary on miniature roots: what a user, a script or a package sees of it.
+//!
+//! Nothing here needs root, the network or another tool of the trade, and nothing outside a
+//! temporary directory is written. Each file owns one part of the behaviour.
+
+mod command;
+mod image;
+mod input;
+mod kernels;
+mod list;
+mod machine;
+mod parallel;
+mod pipes;
+mod register;
+mod tree;
+mod trie;
