@@ -2,6 +2,7 @@
 //! touched, printed by `--dry-run`, consumed by the execution.
 
 use crate::error::{decimal, Result};
+use crate::system::folder::Naming;
 use crate::system::tree::{Branch, Leaf, Verdict};
 use crate::system::Folder;
 
@@ -150,9 +151,6 @@ impl Prune {
             return Ok(());
         };
         self.remove_leftovers()?;
-        if !self.is_resumed && branch.has_work() {
-            self.folder.keep_as(b"modules.dep", UNFINISHED)?;
-        }
         let parts: Vec<_> = self
             .rewrites
             .iter()
@@ -160,9 +158,11 @@ impl Prune {
             .collect();
         let names = self.rewrites.iter().map(|rewrite| rewrite.name);
         let files: Vec<_> = names.zip(parts.iter().map(|parts| &parts[..])).collect();
-        if !files.is_empty() {
-            self.folder.replace_all(&files)?;
+        let staged = self.folder.stage(Naming::Hidden, &files)?;
+        if !self.is_resumed && branch.has_work() {
+            self.folder.keep_as(b"modules.dep", UNFINISHED)?;
         }
+        staged.commit()?;
         if let Some(inner) = self.folder.enter(b"kernel")? {
             branch.prune(&inner, tick)?;
         }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::package::forget::{is_state_of, stem, Edit};
+use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
 use crate::system::{variable, Folder, Root};
 use crate::text::stanza::{parse, position, Stanza};
@@ -250,77 +251,107 @@ impl Database {
         Ok(())
     }
 
-    /// Makes an edit: what stand-ins need in `info/`, then `status`, the commit point.
+    /// Makes an edit around the work that comes before it: everything is written and durable
+    /// beside the old files first, then `work` is done, then `status` is replaced, the commit
+    /// point. So a disk that is full or not to be written to is seen before anything is changed.
     ///
     /// # Errors
-    /// Any step; `status` is the old or the new file as a whole.
-    pub fn commit(&self, root: &Root, contents: &Contents, edit: &Edit<'_>) -> Result<()> {
-        let info = Folder::create(root, &self.path(b"info"))?;
-        for new in &edit.stand_ins {
-            let (list, sums) = (
-                [&new.stem[..], b".list"].concat(),
-                [&new.stem[..], b".md5sums"].concat(),
-            );
-            info.replace_all(&[(&list, &[]), (&sums, &[])])?;
+    /// Any step, and those of `work`; `status` is the old or the new file as a whole.
+    pub fn edit(
+        &self,
+        root: &Root,
+        contents: &Contents,
+        edit: &Edit<'_>,
+        gone: &[Vec<u8>],
+        work: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        if edit.is_empty(contents.text) {
+            work()?;
+            return self.clean(root, contents, gone);
         }
+        let info = Folder::create(root, &self.path(b"info"))?;
+        let stems = edit.stand_ins.iter().map(|new| &new.stem[..]);
+        let names: Vec<Vec<u8>> = stems
+            .flat_map(|stem| [[stem, b".list"].concat(), [stem, b".md5sums"].concat()])
+            .collect();
+        let empty: Vec<(&[u8], &[&[u8]])> = names.iter().map(|name| (&name[..], &[][..])).collect();
+        let new_info = info.stage(Naming::Hidden, &empty)?;
+
         let mut parts = edit.parts.clone();
         // A file whose last stanza has no empty line behind it needs one before a new stanza.
-        if !edit.stand_ins.is_empty() && !parts.last().map_or(true, |last| last.ends_with(b"\n\n"))
-        {
+        if !edit.stand_ins.is_empty() && !parts.last().map_or(true, |last| last.ends_with(b"\n\n")) {
             parts.push(b"\n");
         }
         parts.extend(edit.stand_ins.iter().map(|new| &new.text[..]));
         let folder = Folder::create(root, &self.directory)?;
-        if self.is_replaced(root, contents)? {
+        let new_status = folder.stage(Naming::Dpkg, &[(STATUS, &parts)])?;
+        let marks = marks_without(contents, gone);
+        let apt = match marks {
+            Some(_) => Some(Folder::create(root, STATES.0)?),
+            None => None,
+        };
+        let new_marks = match (&apt, &marks) {
+            (Some(apt), Some(parts)) => Some(apt.stage(Naming::Hidden, &[(STATES.1, parts)])?),
+            _ => None,
+        };
+
+        work()?;
+        if root.needed_text(&self.path(STATUS))? != contents.text {
             let what = b" was changed by somebody who does not take its lock";
             return Err(Error::refused(&[&folder.shown(STATUS), what]));
         }
-        folder.replace_as_dpkg(STATUS, &parts)
+        new_info.commit()?;
+        new_status.commit()?;
+        if let Some(new_marks) = new_marks {
+            new_marks.commit()?;
+        }
+        self.clean_info(root, gone)
     }
 
-    /// Whether `status` is another file than the one that was read.
-    fn is_replaced(&self, root: &Root, contents: &Contents) -> Result<bool> {
-        Ok(root.needed_text(&self.path(STATUS))? != contents.text)
-    }
-
-    /// Removes what is left in `info/` of packages that are in `status` no more, and apt's marks
-    /// of them. Finding nothing is fine.
-    ///
-    /// # Errors
-    /// Any step; the same call finishes.
-    pub fn clean(&self, root: &Root, contents: &Contents, gone: &[Vec<u8>]) -> Result<()> {
+    /// Removes what an interrupted edit left of packages that are in `status` no more.
+    fn clean(&self, root: &Root, contents: &Contents, gone: &[Vec<u8>]) -> Result<()> {
         if gone.is_empty() {
             return Ok(());
         }
-        if let Some(info) = Folder::open(root, &self.path(b"info"))? {
-            for entry in info.entries()? {
-                // `K.list`, never `K.1.list` of a package `K.1`: no suffix of dpkg's has a dot.
-                let dot = memchr::memrchr(b'.', &entry.name).unwrap_or(0);
-                if gone.iter().any(|stem| stem[..] == entry.name[..dot]) {
-                    info.unlink(&entry.name)?;
-                }
-            }
-            info.sync()?;
+        if let Some(parts) = marks_without(contents, gone) {
+            Folder::create(root, STATES.0)?.replace_all(&[(STATES.1, &parts)])?;
         }
-        let is_gone = |state: &Stanza<'_>| {
-            gone.iter().any(|stem| {
-                let (package, arch) = crate::text::split_at_byte(stem, b':');
-                is_state_of(state, package, arch)
-            })
-        };
-        let mut parts = Vec::new();
-        let mut start = 0;
-        for state in contents.states.iter().filter(|state| is_gone(state)) {
-            let at = position(contents.states_text, state.text);
-            parts.push(&contents.states_text[start..at]);
-            start = at + state.text.len();
-        }
-        if start == 0 {
-            return Ok(());
-        }
-        parts.push(&contents.states_text[start..]);
-        Folder::create(root, STATES.0)?.replace_all(&[(STATES.1, &parts)])
+        self.clean_info(root, gone)
     }
+
+    fn clean_info(&self, root: &Root, gone: &[Vec<u8>]) -> Result<()> {
+        let Some(info) = Folder::open(root, &self.path(b"info"))? else {
+            return Ok(());
+        };
+        for entry in info.entries()? {
+            // `K.list`, never `K.1.list` of a package `K.1`: no suffix of dpkg's has a dot.
+            let dot = memchr::memrchr(b'.', &entry.name).unwrap_or(0);
+            if gone.iter().any(|stem| stem[..] == entry.name[..dot]) {
+                info.unlink(&entry.name)?;
+            }
+        }
+        info.sync()
+    }
+}
+
+/// apt's marks without those of packages that go; `None` if there are none to go.
+fn marks_without(contents: &Contents, gone: &[Vec<u8>]) -> Option<Vec<&'static [u8]>> {
+    let is_gone = |state: &&Stanza<'_>| {
+        gone.iter().any(|stem| {
+            let (package, arch) = crate::text::split_at_byte(stem, b':');
+            is_state_of(state, package, arch)
+        })
+    };
+    let text = contents.states_text;
+    let mut parts = Vec::new();
+    let mut start = None;
+    for state in contents.states.iter().filter(is_gone) {
+        let at = position(text, state.text);
+        parts.push(&text[start.unwrap_or(0)..at]);
+        start = Some(at + state.text.len());
+    }
+    parts.push(&text[start?..]);
+    Some(parts)
 }
 
 /// opkg's lock file is removed by its holder, so that we may lock one that is gone.

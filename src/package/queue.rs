@@ -46,7 +46,8 @@ fn parse(line: &[u8]) -> Option<Note> {
     let mut words = words(line).map(<[u8]>::to_vec);
     Some(Note {
         package: words.next()?,
-        mark: words.next()?,
+        // A line written by hand may be the package alone.
+        mark: words.next().unwrap_or_default(),
         kernels: words.collect(),
     })
 }
@@ -91,7 +92,7 @@ mod tests {
     fn a_line_is_package_mark_and_kernels() {
         let note = parse(b"k:armhf plain 6.1 6.2").unwrap();
         assert_eq!(note.kernels, [b"6.1", b"6.2"]);
-        assert!(parse(b"k").is_none() && parse(b"").is_none());
+        assert!(parse(b"k").is_some() && parse(b"").is_none());
         let mut notes = vec![note.clone()];
         put(&mut notes, note);
         assert_eq!(notes.len(), 1);

@@ -22,16 +22,69 @@ pub struct Entry {
     pub kind: FileType,
 }
 
+/// How a file is called until it takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// A hidden file that only limopack knows.
+    Hidden,
+    /// dpkg's way: `NAME-new`, and the file before it stays as `NAME-old`.
+    /// (dpkg: lib/dpkg/atomic-file.c)
+    Dpkg,
+}
+
+impl Naming {
+    fn new(self, name: &[u8]) -> Vec<u8> {
+        match self {
+            Naming::Hidden => [b".", name, TEMPORARY].concat(),
+            Naming::Dpkg => [name, b"-new"].concat(),
+        }
+    }
+}
+
+/// Files that are written and wait for their place; dropped without [`Staged::commit`], they go.
+pub struct Staged<'f> {
+    folder: &'f Folder,
+    naming: Naming,
+    /// The names of the files that they replace.
+    waiting: Vec<Vec<u8>>,
+}
+
+impl Staged<'_> {
+    /// Renames the files over those that they replace, and makes that durable.
+    ///
+    /// # Errors
+    /// Any step. The files before the failed one are new, it and those behind it are old.
+    pub fn commit(mut self) -> Result<()> {
+        let folder = self.folder;
+        while let Some(name) = self.waiting.first() {
+            if self.naming == Naming::Dpkg {
+                let old = [name, &b"-old"[..]].concat();
+                folder.unlink(&old)?;
+                let link = || rustix::fs::linkat(&folder.fd, &name[..], &folder.fd, &old[..], AtFlags::empty());
+                io("keep", &folder.shown(&old), retry(link))?;
+            }
+            let new = self.naming.new(name);
+            let rename = || rustix::fs::renameat(&folder.fd, &new[..], &folder.fd, &name[..]);
+            io("replace", &folder.shown(name), retry(rename))?;
+            self.waiting.remove(0);
+        }
+        folder.sync()
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        for name in &self.waiting {
+            let new = self.naming.new(name);
+            let _ = rustix::fs::unlinkat(&self.folder.fd, &new[..], AtFlags::empty());
+        }
+    }
+}
+
 /// The mode of a file that replaces none: everybody may read what the machine needs.
 const NEW_MODE: u32 = 0o644;
 
 const TEMPORARY: &[u8] = b".limopack-new";
-
-/// The name of the file that is being written. A killed run may leave one behind,
-/// and the next run under the same lock replaces it.
-fn temporary_name(name: &[u8]) -> Vec<u8> {
-    [b".", name, TEMPORARY].concat()
-}
 
 /// Whether a file is one that a run was writing when it was killed.
 pub fn is_temporary(name: &[u8]) -> bool {
@@ -120,61 +173,31 @@ impl Folder {
         self.replace_all(&[(name, &[content])])
     }
 
-    /// Replaces files as wholes: all written beside the old ones and made durable, then all
-    /// renamed over them, then the renames made durable. A file keeps the mode and owner of the
-    /// one that it replaces.
+    /// Replaces files as wholes; see [`Folder::stage`] and [`Staged::commit`].
     ///
     /// # Errors
-    /// Any step. Where writing failed, the old files are untouched; where a rename failed,
-    /// those before it are new. Each file is the old or the new one as a whole.
+    /// As there.
     pub fn replace_all(&self, files: &[(&[u8], &[&[u8]])]) -> Result<()> {
-        let mut result = Ok(());
-        for (name, parts) in files {
-            result = result.and_then(|()| self.write_temporary(name, parts));
-        }
-        for (name, _) in files {
-            let temporary = temporary_name(name);
-            result = result.and_then(|()| {
-                let renamed =
-                    retry(|| rustix::fs::renameat(&self.fd, &temporary[..], &self.fd, *name));
-                io("replace", &self.shown(name), renamed)
-            });
-        }
-        if result.is_err() {
-            for (name, _) in files {
-                let temporary = temporary_name(name);
-                let _ = rustix::fs::unlinkat(&self.fd, &temporary[..], AtFlags::empty());
-            }
-            return result;
-        }
-        self.sync()
+        self.stage(Naming::Hidden, files)?.commit()
     }
 
-    /// Replaces a file in the way and with the names of dpkg: `NAME-new` written and made
-    /// durable, the old file kept as `NAME-old`, the new one renamed over it.
-    /// (dpkg: lib/dpkg/atomic-file.c)
+    /// Writes files beside those that they are to replace, and makes them durable. A file gets
+    /// the mode and owner of the one that it replaces.
     ///
     /// # Errors
-    /// Any step; the old file is untouched unless the rename was done.
-    pub fn replace_as_dpkg(&self, name: &[u8], parts: &[&[u8]]) -> Result<()> {
-        let (new, old) = ([name, b"-new"].concat(), [name, b"-old"].concat());
-        let steps = || {
-            self.write_new(name, &new, parts)?;
-            self.unlink(&old)?;
-            let link = || rustix::fs::linkat(&self.fd, name, &self.fd, &old[..], AtFlags::empty());
-            io("keep", &self.shown(&old), retry(link))?;
-            let rename = || rustix::fs::renameat(&self.fd, &new[..], &self.fd, name);
-            io("replace", &self.shown(name), retry(rename))
+    /// Any step; nothing is left behind then.
+    pub fn stage(&self, naming: Naming, files: &[(&[u8], &[&[u8]])]) -> Result<Staged<'_>> {
+        let mut staged = Staged {
+            folder: self,
+            naming,
+            waiting: Vec::with_capacity(files.len()),
         };
-        if let Err(error) = steps() {
-            let _ = rustix::fs::unlinkat(&self.fd, &new[..], AtFlags::empty());
-            return Err(error);
+        for (name, parts) in files {
+            let temporary = naming.new(name);
+            staged.waiting.push(name.to_vec());
+            self.write_new(name, &temporary, parts)?;
         }
-        self.sync()
-    }
-
-    fn write_temporary(&self, name: &[u8], parts: &[&[u8]]) -> Result<()> {
-        self.write_new(name, &temporary_name(name), parts)
+        Ok(staged)
     }
 
     /// Writes what is to replace `name` as `temporary`.

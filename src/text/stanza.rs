@@ -29,11 +29,14 @@ pub struct Stanza<'t> {
 pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Stanza<'t>>> {
     let mut stanzas = Vec::new();
     let mut open: Option<Open<'t>> = None;
+    // The fields of the stanza so far.
+    let mut fields: Vec<&[u8]> = Vec::new();
     for (number, line) in lines(text) {
         let fail = |what: &[u8]| Err(Error::parse(file, number, &[what]));
         if line.is_empty() {
             if let Some(done) = open.take() {
                 stanzas.push(done.close(text, file)?);
+                fields.clear();
             }
             continue;
         }
@@ -60,15 +63,16 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Stanza<'t>>> {
         if name.len() == line.len() || name.is_empty() {
             return fail(b"a line without a field name");
         }
+        if fields.iter().any(|field| field.eq_ignore_ascii_case(name)) {
+            return fail(b"a field that the stanza has already");
+        }
+        fields.push(name);
         let place = match name.len() {
             7 if name.eq_ignore_ascii_case(b"package") => &mut stanza.package,
             12 if name.eq_ignore_ascii_case(b"architecture") => &mut stanza.arch,
             6 if name.eq_ignore_ascii_case(b"status") => &mut stanza.status,
             _ => continue,
         };
-        if !place.is_empty() {
-            return fail(b"a field that the stanza has already");
-        }
         *place = trim(value);
     }
     if let Some(done) = open {
@@ -227,7 +231,7 @@ mod tests {
             (b"Package: a\nnonsense\n", 2),
             (b"Package: a\nVersion: 1", 0),
             (b"Package: a\n\nPackage: a\n", 0),
-            (b"Package: a\nPackage: b\n", 2),
+            (b"Package: a\nX: 1\nx: 2\n", 3),
         ];
         for (text, at) in cases {
             let error = parse(text, b"f").unwrap_err();
