@@ -11,6 +11,7 @@ mod list;
 mod machine;
 mod parallel;
 mod pipes;
+mod readme;
 mod register;
 mod tree;
 mod trie;
