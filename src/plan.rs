@@ -21,8 +21,19 @@ pub struct Prune {
     pub tree: Branch,
     /// The index files that change.
     pub rewrites: Vec<Rewrite>,
-    /// Whether an earlier prune was interrupted.
-    pub is_resumed: bool,
+    /// What an earlier prune left behind.
+    pub left: Left,
+}
+
+/// What an earlier prune left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing: there was none, or it finished.
+    Nothing,
+    /// Its mark alone.
+    Mark,
+    /// Modules that it was about to delete, which only the mark tells from new ones.
+    Modules,
 }
 
 /// An index file that changes.
@@ -96,7 +107,7 @@ impl Prune {
     /// Whether everything is done already.
     pub fn is_done(&self) -> bool {
         let has_work = self.kernel_branch().map_or(false, Branch::has_work);
-        self.rewrites.is_empty() && !has_work && !self.is_resumed
+        self.rewrites.is_empty() && !has_work && self.left == Left::Nothing
     }
 
     /// One step a line, sorted, then the totals.
@@ -159,15 +170,26 @@ impl Prune {
         let names = self.rewrites.iter().map(|rewrite| rewrite.name);
         let files: Vec<_> = names.zip(parts.iter().map(|parts| &parts[..])).collect();
         let staged = self.folder.stage(Naming::Hidden, &files)?;
-        if !self.is_resumed && branch.has_work() {
+        if self.left != Left::Modules && branch.has_work() {
             self.folder.keep_as(b"modules.dep", UNFINISHED)?;
         }
-        staged.commit()?;
+        if let Err(error) = staged.commit() {
+            self.unmark_if_untouched();
+            return Err(error);
+        }
         if let Some(inner) = self.folder.enter(b"kernel")? {
             branch.prune(&inner, tick)?;
         }
         self.folder.unlink(UNFINISHED)?;
         self.folder.sync()
+    }
+
+    /// Takes the mark back if modules.dep is what it was.
+    fn unmark_if_untouched(&self) {
+        let text = |name: &[u8]| self.folder.text(name).ok().flatten();
+        if text(b"modules.dep") == text(UNFINISHED) {
+            let _ = self.folder.unlink(UNFINISHED);
+        }
     }
 
     /// Removes what a killed run was writing; our lock says that nobody writes now.

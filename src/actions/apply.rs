@@ -398,12 +398,23 @@ fn forget(
         prune::carry_out(plans, request, report)?;
         return print(&edit_lines(wanted, &edit));
     }
-    let mut gone: Vec<Vec<u8>> = wanted.notes.iter().map(|note| note.package.clone()).collect();
-    gone.extend(edit.dropped.iter().map(|stanza| stem(stanza.package, stanza)));
+    let mut gone: Vec<Vec<u8>> = wanted
+        .notes
+        .iter()
+        .map(|note| note.package.clone())
+        .collect();
+    gone.extend(
+        edit.dropped
+            .iter()
+            .map(|stanza| stem(stanza.package, stanza)),
+    );
     // One that is in `status` in any state has its `info/` files for a reason.
     let is_known = |note: &&Note| {
         let spec = Spec::new(&note.package);
-        contents.stanzas.iter().any(|stanza| spec.matches_stanza(stanza))
+        contents
+            .stanzas
+            .iter()
+            .any(|stanza| spec.matches_stanza(stanza))
     };
     let left = wanted.gone.iter().filter(|note| !is_known(note));
     gone.extend(left.map(|note| note.package.clone()));
@@ -412,7 +423,10 @@ fn forget(
         // Remembered first: a note too many is harmless, since `status` is asked before it.
         if !wanted.notes.is_empty() {
             queue::change(root, FORGOTTEN, &|notes| {
-                wanted.notes.iter().for_each(|note| put(notes, note.clone()));
+                wanted
+                    .notes
+                    .iter()
+                    .for_each(|note| put(notes, note.clone()));
             })?;
         }
         prune::carry_out(plans.take().unwrap_or_default(), request, report)

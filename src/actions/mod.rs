@@ -9,7 +9,7 @@ pub mod register;
 use crate::cli::{help, parse, Action, Parsed, Request};
 use crate::error::Result;
 use crate::system::report::{print, Volume};
-use crate::system::{variable, Report, Root};
+use crate::system::{self, variable, Report, Root};
 use std::ffi::OsString;
 
 /// Runs the words behind the program's name and gives the exit code.
@@ -35,6 +35,9 @@ fn act(parsed: Parsed, report: &Report) -> Result<()> {
         Parsed::Version => print(help::VERSION),
         Parsed::Request(request) => {
             let root = open_root(&request)?;
+            if !matches!(request.action, Action::List | Action::Tree) {
+                system::fill_standard_descriptors()?;
+            }
             match request.action {
                 Action::List => return list::list(&root, &request, report),
                 Action::Tree => return list::tree(&root, &request, report),

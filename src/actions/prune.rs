@@ -11,7 +11,7 @@ use crate::index::filter::{filter, FILES};
 use crate::index::trie::{Layout, Trie};
 use crate::needs::kernel::directory;
 use crate::needs::{Closure, Kernel, Why};
-use crate::plan::{Content, Prune, Rewrite, Tally, UNFINISHED};
+use crate::plan::{Content, Left, Prune, Rewrite, Tally, UNFINISHED};
 use crate::system::report::{print, Progress};
 use crate::system::tree::{Branch, LeafKind, Verdict};
 use crate::system::{running_kernel, Folder, Report, Root};
@@ -145,7 +145,14 @@ fn plan_kernel(root: &Root, version: &[u8], request: &Request, report: &Report) 
     let mut tree = Branch::grow(&folder, Vec::new(), &mut |path| {
         report.warn(&[path, b" belongs to another mount and is left alone"]);
     })?;
-    let is_resumed = turn.judge(&mut tree, &folder)?;
+    if tree.branches.iter().all(|branch| branch.path != b"kernel") && folder.size(b"kernel")? > 0 {
+        let shown = folder.shown(b"kernel");
+        return Err(Error::refused(&[
+            &shown,
+            b" is a link or another mount, which is not pruned",
+        ]));
+    }
+    let left = turn.judge(&mut tree, &folder)?;
     if request.force {
         for refusal in &turn.refusals {
             refusal.each_message(&mut |parts| report.warn(&[b"forced: ", &parts.concat()]));
@@ -162,7 +169,7 @@ fn plan_kernel(root: &Root, version: &[u8], request: &Request, report: &Report) 
         rewrites: turn.rewrites(&folder)?,
         folder,
         tree,
-        is_resumed,
+        left,
     })
 }
 
@@ -273,8 +280,8 @@ impl Turn<'_> {
     }
 
     /// Decides on every module file by its name: two files may have one name, and the one in
-    /// the index must not lose its place to the other. Whether an earlier prune was interrupted.
-    fn judge(&mut self, tree: &mut Branch, folder: &Folder) -> Result<bool> {
+    /// the index must not lose its place to the other. What an earlier prune left behind.
+    fn judge(&mut self, tree: &mut Branch, folder: &Folder) -> Result<Left> {
         let old = folder.text(UNFINISHED)?;
         let shown = folder.shown(UNFINISHED);
         let old = old.map(|text| DepText::new(text, &shown)).transpose()?;
@@ -325,7 +332,11 @@ impl Turn<'_> {
         if !gone.is_empty() {
             self.refuse(&[b"needed, but not on disk: ", &some_of(&gone)]);
         }
-        Ok(leftovers > 0)
+        Ok(match (old.is_some(), leftovers) {
+            (false, _) => Left::Nothing,
+            (true, 0) => Left::Mark,
+            (true, _) => Left::Modules,
+        })
     }
 
     /// Loaded now and gone at the next boot: perhaps meant, perhaps forgotten.

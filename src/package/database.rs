@@ -279,7 +279,8 @@ impl Database {
 
         let mut parts = edit.parts.clone();
         // A file whose last stanza has no empty line behind it needs one before a new stanza.
-        if !edit.stand_ins.is_empty() && !parts.last().map_or(true, |last| last.ends_with(b"\n\n")) {
+        if !edit.stand_ins.is_empty() && !parts.last().map_or(true, |last| last.ends_with(b"\n\n"))
+        {
             parts.push(b"\n");
         }
         parts.extend(edit.stand_ins.iter().map(|new| &new.text[..]));

@@ -60,7 +60,15 @@ impl Staged<'_> {
             if self.naming == Naming::Dpkg {
                 let old = [name, &b"-old"[..]].concat();
                 folder.unlink(&old)?;
-                let link = || rustix::fs::linkat(&folder.fd, &name[..], &folder.fd, &old[..], AtFlags::empty());
+                let link = || {
+                    rustix::fs::linkat(
+                        &folder.fd,
+                        &name[..],
+                        &folder.fd,
+                        &old[..],
+                        AtFlags::empty(),
+                    )
+                };
                 io("keep", &folder.shown(&old), retry(link))?;
             }
             let new = self.naming.new(name);
@@ -440,7 +448,7 @@ mod tests {
     #[test]
     fn what_a_killed_run_left_behind_is_replaced_even_if_it_is_a_link() {
         let (scratch, folder) = scratch("left");
-        let left = String::from_utf8(temporary_name(b"f")).unwrap();
+        let left = String::from_utf8(Naming::Hidden.new(b"f")).unwrap();
         assert!(is_temporary(left.as_bytes()));
         scratch.write(&format!("d/{left}"), "half of a file that is longer");
         folder.replace(b"f", b"whole").unwrap();
@@ -469,7 +477,7 @@ mod tests {
     #[test]
     fn of_several_files_none_is_replaced_if_one_cannot_be_written() {
         let (scratch, folder) = scratch("several");
-        let in_the_way = String::from_utf8(temporary_name(b"b")).unwrap();
+        let in_the_way = String::from_utf8(Naming::Hidden.new(b"b")).unwrap();
         scratch.write(&format!("d/{in_the_way}/x"), "");
         scratch.write("d/a", "old a");
         let files: [(&[u8], &[&[u8]]); 3] = [(b"a", &[b"new"]), (b"b", &[b"new"]), (b"c", &[])];

@@ -59,6 +59,38 @@ pub unsafe fn arguments(
     words.map(word).collect()
 }
 
+/// Opens /dev/null for each of the three standard descriptors that our caller closed. Without
+/// that a file that we write could get their number, and a message would end up in it.
+///
+/// # Errors
+/// One is closed and there is no /dev/null.
+pub fn fill_standard_descriptors() -> Result<()> {
+    use rustix::fd::{AsRawFd, IntoRawFd};
+    use rustix::fs::{Mode, OFlags};
+    loop {
+        let null = retry(|| rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()));
+        let Ok(null) = null else {
+            // A chroot may have no /dev; then what matters is whether one is closed at all.
+            let standard = [
+                rustix::stdio::stdin(),
+                rustix::stdio::stdout(),
+                rustix::stdio::stderr(),
+            ];
+            let is_open = standard
+                .iter()
+                .all(|fd| rustix::io::fcntl_getfd(fd).is_ok());
+            return match is_open {
+                true => Ok(()),
+                false => io("open", b"/dev/null", null.map(drop)),
+            };
+        };
+        if null.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        let _ = null.into_raw_fd();
+    }
+}
+
 /// The release of the running kernel (`uname -r`).
 pub fn running_kernel() -> Vec<u8> {
     rustix::system::uname().release().to_bytes().to_vec()

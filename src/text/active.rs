@@ -180,7 +180,10 @@ impl<'t> Registry<'t> {
             Ok(at) => at,
             Err(at) => {
                 let mut entry = Entry::new(name, wanted);
-                entry.owners.extend(owner);
+                // A static entry counts nobody.
+                if wanted != Hold::Static {
+                    entry.owners.extend(owner);
+                }
                 self.entries.insert(at, entry);
                 return Added::Changed;
             }
