@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::system::{io, is_missing, mapped, retry, Root};
+use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -265,8 +266,8 @@ impl Folder {
     /// # Errors
     /// It cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>> {
-        let mut buffer = Vec::with_capacity(32 * 1024);
-        let mut found = rustix::fs::RawDir::new(&self.fd, buffer.spare_capacity_mut());
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut found = rustix::fs::RawDir::new(&self.fd, &mut buffer);
         let mut entries = Vec::new();
         while let Some(entry) = found.next() {
             let entry = io("read", &self.shown, entry)?;
