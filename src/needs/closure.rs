@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::needs::Kernel;
+use crate::text::compare;
 use crate::text::dep::DepLine;
 use crate::text::name::ModuleName;
 
@@ -161,7 +162,9 @@ impl Closure {
             .iter()
             .map(|module| module.line.path.0)
             .collect();
-        paths.sort_unstable();
+        // The stable sort asks for half as many comparisons as the unstable one does where std is
+        // built for size.
+        paths.sort_by(|a, b| compare(a, b));
         paths
     }
 }
