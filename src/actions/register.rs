@@ -54,9 +54,16 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
     for (name, kernels) in names.iter().zip(&found) {
         let is_nowhere = kernels.iter().all(|module| *module == Place::Nowhere);
         for (turn, place) in turns.iter_mut().zip(kernels) {
-            let is_forced = is_nowhere && request.force;
-            if *place == Place::File || is_forced {
-                add(turn, name, hold, owner.as_deref(), report)?;
+            match place {
+                Place::Files(modules) => {
+                    for module in modules {
+                        add(turn, *module, hold, owner.as_deref(), report)?;
+                    }
+                }
+                Place::Nowhere if is_nowhere && request.force => {
+                    add(turn, module_named(name), hold, owner.as_deref(), report)?;
+                }
+                _ => {}
             }
         }
     }
@@ -83,10 +90,11 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     }
     let mut errors = Vec::new();
     for given in &request.names {
-        let name = module_named(given);
         let mut was_registered = false;
         for turn in &mut turns {
-            was_registered |= take(turn, name, owner.as_deref(), report)?;
+            for name in registered_as(root, turn, given)? {
+                was_registered |= take(turn, name, owner.as_deref(), report)?;
+            }
         }
         match (was_registered, &owner) {
             (true, _) => {}
@@ -98,11 +106,23 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     write(&turns, request.mode, report)
 }
 
+/// The modules that a name stands for in a registry: itself, or what the kernel has for it.
+fn registered_as<'n>(root: &Root, turn: &Turn<'_>, given: &'n [u8]) -> Result<Vec<ModuleName<'n>>> {
+    let name = module_named(given);
+    if turn.registry.find(name).is_some() {
+        return Ok(vec![name]);
+    }
+    Ok(match Kernel::open(root, &turn.version)?.look_up(given)? {
+        Found::Modules(lines) => lines.iter().map(|line| line.path.name()).collect(),
+        _ => Vec::new(),
+    })
+}
+
 /// Where a kernel has a module.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Place {
-    /// In a file, which is worth a registration.
-    File,
+    /// In files, which are worth a registration; an alias may stand for several modules.
+    Files(Vec<ModuleName<'static>>),
     /// In the kernel itself.
     Builtin,
     /// Nowhere.
@@ -121,7 +141,9 @@ fn look_up(
         let kernel = Kernel::open(root, version)?;
         for (name, places) in names.iter().zip(&mut found) {
             places.push(match kernel.find(name)? {
-                Found::Module(_) => Place::File,
+                Found::Modules(lines) => {
+                    Place::Files(lines.iter().map(|line| line.path.name()).collect())
+                }
                 Found::Builtin => Place::Builtin,
                 Found::Nothing => Place::Nowhere,
             });
@@ -189,12 +211,12 @@ fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec
 
 fn add<'s>(
     turn: &mut Turn<'s>,
-    given: &'s [u8],
+    name: ModuleName<'s>,
     hold: Hold,
     owner: Option<&'s [u8]>,
     report: &Report,
 ) -> Result<()> {
-    let name = module_named(given);
+    let given = name.as_written();
     if !name.is_storable() {
         return Err(Error::usage(&[b"not a module name: ", given]));
     }

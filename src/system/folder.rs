@@ -34,7 +34,7 @@ pub enum Naming {
 }
 
 impl Naming {
-    fn new(self, name: &[u8]) -> Vec<u8> {
+    fn temporary(self, name: &[u8]) -> Vec<u8> {
         match self {
             Naming::Hidden => [b".", name, TEMPORARY].concat(),
             Naming::Dpkg => [name, b"-new"].concat(),
@@ -72,7 +72,7 @@ impl Staged<'_> {
                 };
                 io("keep", &folder.shown(&old), retry(link))?;
             }
-            let new = self.naming.new(name);
+            let new = self.naming.temporary(name);
             let rename = || rustix::fs::renameat(&folder.fd, &new[..], &folder.fd, &name[..]);
             io("replace", &folder.shown(name), retry(rename))?;
             self.waiting.remove(0);
@@ -84,7 +84,7 @@ impl Staged<'_> {
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
         for name in &self.waiting {
-            let new = self.naming.new(name);
+            let new = self.naming.temporary(name);
             let _ = rustix::fs::unlinkat(&self.folder.fd, &new[..], AtFlags::empty());
         }
     }
@@ -202,7 +202,7 @@ impl Folder {
             waiting: Vec::with_capacity(files.len()),
         };
         for (name, parts) in files {
-            let temporary = naming.new(name);
+            let temporary = naming.temporary(name);
             staged.waiting.push(name.to_vec());
             self.write_new(name, &temporary, parts)?;
         }
@@ -449,7 +449,7 @@ mod tests {
     #[test]
     fn what_a_killed_run_left_behind_is_replaced_even_if_it_is_a_link() {
         let (scratch, folder) = scratch("left");
-        let left = String::from_utf8(Naming::Hidden.new(b"f")).unwrap();
+        let left = String::from_utf8(Naming::Hidden.temporary(b"f")).unwrap();
         assert!(is_temporary(left.as_bytes()));
         scratch.write(&format!("d/{left}"), "half of a file that is longer");
         folder.replace(b"f", b"whole").unwrap();
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn of_several_files_none_is_replaced_if_one_cannot_be_written() {
         let (scratch, folder) = scratch("several");
-        let in_the_way = String::from_utf8(Naming::Hidden.new(b"b")).unwrap();
+        let in_the_way = String::from_utf8(Naming::Hidden.temporary(b"b")).unwrap();
         scratch.write(&format!("d/{in_the_way}/x"), "");
         scratch.write("d/a", "old a");
         let files: [(&[u8], &[&[u8]]); 3] = [(b"a", &[b"new"]), (b"b", &[b"new"]), (b"c", &[])];

@@ -2,7 +2,9 @@
 //! Nothing here does I/O, allocates per line, or looks at lines that nobody asked for.
 
 pub mod active;
+pub mod alias;
 pub mod dep;
+pub mod modprobe;
 pub mod name;
 pub mod proc_modules;
 pub mod stanza;
@@ -88,6 +90,13 @@ pub struct Words<'t>(&'t [u8]);
 /// Iterates over the words of `line`.
 pub fn words(line: &[u8]) -> Words<'_> {
     Words(line)
+}
+
+impl<'t> Words<'t> {
+    /// What is left of the line.
+    pub fn rest(&self) -> &'t [u8] {
+        self.0
+    }
 }
 
 impl<'t> Iterator for Words<'t> {
