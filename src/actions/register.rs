@@ -7,10 +7,12 @@ use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::Kernel;
+use crate::package::queue::{self, FORGOTTEN};
 use crate::system::report::print;
+use crate::system::tree::Branch;
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed};
-use crate::text::name::ModuleName;
+use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, proc_modules};
 
 /// The registry's file name.
@@ -22,6 +24,8 @@ struct Turn<'s> {
     folder: Folder,
     old: &'static [u8],
     registry: Registry<'s>,
+    /// The modules that this call has had its say on: named twice, they count once.
+    counted: Vec<ModuleName<'s>>,
 }
 
 /// Registers the named modules, or all that are loaded.
@@ -42,13 +46,14 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         .filter(|(_, kernels)| kernels.iter().all(|module| *module == Place::Nowhere))
         .map(|(name, _)| no_such_module(name, &versions))
         .collect();
-    if is_loaded {
+    if is_loaded && missing.len() < names.len() {
         // What was loaded from elsewhere is on no disk that a prune could clear.
         missing
             .iter()
             .for_each(|error| error.each_message(&mut |parts| report.warn(parts)));
-    } else if !request.force {
-        Error::unless_empty(missing)?;
+    } else if !request.force && !missing.is_empty() {
+        say_what_was_forgotten(root, &versions, report);
+        return Error::unless_empty(missing);
     }
     let mut turns = open_turns(root, versions, request.mode)?;
     for (name, kernels) in names.iter().zip(&found) {
@@ -145,6 +150,10 @@ fn look_up(
                     Place::Files(lines.iter().map(|line| line.path.name()).collect())
                 }
                 Found::Builtin => Place::Builtin,
+                Found::Nothing if is_unpacked(root, version, module_named(name))? => {
+                    report.note(&[name, b" is on disk, but not in modules.dep yet"]);
+                    Place::Files(vec![ModuleName::new(module_named(name).to_kernel().leak())])
+                }
                 Found::Nothing => Place::Nowhere,
             });
         }
@@ -166,6 +175,34 @@ fn look_up(
         }
     }
     Ok(found)
+}
+
+/// Whether a file of a module is there although the index does not know it. Between the
+/// unpacking of a package and its configuration, that is a maintainer script's business: the
+/// package's own script will run depmod.
+fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool> {
+    let folder = Folder::open(root, &directory(version))?;
+    let (Some(folder), Some(_)) = (folder, variable("DPKG_MAINTSCRIPT_PACKAGE")) else {
+        return Ok(false);
+    };
+    let mut is_there = false;
+    let mut tree = Branch::grow(&folder, Vec::new(), &mut |_| {})?;
+    tree.each_leaf(&mut |_, leaf| is_there |= ModulePath(&leaf.name).name() == name);
+    Ok(is_there)
+}
+
+/// A module that is missing may be one that a prune took, and its package can bring it again.
+fn say_what_was_forgotten(root: &Root, versions: &[Vec<u8>], report: &Report) {
+    for note in queue::read(root, FORGOTTEN).unwrap_or_default() {
+        let mut kernels = note
+            .kernels
+            .iter()
+            .filter(|kernel| versions.contains(kernel));
+        if let Some(kernel) = kernels.next() {
+            let how = b" was pruned; for more of its modules, install again: ";
+            report.warn(&[b"kernel ", kernel, how, &note.package]);
+        }
+    }
 }
 
 /// The names of the loaded modules.
@@ -204,6 +241,7 @@ fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec
             folder,
             old,
             registry,
+            counted: Vec::new(),
         });
     }
     Ok(turns)
@@ -220,6 +258,10 @@ fn add<'s>(
     if !name.is_storable() {
         return Err(Error::usage(&[b"not a module name: ", given]));
     }
+    if turn.counted.contains(&name) {
+        return Ok(());
+    }
+    turn.counted.push(name);
     match turn.registry.add(name, hold, owner) {
         Added::Changed | Added::Same => {}
         Added::StaysStatic => report.note(&[
@@ -241,12 +283,16 @@ fn add<'s>(
 }
 
 /// Takes one reference away; whether there was one to take.
-fn take(
-    turn: &mut Turn<'_>,
-    name: ModuleName<'_>,
+fn take<'s>(
+    turn: &mut Turn<'s>,
+    name: ModuleName<'s>,
     owner: Option<&[u8]>,
     report: &Report,
 ) -> Result<bool> {
+    if turn.counted.contains(&name) {
+        return Ok(true);
+    }
+    turn.counted.push(name);
     match turn.registry.remove(name, owner) {
         Removed::Changed => Ok(true),
         Removed::NotRegistered => Ok(false),
