@@ -183,9 +183,23 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     Ok(Parsed::Request(request))
 }
 
-/// lexopt's own words for what is wrong.
+/// lexopt's errors in our words. Its own would be formatted, which costs 8 KiB of program.
 fn usage(error: lexopt::Error) -> Error {
-    Error::Usage(error.to_string().into_bytes())
+    match error {
+        lexopt::Error::MissingValue { option } => {
+            Error::usage(&[option.unwrap_or_default().as_bytes(), b" needs a value"])
+        }
+        lexopt::Error::UnexpectedOption(option) => {
+            Error::usage(&[b"no such option: ", option.as_bytes()])
+        }
+        lexopt::Error::UnexpectedArgument(value) => {
+            Error::usage(&[b"unexpected argument: ", value.as_bytes()])
+        }
+        lexopt::Error::UnexpectedValue { option, .. } => {
+            Error::usage(&[option.as_bytes(), b" takes no value"])
+        }
+        _ => Error::usage(&[b"a word that cannot be read"]),
+    }
 }
 
 fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<()> {
