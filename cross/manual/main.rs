@@ -3,9 +3,9 @@
 //!
 //! It is no part of the program, and `make` builds it for `make manual` alone.
 
-mod completions;
-mod page;
-mod texts;
+pub mod completions;
+pub mod page;
+pub mod texts;
 
 use std::io::Write;
 use std::process::ExitCode;

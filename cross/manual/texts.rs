@@ -113,9 +113,10 @@ All packages of a call are forgotten together or not at all.",
         "no-stand-in",
         "\
 Forget plainly, even what installed packages depend on.
-They are named in a warning;
+A stand-in that is there already goes, too.
+The dependants are named in a warning;
 .Xr apt-get 8
-will find their dependencies unmet.",
+will find them broken.",
     ),
     (
         "kernel",
