@@ -19,6 +19,13 @@ With several kernels every path begins with the version.",
         "tree",
         "\
 The same as a tree: who needs whom, by direct dependencies.
+Needs of other kinds are marked
+.Sq (soft) ,
+.Sq (weak)
+and
+.Sq (hidden) ;
+see
+.Sx What a module needs .
 A part that was shown before is marked
 .Sq (*) .",
     ),
@@ -80,8 +87,15 @@ A module is named by its name, where
 .Sq -
 and
 .Sq _
-are the same, by its file name with any suffix, or by its path relative to
-.Pa /lib/modules/VERSION .",
+are the same, by its file name with any suffix, by its path relative to
+.Pa /lib/modules/VERSION ,
+or by an alias, such as
+.Li fs-ext4
+or
+.Li crypto-crc32c .
+An alias names every module that
+.Xr modprobe 8
+would load for it.",
     ),
     (
         "static",
