@@ -18,7 +18,7 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 initramfsdir = $(if $(filter /usr,$(PREFIX)),/usr/share/initramfs-tools,$(sysconfdir)/initramfs-tools)
 dracutdir = /usr/lib/dracut/modules.d
 
-.PHONY: help release run test lint test-system manual install clean sample
+.PHONY: help release run test lint test-system manual lint-manual install clean sample
 
 release: ## build the release binary (the default)
 	$(CARGO) build --release --locked
@@ -49,6 +49,10 @@ $(MANUAL)/limopack.%: src/cli/flags.rs $(wildcard cross/manual/*)
 	@mkdir -p $(MANUAL)
 	$(CARGO) run --locked --quiet --example manual -- $(patsubst 8,man,$*) > $@.new
 	@mv $@.new $@
+
+lint-manual: manual ## mandoc's opinion of the man page, bash's of its completion
+	mandoc -T lint -W warning $(MANUAL)/limopack.8
+	bash -n $(MANUAL)/limopack.bash
 
 # FOLDER:PLACE:MODE, for each folder of cross/hooks. HOOKS= installs none.
 HOOKS = \
