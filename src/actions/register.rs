@@ -84,7 +84,10 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     if request.names.is_empty() && owner.is_none() {
         return Err(Error::usage(&[b"--remove needs --use or --owner"]));
     }
-    let versions = kernels::to_release(root, request)?;
+    let versions = match &owner {
+        Some(_) => kernels::to_release(root, request)?,
+        None => kernels::to_register(root, request)?,
+    };
     let mut turns = open_turns(root, versions, request.mode)?;
     if let (true, Some(owner)) = (request.names.is_empty(), &owner) {
         for turn in &mut turns {
