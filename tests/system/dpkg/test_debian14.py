@@ -40,6 +40,7 @@ def test_the_modules_package_goes_comes_back_and_goes_again(root, kernel, name):
         assert not stand_ins(root)
         assert files(root, kernel) == whole
         assert root.sh("dpkg --verify").out == ""
+        root.sh(f"cd /whole; for file in *; do cmp $file /lib/modules/{kernel}/$file; done")
 
 
 def test_the_kernel_is_removed_whole_with_its_modules_forgotten(root, kernel):
