@@ -98,6 +98,14 @@ def sources(root, *folders):
     root.sh("apt-get -qq update")
 
 
+def archive(root, *packages):
+    """Makes packages of the test's own known to the root's apt."""
+    for name, fields in packages:
+        deb(root / "repo/own", name, **fields)
+    index(root / "repo/own")
+    sources(root, "debian", "1.0", "own")
+
+
 def debian(root, out):
     """Debian's packages that the suite's tests need and the root lacks; an initramfs generator's stub,
     because making an initramfs would be slow, and is not what we test."""

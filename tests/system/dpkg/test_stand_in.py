@@ -3,18 +3,10 @@
 import pytest
 
 from checks import installed, registry, snapshot, sound, stand_ins, unchanged, unknown
-from packages import ARCH, K, K_SAME, X, Y, deb, index, sources
+from packages import ARCH, K, K_SAME, X, Y, archive, deb, index, sources
 
 STAND_IN = f"limopack-stand-in-{K}"
 FOREIGN = "i386" if ARCH != "i386" else "amd64"
-
-
-def archive(root, *packages):
-    """Makes packages of the test's own known to the root's apt."""
-    for name, fields in packages:
-        deb(root / "repo/own", name, **fields)
-    index(root / "repo/own")
-    sources(root, "debian", "1.0", "own")
 
 
 def apply(root, package=K, *options):
