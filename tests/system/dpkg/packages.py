@@ -119,6 +119,14 @@ def debian(root, out):
     index(out)
 
 
+def other(root, *names):
+    """A second system below /other, as in an image build; with these packages, if any."""
+    root.sh("mkdir /other; cp -a /bin /sbin /lib /lib64 /usr /etc /var /dev /other")
+    if names:
+        root.sh("dpkg --root=/other -i $(ls /repo/debian/*.deb | grep -E 'kmod|libssl') "
+                + " ".join(f"/repo/1.0/{name}_*.deb" for name in names))
+
+
 def kernel(top):
     """The version directory with the seeds and what they need, made below `top` once."""
     if not top.exists():

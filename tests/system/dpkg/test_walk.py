@@ -91,6 +91,16 @@ def test_an_upgrade_counts_nobody_twice(way):
     right(way.root, "1.1")
 
 
+def test_a_newer_modules_package_in_the_archive_stays_there(root):
+    """As one that was never installed: `upgrade` does not bring it."""
+    root.sh(f"apt-get -y install {IMAGE} {REGISTRY} app-a")
+    sources(root, "debian", "1.1")
+    assert f"Inst {K}" not in root.sh("apt-get -s upgrade").out
+    root.sh("apt-get -y upgrade; apt-get check")
+    installed(root, IMAGE, "1.1")
+    unknown(root, K)
+
+
 def test_a_reinstallation_counts_nobody_twice(way):
     way.install(ALL)
     way.reinstall("app-a app-b")
