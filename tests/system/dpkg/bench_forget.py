@@ -72,9 +72,9 @@ def machine(top):
 def restore(top, admin, status):
     """The package is installed again, and nothing waits to be written."""
     (admin / "status").write_bytes(status)
-    (admin / "info" / f"{MODULES}.list").write_text(f"/.\n/lib\n/lib/modules\n/lib/modules/{KERNEL}\n"
-                                                    f"/lib/modules/{KERNEL}/kernel\n/lib/modules/{KERNEL}/kernel/vfat.ko\n")
-    (admin / "info" / f"{MODULES}.md5sums").write_text(f"d41d8cd98f00b204e9800998ecf8427e  lib/modules/{KERNEL}/kernel/vfat.ko\n")
+    module = f"lib/modules/{KERNEL}/kernel/vfat.ko"
+    (admin / f"info/{MODULES}.list").write_text(f"/.\n/lib\n/{module}\n")
+    (admin / f"info/{MODULES}.md5sums").write_text(f"d41d8cd98f00b204e9800998ecf8427e  {module}\n")
     shutil.rmtree(top / "var/lib/limopack", ignore_errors=True)
     (admin / "copy").unlink(missing_ok=True)
     os.sync()

@@ -12,7 +12,7 @@ import pytest
 import faults
 import tools
 from checks import sound
-from packages import K, STATIC, X, archive
+from packages import K, X, archive
 from test_locks import queue
 
 FAULTS = ["EIO", "ENOSPC", "EROFS", "KILL"]

@@ -35,7 +35,8 @@ def test_dpkg_on_another_root_says_which(root):
 
 
 def test_without_anything_to_settle_nothing_is_said(root):
-    for command in ("dpkg -i /repo/1.0/bystander_*.deb", "apt-get -y install --reinstall bystander", "limopack --settle"):
+    for command in ("dpkg -i /repo/1.0/bystander_*.deb", "apt-get -y install --reinstall bystander",
+                    "limopack --settle"):
         said = root.sh(command)
         assert "limopack" not in said.out + said.err, said
 

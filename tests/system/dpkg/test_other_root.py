@@ -47,11 +47,13 @@ def test_a_script_outside_of_the_root_works_on_it(here):
     unchanged(before, snapshot(here, *HERE))
 
 
-@pytest.mark.parametrize("env", [{}, {"DPKG_ROOT": "", "DPKG_ADMINDIR": "/var/lib/dpkg"}], ids=["by hand", "in a script"])
+@pytest.mark.parametrize("env", [{}, {"DPKG_ROOT": "", "DPKG_ADMINDIR": "/var/lib/dpkg"}],
+                         ids=["by hand", "in a script"])
 def test_an_image_is_named_on_the_command_line(here, env):
     other(here, IMAGE, K)
     before = snapshot(here, *HERE)
-    here.sh(f"limopack --root=/other --install --static --use=vfat; limopack --root=/other --apply --pkname={K}", env=env)
+    here.sh("limopack --root=/other --install --static --use=vfat", env=env)
+    here.sh(f"limopack --root=/other --apply --pkname={K}", env=env)
     forgotten_there(here)
     unchanged(before, snapshot(here, *HERE))
     assert registry(here, X).keys() == {"virtio_net"}

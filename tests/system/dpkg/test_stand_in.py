@@ -14,9 +14,10 @@ def apply(root, package=K, *options):
 
 
 @pytest.mark.parametrize("depends", [
-    f"Depends: {K}", f"Depends: {K} (= 1.0)", f"Depends: {K} (>= 0.9)", f"Depends: {K}:{ARCH} (<< 2)", f"Pre-Depends: {K}",
-    f"Depends: {K} | nothing", f"Depends: nothing | {K} (= 1.0)", f"Depends: bystander, {K}, kmod", "Depends: lima-modules",
-    "Depends: lima-modules (>= 2)", "Depends: nothing | lima-modules (= 3)", f"Recommends: {K}", f"Suggests: {K}",
+    f"Depends: {K}", f"Depends: {K} (= 1.0)", f"Depends: {K} (>= 0.9)", f"Depends: {K}:{ARCH} (<< 2)",
+    f"Pre-Depends: {K}", f"Depends: {K} | nothing", f"Depends: nothing | {K} (= 1.0)",
+    f"Depends: bystander, {K}, kmod", "Depends: lima-modules", "Depends: lima-modules (>= 2)",
+    "Depends: nothing | lima-modules (= 3)", f"Recommends: {K}", f"Suggests: {K}",
     f"Depends: bystander | {K}", f"Enhances: {K}",
 ])
 def test_dependants_stay_satisfied(stock, depends):
@@ -44,7 +45,8 @@ def test_what_it_says_of_itself(stock):
     root = stock
     root.sh("apt-get -y install app-a")
     apply(root)
-    fields = dict(line.split(": ", 1) for line in root.sh(f"dpkg -s {STAND_IN}").out.splitlines() if not line.startswith(" "))
+    said = root.sh(f"dpkg -s {STAND_IN}").out
+    fields = dict(line.split(": ", 1) for line in said.splitlines() if not line.startswith(" "))
     assert fields["Status"] == "install ok installed"
     assert fields["Version"] == "1.0" and fields["Architecture"] == ARCH
     assert fields["Provides"].split(", ")[0] == f"{K} (= 1.0)"

@@ -76,6 +76,7 @@ def right(root, version="1.0"):
     for name in (IMAGE, REGISTRY, "app-a", "app-b"):
         installed(root, name, version)
     assert registry(root, X) == BOTH
+    assert "overlay:2\n#@ overlay app-a app-b\n" in (root / f"lib/modules/{X}/modules.active").read_text()
     modules_right(root, X)
 
 
