@@ -191,6 +191,16 @@ impl Folder {
         }
     }
 
+    /// The bytes of a small file in the directory, for the many below /sys that are read once.
+    ///
+    /// # Errors
+    /// It cannot be opened or read.
+    pub fn read(&self, name: &[u8]) -> rustix::io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        mapped::read_all(file.as_fd())
+    }
+
     /// Replaces a file as a whole; see [`Folder::replace_all`].
     ///
     /// # Errors
