@@ -81,9 +81,9 @@ pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result
         false => Durability::Later,
     };
     let files: &[(&[u8], &[&[u8]])] = &[(name, &[&text])];
-    folder
-        .stage_for(Naming::Hidden, durability, files)?
-        .commit()
+    let staged = folder.stage_for(Naming::Hidden, durability, files)?;
+    staged.commit()?;
+    Ok(())
 }
 
 /// Adds a note, or replaces the one of the same package.
