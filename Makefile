@@ -5,8 +5,20 @@ PREFIX = /usr/local
 CARGO = cargo
 BIN = target/release/limopack
 SAMPLE = target/sample
+MANUAL = target/manual
 
-.PHONY: help release run test lint test-system install clean sample
+# Where make install puts things, below DESTDIR.
+sysconfdir = /etc
+sbindir = $(PREFIX)/sbin
+mandir = $(PREFIX)/share/man
+bashdir = $(PREFIX)/share/bash-completion/completions
+zshdir = $(PREFIX)/share/zsh/site-functions
+fishdir = $(PREFIX)/share/fish/vendor_completions.d
+# The generators of initramfs images look nowhere else; packages belong into the first.
+initramfsdir = $(if $(filter /usr,$(PREFIX)),/usr/share/initramfs-tools,$(sysconfdir)/initramfs-tools)
+dracutdir = /usr/lib/dracut/modules.d
+
+.PHONY: help release run test lint test-system manual lint-manual install clean sample
 
 release: ## build the release binary (the default)
 	$(CARGO) build --release --locked
@@ -31,8 +43,37 @@ lint: ## formatting, clippy, documentation
 test-system: release ## the real world: Debian kernels, depmod, modprobe (root, network)
 	/usr/bin/python3 -m pytest tests/system
 
-install: ## install below $(DESTDIR)$(PREFIX)
-	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/limopack
+manual: $(addprefix $(MANUAL)/limopack.,8 bash zsh fish) ## the man page and the completions, in target/manual
+
+$(MANUAL)/limopack.%: src/cli/flags.rs $(wildcard cross/manual/*)
+	@mkdir -p $(MANUAL)
+	$(CARGO) run --locked --quiet --example manual -- $(patsubst 8,man,$*) > $@.new
+	@mv $@.new $@
+
+lint-manual: manual ## mandoc's opinion of the man page, bash's of its completion
+	mandoc -T lint -W warning $(MANUAL)/limopack.8
+	bash -n $(MANUAL)/limopack.bash
+
+# FOLDER:PLACE:MODE, for each folder of cross/hooks. HOOKS= installs none.
+HOOKS = \
+	dpkg.cfg.d:$(sysconfdir)/dpkg/dpkg.cfg.d:644 \
+	apt.conf.d:$(sysconfdir)/apt/apt.conf.d:644 \
+	kernel/postinst.d:$(sysconfdir)/kernel/postinst.d:755 \
+	initramfs-tools/hooks:$(initramfsdir)/hooks:755 \
+	dracut/90limopack:$(dracutdir)/90limopack:755
+
+install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(BIN) $(DESTDIR)$(sbindir)/limopack
+	install -D -m 644 $(MANUAL)/limopack.8 $(DESTDIR)$(mandir)/man8/limopack.8
+	install -D -m 644 $(MANUAL)/limopack.bash $(DESTDIR)$(bashdir)/limopack
+	install -D -m 644 $(MANUAL)/limopack.zsh $(DESTDIR)$(zshdir)/_limopack
+	install -D -m 644 $(MANUAL)/limopack.fish $(DESTDIR)$(fishdir)/limopack.fish
+	@set -e; for hook in $(HOOKS); do \
+		IFS=:; set -- $$hook; unset IFS; \
+		for file in cross/hooks/$$1/*; do \
+			[ ! -f "$$file" ] || (set -x; install -D -m $$3 "$$file" "$(DESTDIR)$$2/$${file##*/}"); \
+		done; \
+	done
 
 clean: ## remove everything that was built
 	$(CARGO) clean

@@ -108,13 +108,47 @@ impl Error {
     }
 }
 
-/// The C library's own words for an error number.
+/// What an error number means, in the C library's words. Only what the calls that we make can
+/// give: the whole of `strerror` and the formatting around it cost 10 KiB of program.
 pub fn errno_text(errno: Errno) -> Vec<u8> {
-    let text = std::io::Error::from(errno).to_string().into_bytes();
-    // std appends " (os error N)", which helps nobody at a shell.
-    match crate::text::find(&text, b" (os error") {
-        Some(end) => text[..end].to_vec(),
-        None => text,
+    const TEXTS: &[(Errno, &str)] = &[
+        (Errno::PERM, "Operation not permitted"),
+        (Errno::NOENT, "No such file or directory"),
+        (Errno::IO, "Input/output error"),
+        (Errno::NXIO, "No such device or address"),
+        (Errno::BADF, "Bad file descriptor"),
+        (Errno::NOMEM, "Cannot allocate memory"),
+        (Errno::ACCESS, "Permission denied"),
+        (Errno::BUSY, "Device or resource busy"),
+        (Errno::EXIST, "File exists"),
+        (Errno::XDEV, "Invalid cross-device link"),
+        (Errno::NODEV, "No such device"),
+        (Errno::NOTDIR, "Not a directory"),
+        (Errno::ISDIR, "Is a directory"),
+        (Errno::INVAL, "Invalid argument"),
+        (Errno::NFILE, "Too many open files in system"),
+        (Errno::MFILE, "Too many open files"),
+        (Errno::FBIG, "File too large"),
+        (Errno::NOSPC, "No space left on device"),
+        (Errno::ROFS, "Read-only file system"),
+        (Errno::MLINK, "Too many links"),
+        (Errno::PIPE, "Broken pipe"),
+        (Errno::NAMETOOLONG, "File name too long"),
+        (Errno::NOLCK, "No locks available"),
+        (Errno::NOSYS, "Function not implemented"),
+        (Errno::NOTEMPTY, "Directory not empty"),
+        (Errno::LOOP, "Too many levels of symbolic links"),
+        (Errno::OVERFLOW, "Value too large for defined data type"),
+        (Errno::OPNOTSUPP, "Operation not supported"),
+        (Errno::STALE, "Stale file handle"),
+        (Errno::DQUOT, "Disk quota exceeded"),
+    ];
+    match TEXTS.iter().find(|(known, _)| *known == errno) {
+        Some((_, text)) => text.as_bytes().to_vec(),
+        None => {
+            let number = decimal(errno.raw_os_error().unsigned_abs().into());
+            [b"error number ", &number[..]].concat()
+        }
     }
 }
 
@@ -164,6 +198,19 @@ mod tests {
         assert_eq!(messages(&io), ["cannot open /x: No such file or directory"]);
         assert_eq!(messages(&Error::parse(b"f", 7, &[b"bad"])), ["f:7: bad"]);
         assert_eq!(messages(&Error::parse(b"f", 0, &[b"bad"])), ["f: bad"]);
+    }
+
+    #[test]
+    fn error_numbers_have_the_words_of_the_c_library() {
+        for number in 1..140 {
+            let errno = Errno::from_raw_os_error(number);
+            let own = String::from_utf8(errno_text(errno)).unwrap();
+            let libc = std::io::Error::from(errno).to_string();
+            assert!(
+                own.starts_with("error number") || libc.starts_with(&own),
+                "{own}: {libc}"
+            );
+        }
     }
 
     #[test]

@@ -5,6 +5,11 @@
 //! and a closed pipe would no longer end us quietly, as it ends every other tool.
 #![cfg_attr(not(test), no_main)]
 
+/// One thread and one job: see the module.
+#[cfg(not(test))]
+#[global_allocator]
+static HEAP: limopack::system::heap::Heap = limopack::system::heap::Heap::new();
+
 /// Where the C library starts the program.
 #[cfg(not(test))]
 #[allow(unsafe_code)] // for no_mangle

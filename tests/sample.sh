@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds a root with one kernel as Debian lays it out, small enough to read and large enough to
 # prune: real module names, paths and dependencies of Linux 6.1, files of plausible sizes without
-# content. Needs nothing but a POSIX shell.
+# content, and the package database that goes with them. Needs nothing but a POSIX shell.
 set -eu
 
 root=$1
@@ -126,3 +126,28 @@ xhci_hcd 319488 1 xhci_pci, Live 0xffffffffc0340000
 usbcore 348160 2 xhci_pci,xhci_hcd, Live 0xffffffffc02d0000
 usb_common 16384 2 xhci_hcd,usbcore, Live 0xffffffffc02c0000
 END
+
+# A modules package of its own, as Debian has it since 14, on which the kernel's package depends.
+dpkg=$root/var/lib/dpkg
+mkdir -p "$dpkg/info" "$dpkg/updates"
+
+package() {
+    name=$1 release=$2 text=$3
+    shift 3
+    printf 'Package: %s\nStatus: install ok installed\nPriority: optional\nSection: kernel\n' "$name"
+    printf 'Maintainer: Sample <sample@localhost>\nArchitecture: amd64\nVersion: %s\n' "$release"
+    for field in "$@"; do
+        printf '%s\n' "$field"
+    done
+    printf 'Description: %s\n\n' "$text"
+    : > "$dpkg/info/$name.md5sums"
+    : > "$dpkg/info/$name.list"
+}
+
+{
+    package kmod 30+20221128-1 'tools for managing Linux kernel modules'
+    package "linux-image-$version" 6.1.1-1 'Linux 6.1' \
+        "Depends: kmod, linux-modules-$version (= 6.1.1-1)"
+    package "linux-modules-$version" 6.1.1-1 'modules of Linux 6.1' 'Depends: kmod'
+} > "$dpkg/status"
+sed "s|^|/lib/modules/$version/|" "$kernel/modules.order" > "$dpkg/info/linux-modules-$version.list"

@@ -16,3 +16,7 @@ show --install
 show --install --use=hci-nokia --owner=myapp
 printf '\n$ cat %s/lib/modules/*/modules.active\n' "$root"
 cat "$root"/lib/modules/*/modules.active
+show --prune --dry-run
+show --apply --pkname=linux-modules-6.1.0-sample
+printf '\n$ grep limopack %s/var/lib/dpkg/status\n' "$root"
+grep limopack "$root/var/lib/dpkg/status"

@@ -119,8 +119,8 @@ struct Wanted {
     gone: Vec<Note>,
     /// Names of pending entries that this call finishes.
     settled: Vec<Vec<u8>>,
-    /// Whether any of them is to be forgotten without a stand-in.
-    is_plain: bool,
+    /// Positions of those that get no stand-in, and of stand-ins that go although needed.
+    plain: Vec<usize>,
     /// The kernels to prune.
     kernels: Vec<Vec<u8>>,
 }
@@ -171,7 +171,15 @@ impl Wanted {
             let files = database.files(root, &stem(stanza.package, stanza))?;
             self.doom(contents, at, kernels_of(files.unwrap_or(b"")));
         }
-        self.is_plain = request.stand_ins == StandIns::Refuse;
+        if request.stand_ins == StandIns::Refuse {
+            let subject_of = |stanza: &Stanza<'_>| subject(stanza.package).map(<[u8]>::to_vec);
+            for (at, stanza) in contents.stanzas.iter().enumerate() {
+                let name = subject_of(stanza).unwrap_or_else(|| stanza.package.to_vec());
+                if stanza.is_there() && spec.matches(&name, stanza.arch) {
+                    self.plain.push(at);
+                }
+            }
+        }
         self.gone.extend(before);
         Ok(())
     }
@@ -236,7 +244,9 @@ impl Wanted {
             }
             Some((at, _)) => {
                 self.doom(contents, at, note.kernels.clone());
-                self.is_plain |= note.mark == b"plain";
+                if note.mark == b"plain" {
+                    self.plain.push(at);
+                }
                 self.settled.push(note.package.clone());
                 self.kernels.extend(note.kernels.iter().cloned());
                 self.kernels.sort_unstable();
@@ -383,10 +393,7 @@ fn forget(
         doomed: &wanted.doomed,
         states: &contents.states,
         was_auto: &was_auto,
-        stand_ins: match wanted.is_plain {
-            true => StandIns::Refuse,
-            false => StandIns::Make,
-        },
+        plain: &wanted.plain,
     });
     let mut plans = Vec::new();
     if !wanted.kernels.is_empty() {
@@ -420,7 +427,8 @@ fn forget(
     gone.extend(left.map(|note| note.package.clone()));
     let mut plans = Some(plans);
     database.edit(root, contents, &edit, &gone, &mut || {
-        // Remembered first: a note too many is harmless, since `status` is asked before it.
+        prune::carry_out(plans.take().unwrap_or_default(), request, report)?;
+        // Remembered before `status` changes: a note too many is harmless, since that is asked first.
         if !wanted.notes.is_empty() {
             queue::change(root, FORGOTTEN, &|notes| {
                 wanted
@@ -429,7 +437,7 @@ fn forget(
                     .for_each(|note| put(notes, note.clone()));
             })?;
         }
-        prune::carry_out(plans.take().unwrap_or_default(), request, report)
+        Ok(())
     })?;
     remember(root, contents, wanted)?;
     for note in &wanted.notes {
@@ -479,8 +487,12 @@ fn warn(contents: &Contents, wanted: &Wanted, edit: &Edit<'_>, report: &Report) 
             report.warn(&[stanza.package, b" is on hold; the hold is forgotten, too"]);
         }
     }
-    if wanted.is_plain {
-        for (package, dependant) in &edit.dependants {
+    for (package, dependant) in &edit.dependants {
+        let is_plain = |&at: &usize| {
+            let name = contents.stanzas[at].package;
+            name == *package || subject(name) == Some(package)
+        };
+        if wanted.plain.iter().any(is_plain) {
             report.warn(&[
                 dependant,
                 b" depends on ",

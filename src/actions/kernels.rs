@@ -40,6 +40,18 @@ pub fn to_register(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
     }
 }
 
+/// The kernels to release modules in. When a package goes after its kernel, there is none, and
+/// its `prerm` must not fail for that.
+///
+/// # Errors
+/// A directory that cannot be read; not the kernel that was named.
+pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
+    match request.kernels.is_empty() {
+        true => all_installed(root),
+        false => named(root, &request.kernels),
+    }
+}
+
 /// The kernels to prune: those named, else every one that has a registry.
 ///
 /// # Errors
@@ -103,33 +115,26 @@ fn without_second_names(root: &Root, versions: Vec<Vec<u8>>) -> Result<Vec<Vec<u
 /// # Errors
 /// There is none.
 pub fn installed(root: &Root) -> Result<Vec<Vec<u8>>> {
-    let mut versions = match Folder::open(root, b"lib/modules")? {
-        Some(folder) => folder
-            .entries()?
-            .into_iter()
-            .map(|entry| entry.name)
-            .collect(),
-        None => Vec::new(),
-    };
-    let mut error = None;
-    versions.retain(|version| match is_installed(root, version) {
-        Ok(is_installed) => is_installed,
-        Err(failed) => {
-            error = Some(failed);
-            false
-        }
-    });
-    match error {
-        Some(error) => Err(error),
-        None if versions.is_empty() => {
-            let place = root.shown(b"lib/modules");
-            Err(Error::refused(&[
-                b"no kernel with a modules.dep in ",
-                &place,
-            ]))
-        }
-        None => without_second_names(root, versions),
+    let versions = all_installed(root)?;
+    if versions.is_empty() {
+        let place = root.shown(b"lib/modules");
+        let what = b"no kernel with a modules.dep in ";
+        return Err(Error::refused(&[what, &place]));
     }
+    Ok(versions)
+}
+
+/// Every version directory with an index, sorted; perhaps none.
+fn all_installed(root: &Root) -> Result<Vec<Vec<u8>>> {
+    let mut versions = Vec::new();
+    if let Some(folder) = Folder::open(root, b"lib/modules")? {
+        for entry in folder.entries()? {
+            if is_installed(root, &entry.name)? {
+                versions.push(entry.name);
+            }
+        }
+    }
+    without_second_names(root, versions)
 }
 
 fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {

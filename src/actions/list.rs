@@ -183,8 +183,10 @@ fn add_named(
 ) -> Result<()> {
     for (name, found) in names.iter().zip(found) {
         match kernel.find(name)? {
-            Found::Module(line) => {
-                closure.add(line, Why::Named);
+            Found::Modules(lines) => {
+                for line in lines {
+                    closure.add(line, Why::Named);
+                }
                 *found = true;
             }
             Found::Builtin => {

@@ -7,10 +7,12 @@ use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::Kernel;
+use crate::package::queue::{self, FORGOTTEN};
 use crate::system::report::print;
+use crate::system::tree::Branch;
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed};
-use crate::text::name::ModuleName;
+use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, proc_modules};
 
 /// The registry's file name.
@@ -22,6 +24,8 @@ struct Turn<'s> {
     folder: Folder,
     old: &'static [u8],
     registry: Registry<'s>,
+    /// The modules that this call has had its say on: named twice, they count once.
+    counted: Vec<ModuleName<'s>>,
 }
 
 /// Registers the named modules, or all that are loaded.
@@ -42,21 +46,29 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         .filter(|(_, kernels)| kernels.iter().all(|module| *module == Place::Nowhere))
         .map(|(name, _)| no_such_module(name, &versions))
         .collect();
-    if is_loaded {
+    if is_loaded && missing.len() < names.len() {
         // What was loaded from elsewhere is on no disk that a prune could clear.
         missing
             .iter()
             .for_each(|error| error.each_message(&mut |parts| report.warn(parts)));
-    } else if !request.force {
-        Error::unless_empty(missing)?;
+    } else if !request.force && !missing.is_empty() {
+        say_what_was_forgotten(root, &versions, report);
+        return Error::unless_empty(missing);
     }
     let mut turns = open_turns(root, versions, request.mode)?;
     for (name, kernels) in names.iter().zip(&found) {
         let is_nowhere = kernels.iter().all(|module| *module == Place::Nowhere);
         for (turn, place) in turns.iter_mut().zip(kernels) {
-            let is_forced = is_nowhere && request.force;
-            if *place == Place::File || is_forced {
-                add(turn, name, hold, owner.as_deref(), report)?;
+            match place {
+                Place::Files(modules) => {
+                    for module in modules {
+                        add(turn, *module, hold, owner.as_deref(), report)?;
+                    }
+                }
+                Place::Nowhere if is_nowhere && request.force => {
+                    add(turn, module_named(name), hold, owner.as_deref(), report)?;
+                }
+                _ => {}
             }
         }
     }
@@ -72,7 +84,10 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     if request.names.is_empty() && owner.is_none() {
         return Err(Error::usage(&[b"--remove needs --use or --owner"]));
     }
-    let versions = kernels::to_register(root, request)?;
+    let versions = match &owner {
+        Some(_) => kernels::to_release(root, request)?,
+        None => kernels::to_register(root, request)?,
+    };
     let mut turns = open_turns(root, versions, request.mode)?;
     if let (true, Some(owner)) = (request.names.is_empty(), &owner) {
         for turn in &mut turns {
@@ -83,10 +98,11 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     }
     let mut errors = Vec::new();
     for given in &request.names {
-        let name = module_named(given);
         let mut was_registered = false;
         for turn in &mut turns {
-            was_registered |= take(turn, name, owner.as_deref(), report)?;
+            for name in registered_as(root, turn, given)? {
+                was_registered |= take(turn, name, owner.as_deref(), report)?;
+            }
         }
         match (was_registered, &owner) {
             (true, _) => {}
@@ -98,11 +114,23 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     write(&turns, request.mode, report)
 }
 
+/// The modules that a name stands for in a registry: itself, or what the kernel has for it.
+fn registered_as<'n>(root: &Root, turn: &Turn<'_>, given: &'n [u8]) -> Result<Vec<ModuleName<'n>>> {
+    let name = module_named(given);
+    if turn.registry.find(name).is_some() {
+        return Ok(vec![name]);
+    }
+    Ok(match Kernel::open(root, &turn.version)?.look_up(given)? {
+        Found::Modules(lines) => lines.iter().map(|line| line.path.name()).collect(),
+        _ => Vec::new(),
+    })
+}
+
 /// Where a kernel has a module.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Place {
-    /// In a file, which is worth a registration.
-    File,
+    /// In files, which are worth a registration; an alias may stand for several modules.
+    Files(Vec<ModuleName<'static>>),
     /// In the kernel itself.
     Builtin,
     /// Nowhere.
@@ -121,8 +149,14 @@ fn look_up(
         let kernel = Kernel::open(root, version)?;
         for (name, places) in names.iter().zip(&mut found) {
             places.push(match kernel.find(name)? {
-                Found::Module(_) => Place::File,
+                Found::Modules(lines) => {
+                    Place::Files(lines.iter().map(|line| line.path.name()).collect())
+                }
                 Found::Builtin => Place::Builtin,
+                Found::Nothing if is_unpacked(root, version, module_named(name))? => {
+                    report.note(&[name, b" is on disk, but not in modules.dep yet"]);
+                    Place::Files(vec![ModuleName::new(module_named(name).to_kernel().leak())])
+                }
                 Found::Nothing => Place::Nowhere,
             });
         }
@@ -144,6 +178,34 @@ fn look_up(
         }
     }
     Ok(found)
+}
+
+/// Whether a file of a module is there although the index does not know it. Between the
+/// unpacking of a package and its configuration, that is a maintainer script's business: the
+/// package's own script will run depmod.
+fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool> {
+    let folder = Folder::open(root, &directory(version))?;
+    let (Some(folder), Some(_)) = (folder, variable("DPKG_MAINTSCRIPT_PACKAGE")) else {
+        return Ok(false);
+    };
+    let mut is_there = false;
+    let mut tree = Branch::grow(&folder, Vec::new(), &mut |_| {})?;
+    tree.each_leaf(&mut |_, leaf| is_there |= ModulePath(&leaf.name).name() == name);
+    Ok(is_there)
+}
+
+/// A module that is missing may be one that a prune took, and its package can bring it again.
+fn say_what_was_forgotten(root: &Root, versions: &[Vec<u8>], report: &Report) {
+    for note in queue::read(root, FORGOTTEN).unwrap_or_default() {
+        let mut kernels = note
+            .kernels
+            .iter()
+            .filter(|kernel| versions.contains(kernel));
+        if let Some(kernel) = kernels.next() {
+            let how = b" was pruned; for more of its modules, install again: ";
+            report.warn(&[b"kernel ", kernel, how, &note.package]);
+        }
+    }
 }
 
 /// The names of the loaded modules.
@@ -182,6 +244,7 @@ fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec
             folder,
             old,
             registry,
+            counted: Vec::new(),
         });
     }
     Ok(turns)
@@ -189,15 +252,19 @@ fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec
 
 fn add<'s>(
     turn: &mut Turn<'s>,
-    given: &'s [u8],
+    name: ModuleName<'s>,
     hold: Hold,
     owner: Option<&'s [u8]>,
     report: &Report,
 ) -> Result<()> {
-    let name = module_named(given);
+    let given = name.as_written();
     if !name.is_storable() {
         return Err(Error::usage(&[b"not a module name: ", given]));
     }
+    if turn.counted.contains(&name) {
+        return Ok(());
+    }
+    turn.counted.push(name);
     match turn.registry.add(name, hold, owner) {
         Added::Changed | Added::Same => {}
         Added::StaysStatic => report.note(&[
@@ -219,12 +286,16 @@ fn add<'s>(
 }
 
 /// Takes one reference away; whether there was one to take.
-fn take(
-    turn: &mut Turn<'_>,
-    name: ModuleName<'_>,
+fn take<'s>(
+    turn: &mut Turn<'s>,
+    name: ModuleName<'s>,
     owner: Option<&[u8]>,
     report: &Report,
 ) -> Result<bool> {
+    if turn.counted.contains(&name) {
+        return Ok(true);
+    }
+    turn.counted.push(name);
     match turn.registry.remove(name, owner) {
         Removed::Changed => Ok(true),
         Removed::NotRegistered => Ok(false),

@@ -183,9 +183,23 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     Ok(Parsed::Request(request))
 }
 
-/// lexopt's own words for what is wrong.
+/// lexopt's errors in our words. Its own would be formatted, which costs 8 KiB of program.
 fn usage(error: lexopt::Error) -> Error {
-    Error::Usage(error.to_string().into_bytes())
+    match error {
+        lexopt::Error::MissingValue { option } => {
+            Error::usage(&[option.unwrap_or_default().as_bytes(), b" needs a value"])
+        }
+        lexopt::Error::UnexpectedOption(option) => {
+            Error::usage(&[b"no such option: ", option.as_bytes()])
+        }
+        lexopt::Error::UnexpectedArgument(value) => {
+            Error::usage(&[b"unexpected argument: ", value.as_bytes()])
+        }
+        lexopt::Error::UnexpectedValue { option, .. } => {
+            Error::usage(&[option.as_bytes(), b" takes no value"])
+        }
+        _ => Error::usage(&[b"a word that cannot be read"]),
+    }
 }
 
 fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<()> {
@@ -201,7 +215,9 @@ fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<
 
 /// Splits `NAME,NAME`. An empty one is a typing error that must not pass as "nothing".
 fn split_list(list: &mut Vec<Vec<u8>>, value: &[u8], flag: &Flag) -> Result<()> {
-    for name in value.split(|&byte| byte == b',') {
+    let mut rest = value;
+    loop {
+        let (name, behind) = split_name(rest);
         if name.is_empty() {
             return Err(Error::usage(&[
                 b"empty name in --",
@@ -211,8 +227,31 @@ fn split_list(list: &mut Vec<Vec<u8>>, value: &[u8], flag: &Flag) -> Result<()> 
             ]));
         }
         list.push(name.to_vec());
+        match behind {
+            Some(behind) => rest = behind,
+            None => return Ok(()),
+        }
     }
-    Ok(())
+}
+
+/// The first name of a list, and what stands behind its comma. Some aliases have commas of their
+/// own (`of:N*T*Cbrcm,bcm2835-i2c`). What follows one of them belongs to it until something has a
+/// `:`, as every alias has; but the second part of `cpu:type:x86,ven*:feature:*` has one, and the
+/// firmware's words in `dmi*:` may hold anything, so that those end with the list.
+fn split_name(list: &[u8]) -> (&[u8], Option<&[u8]>) {
+    const WITH_COMMAS: [&[u8]; 5] = [b"of:", b"cpu:", b"input:", b"ip_set_", b"dmi"];
+    let first = crate::text::split_at_byte(list, b',').0;
+    let has_commas =
+        first.contains(&b':') && WITH_COMMAS.iter().any(|head| first.starts_with(head));
+    let mut ends = memchr::memchr_iter(b',', list).filter(|&comma| {
+        let next = crate::text::split_at_byte(&list[comma + 1..], b',').0;
+        let is_alias = next.contains(&b':') && !next.starts_with(b"ven");
+        !has_commas || (is_alias && !first.starts_with(b"dmi"))
+    });
+    match ends.next() {
+        Some(comma) => (&list[..comma], Some(&list[comma + 1..])),
+        None => (list, None),
+    }
 }
 
 /// Refuses what can name no package, with or without an architecture, and is no pattern of one.
@@ -294,6 +333,38 @@ mod tests {
         ] {
             let error = usage_error(line);
             assert!(error.contains(text), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn aliases_keep_their_own_commas() {
+        for (list, wanted) in [
+            ("of:NxTyCa,bCc,d,pci:v1", &["of:NxTyCa,bCc,d", "pci:v1"][..]),
+            ("ext4,of:NxTyCa,b", &["ext4", "of:NxTyCa,b"]),
+            (
+                "cpu:type:x86,ven0fam6mod3A:feature:,0000,0001,fs:x",
+                &["cpu:type:x86,ven0fam6mod3A:feature:,0000,0001", "fs:x"],
+            ),
+            (
+                "input:b19e0-e0,1,k74,ramlsfw",
+                &["input:b19e0-e0,1,k74,ramlsfw"],
+            ),
+            ("pci:v1,ext4", &["pci:v1", "ext4"]),
+            (
+                "ip_set_hash:ip,port,ext4:x",
+                &["ip_set_hash:ip,port", "ext4:x"],
+            ),
+            ("dmi_sysfs,a", &["dmi_sysfs", "a"]),
+            ("dmi:rvnX,Inc.:a", &["dmi:rvnX,Inc.:a"]),
+        ] {
+            let names = request(&format!("-l -u {list}")).names;
+            assert_eq!(
+                names,
+                wanted
+                    .iter()
+                    .map(|name| name.as_bytes())
+                    .collect::<Vec<_>>()
+            );
         }
     }
 

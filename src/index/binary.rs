@@ -5,8 +5,9 @@
 
 use crate::index::trie::Layout;
 use crate::index::writer::Writer;
+use crate::text::alias::{alias, has_open_bracket, normalised};
 use crate::text::lines;
-use crate::text::name::{kernel_byte, ModuleName, ModulePath};
+use crate::text::name::{ModuleName, ModulePath};
 
 /// A binary index and the text that it is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,70 +68,5 @@ fn add<'t>(
         Binary::Symbols => writer.add(pattern.iter().copied(), module, priority),
         _ if has_open_bracket(pattern) => {}
         _ => writer.add(normalised(pattern), module, priority),
-    }
-}
-
-/// Pattern and module of an `alias PATTERN MODULE` line.
-pub fn alias(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let rest = line.strip_prefix(b"alias ")?;
-    let space = memchr::memrchr(b' ', rest)?;
-    let (pattern, module) = (&rest[..space], &rest[space + 1..]);
-    (!pattern.is_empty() && !module.is_empty()).then_some((pattern, module))
-}
-
-/// A pattern with `-` as `_` outside brackets (kmod: shared/util.c, `alias_normalize`).
-pub fn normalised(pattern: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let mut is_inside = false;
-    pattern.iter().map(move |&byte| {
-        match byte {
-            b'[' => is_inside = true,
-            b']' => is_inside = false,
-            _ => {}
-        }
-        if is_inside {
-            byte
-        } else {
-            kernel_byte(byte)
-        }
-    })
-}
-
-/// Whether a bracket has no partner; depmod leaves such a pattern out.
-pub fn has_open_bracket(pattern: &[u8]) -> bool {
-    let mut is_inside = false;
-    for &byte in pattern {
-        match byte {
-            b']' if !is_inside => return true,
-            b'[' => is_inside = true,
-            b']' => is_inside = false,
-            _ => {}
-        }
-    }
-    is_inside
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_are_normalised_outside_brackets() {
-        let normal = |text: &[u8]| normalised(text).collect::<Vec<u8>>();
-        assert_eq!(normal(b"a-b[c-d]e-f"), b"a_b[c-d]e_f");
-        assert!(has_open_bracket(b"a[b") && has_open_bracket(b"a]b") && !has_open_bracket(b"[b]"));
-    }
-
-    #[test]
-    fn an_alias_line_is_pattern_and_module() {
-        assert_eq!(alias(b"alias a b c"), Some((&b"a b"[..], &b"c"[..])));
-        for bad in [
-            &b"alias a"[..],
-            b"alias  a",
-            b"alias a ",
-            b"softdep a b",
-            b"",
-        ] {
-            assert_eq!(alias(bad), None);
-        }
     }
 }

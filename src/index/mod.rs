@@ -3,4 +3,5 @@
 pub mod binary;
 pub mod filter;
 pub mod trie;
+pub mod wild;
 pub mod writer;

@@ -34,18 +34,26 @@ pub enum Layout {
 pub struct Trie<'t> {
     bytes: &'t [u8],
     file: Vec<u8>,
-    root: u32,
+    pub(super) root: u32,
 }
 
 /// A node, taken apart.
 #[derive(Clone, Copy)]
-struct Node<'t> {
-    prefix: &'t [u8],
+pub(super) struct Node<'t> {
+    pub(super) prefix: &'t [u8],
     first: u8,
     /// The offsets of the children, four bytes each.
     children: &'t [u8],
     /// Count and values, or nothing.
-    values: &'t [u8],
+    pub(super) values: &'t [u8],
+}
+
+impl Node<'_> {
+    /// The offset of the child with a label.
+    pub(super) fn child(&self, label: u8) -> Option<u32> {
+        let child = label.checked_sub(self.first)?;
+        number(self.children, usize::from(child) * 4).filter(|&offset| offset != 0)
+    }
 }
 
 impl<'t> Trie<'t> {
@@ -76,7 +84,7 @@ impl<'t> Trie<'t> {
         }
     }
 
-    fn broken(&self) -> Error {
+    pub(super) fn broken(&self) -> Error {
         Error::parse(
             &self.file,
             0,
@@ -92,34 +100,51 @@ impl<'t> Trie<'t> {
         self.search(key.as_written()).ok_or_else(|| self.broken())
     }
 
-    /// `None` for a damaged index.
+    /// `None` for a damaged index. Prefixes are compared as they are read, for these are the
+    /// searches that a listing consists of.
     fn search(&self, key: &[u8]) -> Option<Option<&'t [u8]>> {
         let mut key = key.iter().map(|&byte| kernel_byte(byte));
         let mut offset = self.root;
         loop {
-            let node = self.node(offset)?;
-            if !node.prefix.iter().all(|&byte| key.next() == Some(byte)) {
-                return Some(None);
+            let mut rest = self.bytes.get((offset & POSITION) as usize..)?;
+            if offset & HAS_PREFIX != 0 {
+                loop {
+                    let (&byte, behind) = rest.split_first()?;
+                    rest = behind;
+                    if byte == 0 {
+                        break;
+                    }
+                    if key.next() != Some(byte) {
+                        return Some(None);
+                    }
+                }
             }
             // Each step eats a byte of the key, so that a loop in the file ends.
             let Some(label) = key.next() else {
+                let node = self.node(offset)?;
                 return match number(node.values, 0) {
                     None | Some(0) => Some(None),
                     // Behind the count: the priority, then the value.
                     Some(_) => Some(Some(until_nul(node.values.get(8..)?)?)),
                 };
             };
-            offset = match label.checked_sub(node.first) {
-                Some(child) => number(node.children, usize::from(child) * 4).unwrap_or(0),
-                None => 0,
+            if offset & HAS_CHILDREN == 0 {
+                return Some(None);
+            }
+            let [first, last, table @ ..] = rest else {
+                return None;
             };
+            if label < *first || label > *last {
+                return Some(None);
+            }
+            offset = number(table, usize::from(label - *first) * 4)?;
             if offset == 0 {
                 return Some(None);
             }
         }
     }
 
-    fn node(&self, offset: u32) -> Option<Node<'t>> {
+    pub(super) fn node(&self, offset: u32) -> Option<Node<'t>> {
         let mut node = Node {
             prefix: &[],
             first: 0,
@@ -148,12 +173,12 @@ impl<'t> Trie<'t> {
 }
 
 /// The big-endian number at a position, if it lies inside.
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let four = bytes.get(at..)?.get(..4)?;
     Some(u32::from_be_bytes([four[0], four[1], four[2], four[3]]))
 }
 
-fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
+pub(super) fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
     memchr::memchr(0, bytes).map(|end| &bytes[..end])
 }
 

@@ -5,6 +5,7 @@
 //! for each node and is walked once.) The format is described in [`crate::index::trie`].
 
 use crate::index::trie::{Layout, HAS_CHILDREN, HAS_PREFIX, HAS_VALUES, HEADER, POSITION};
+use crate::text::compare;
 
 /// Gathers entries, then writes the index.
 #[derive(Default)]
@@ -42,7 +43,7 @@ impl<'t> Writer<'t> {
         let keys = &self.keys;
         let key = |entry: &Entry<'_>| &keys[entry.start..entry.start + entry.length];
         self.entries.sort_unstable_by(|a, b| {
-            let order = key(a).cmp(key(b));
+            let order = compare(key(a), key(b));
             order
                 .then(a.priority.cmp(&b.priority))
                 .then(b.age.cmp(&a.age))

@@ -1,9 +1,12 @@
 //! The modules that must stay together: the wanted ones and everything that they need.
 
 use crate::error::{Error, Result};
-use crate::needs::Kernel;
+use crate::needs::{Kernel, Need};
+use crate::text::alias::normalised;
+use crate::text::compare;
 use crate::text::dep::DepLine;
-use crate::text::name::ModuleName;
+use crate::text::modprobe::targets;
+use crate::text::name::{ModuleName, ModulePath};
 
 /// Why a module is in a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +19,17 @@ pub enum Why {
     Registered,
     /// Outside `kernel/`, where a prune leaves everything alone.
     Outside,
-    /// In the line of another module in modules.dep.
-    Dependency,
+    /// Another module needs it.
+    Needed,
+}
+
+/// Another module that a module needs, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The other's position in the closure.
+    pub to: u32,
+    /// How it is needed.
+    pub need: Need,
 }
 
 /// A module of a closure.
@@ -26,9 +38,7 @@ pub struct Needed {
     pub line: DepLine<'static>,
     /// Why it came in first.
     pub why: Why,
-    /// Its name, taken from the line once.
-    name: ModuleName<'static>,
-    /// The end of its part of [`Closure::edges`], which begins where the module before ends.
+    /// The end of its part of the closure's edges, which begins where the module before ends.
     edges_end: u32,
     hash: u32,
 }
@@ -39,16 +49,18 @@ pub struct Closure {
     modules: Vec<Needed>,
     /// Positions in `modules` + 1 by hash of the name; 0 is free. A power of two, half empty.
     slots: Vec<u32>,
-    /// For one module after the other, the positions of those that its line names.
-    edges: Vec<u32>,
+    /// For one module after the other, what it needs, the dependencies of its line first.
+    edges: Vec<Edge>,
     /// How many modules have had their needs looked at.
     followed: usize,
+    /// The targets of rules that were looked up, and the positions of their modules.
+    targets: Vec<(&'static [u8], Vec<u32>)>,
 }
 
 impl Needed {
     /// The module's name.
     pub fn name(&self) -> ModuleName<'static> {
-        self.name
+        self.line.path.name()
     }
 }
 
@@ -60,14 +72,15 @@ impl Closure {
 
     /// The position of a module.
     pub fn position(&self, name: ModuleName<'_>) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        self.probe(name, name.hash()).ok()
+        let is_it = |path: ModulePath<'_>| match path.0.strip_suffix(b".ko") {
+            Some(stem) => name.before_in(stem).is_some(),
+            None => path.name() == name,
+        };
+        self.probe(name.hash(), &is_it).ok()
     }
 
-    /// The modules that a module's line names, as positions in the closure.
-    pub fn dependencies(&self, position: usize) -> &[u32] {
+    /// What a module needs, each once, the dependencies of its line first.
+    pub fn edges(&self, position: usize) -> &[Edge] {
         let start = match position.checked_sub(1) {
             Some(before) => self.modules[before].edges_end,
             None => 0,
@@ -75,13 +88,19 @@ impl Closure {
         &self.edges[start as usize..self.modules[position].edges_end as usize]
     }
 
-    /// The module's position, or the free slot where it belongs.
-    fn probe(&self, name: ModuleName<'_>, hash: u32) -> core::result::Result<usize, usize> {
-        let mask = self.slots.len() - 1;
+    /// The module that `is_it` knows by its path, or the free slot where it belongs.
+    fn probe(
+        &self,
+        hash: u32,
+        is_it: &dyn Fn(ModulePath<'_>) -> bool,
+    ) -> core::result::Result<usize, usize> {
+        let Some(mask) = self.slots.len().checked_sub(1) else {
+            return Err(0);
+        };
         let mut slot = hash as usize & mask;
         while let Some(position) = (self.slots[slot] as usize).checked_sub(1) {
             let module = &self.modules[position];
-            if module.hash == hash && module.name == name {
+            if module.hash == hash && is_it(module.line.path) {
                 return Ok(position);
             }
             slot = (slot + 1) & mask;
@@ -94,26 +113,25 @@ impl Closure {
         if self.modules.len() * 2 >= self.slots.len() {
             self.grow();
         }
-        let name = line.path.name();
-        let hash = name.hash();
-        self.probe(name, hash).unwrap_or_else(|slot| {
-            self.modules.push(Needed {
-                line,
-                why,
-                name,
-                edges_end: 0,
-                hash,
-            });
-            self.slots[slot] = self.modules.len() as u32;
-            self.modules.len() - 1
-        })
+        let hash = hash_of(line.path);
+        // All lines come from one index, where a module has one path.
+        self.probe(hash, &|path| path == line.path)
+            .unwrap_or_else(|slot| {
+                self.modules.push(Needed {
+                    line,
+                    why,
+                    edges_end: 0,
+                    hash,
+                });
+                self.slots[slot] = self.modules.len() as u32;
+                self.modules.len() - 1
+            })
     }
 
     fn grow(&mut self) {
         self.slots = vec![0; (self.slots.len() * 2).max(512)];
         for position in 0..self.modules.len() {
-            let module = &self.modules[position];
-            if let Err(slot) = self.probe(module.name, module.hash) {
+            if let Err(slot) = self.probe(self.modules[position].hash, &|_| false) {
                 self.slots[slot] = position as u32 + 1;
             }
         }
@@ -125,45 +143,92 @@ impl Closure {
     /// A damaged line, or a dependency that has none.
     pub fn complete(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         while self.followed < self.modules.len() {
-            let line = self.modules[self.followed].line;
-            for path in line.dependencies() {
-                let name = path.name();
-                let position = match self.position(name) {
-                    Some(position) => position,
-                    None => match kernel.line(name)? {
-                        Some(line) => self.add(line, Why::Dependency),
-                        None => {
-                            return Err(Error::refused(&[
-                                &kernel.shown(b"modules.dep"),
-                                b": ",
-                                line.path.0,
-                                b" needs ",
-                                path.0,
-                                b", which has no line of its own; run depmod",
-                            ]))
-                        }
-                    },
-                };
-                if position != self.followed {
-                    self.edges.push(position as u32);
-                }
-            }
+            let first = self.edges.len();
+            self.follow_line(kernel)?;
+            self.follow_rules(kernel, first)?;
             self.modules[self.followed].edges_end = self.edges.len() as u32;
             self.followed += 1;
         }
         Ok(())
     }
 
+    fn follow_line(&mut self, kernel: &Kernel<'_>) -> Result<()> {
+        let line = self.modules[self.followed].line;
+        for path in line.dependencies() {
+            let position = match self.probe(hash_of(path), &|other| other == path) {
+                Ok(position) => position,
+                Err(_) => match kernel.line(path.name())? {
+                    Some(line) => self.add(line, Why::Needed),
+                    None => {
+                        return Err(Error::refused(&[
+                            &kernel.shown(b"modules.dep"),
+                            b": ",
+                            line.path.0,
+                            b" needs ",
+                            path.0,
+                            b", which has no line of its own; run depmod",
+                        ]))
+                    }
+                },
+            };
+            if position != self.followed {
+                self.edges.push(Edge {
+                    to: position as u32,
+                    need: Need::Dependency,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Softdeps, weakdeps, hidden needs; `first` is where the module's edges begin. A target
+    /// that the kernel does not have is none, as modprobe has it.
+    fn follow_rules(&mut self, kernel: &Kernel<'_>, first: usize) -> Result<()> {
+        let Needed { line, hash, .. } = self.modules[self.followed];
+        for rule in kernel.rules()?.of(line.path, hash) {
+            for target in targets(rule.targets) {
+                for to in self.target(kernel, target)? {
+                    let is_known = self.edges[first..].iter().any(|edge| edge.to == to);
+                    if !is_known && to as usize != self.followed {
+                        let need = rule.need;
+                        self.edges.push(Edge { to, need });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The positions of the modules that a target stands for. Few targets are asked for by many
+    /// modules, so each is looked up once.
+    fn target(&mut self, kernel: &Kernel<'_>, target: &'static [u8]) -> Result<Vec<u32>> {
+        if let Some((_, known)) = self.targets.iter().find(|known| known.0 == target) {
+            return Ok(known.clone());
+        }
+        let name: Vec<u8> = normalised(target).collect();
+        let lines = kernel.modules_of(&name)?;
+        let add = |line| self.add(line, Why::Needed) as u32;
+        let positions: Vec<u32> = lines.into_iter().map(add).collect();
+        self.targets.push((target, positions.clone()));
+        Ok(positions)
+    }
+
     /// The paths of the modules, sorted.
     pub fn paths(&self) -> Vec<&'static [u8]> {
-        let mut paths: Vec<&[u8]> = self
-            .modules
-            .iter()
-            .map(|module| module.line.path.0)
-            .collect();
-        paths.sort_unstable();
+        let modules = self.modules.iter();
+        let mut paths: Vec<&[u8]> = modules.map(|module| module.line.path.0).collect();
+        // The stable sort asks for half as many comparisons as the unstable one does where std is
+        // built for size.
+        paths.sort_by(|a, b| compare(a, b));
         paths
     }
+}
+
+/// The hash of the name in a path.
+fn hash_of(path: ModulePath<'_>) -> u32 {
+    let stem = path.0.strip_suffix(b".ko");
+    let hash = stem.and_then(ModulePath::hash_of_stem);
+    hash.unwrap_or_else(|| path.name().hash())
 }
 
 #[cfg(test)]
@@ -229,7 +294,7 @@ pub(crate) mod tests {
                     assert_eq!(position.is_some(), is_needed, "{edges:?} {wanted} {at}");
                     let why = match at == wanted {
                         true => Why::Named,
-                        false => Why::Dependency,
+                        false => Why::Needed,
                     };
                     let module = position.map(|at| &closure.modules()[at]);
                     assert!(module.map_or(true, |module| module.why == why));
@@ -245,7 +310,7 @@ pub(crate) mod tests {
             let closure = closed(kernel, &[0, 1, 2]);
             for from in 0..3 {
                 let wanted = (0..3).filter(|&to| edges[from][to] && to != from);
-                let found = closure.dependencies(from).iter().map(|&to| to as usize);
+                let found = closure.edges(from).iter().map(|edge| edge.to as usize);
                 assert!(found.eq(wanted), "{edges:?}");
             }
         });

@@ -5,7 +5,10 @@
 
 use crate::error::{Error, Result};
 use crate::index::trie::Trie;
+use crate::needs::patterns::{Format, Patterns};
+use crate::needs::rules::Rules;
 use crate::system::Root;
+use crate::text::alias::normalised;
 use crate::text::dep::{is_builtin, DepLine, DepText};
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
 use std::cell::Cell;
@@ -15,7 +18,19 @@ pub struct Kernel<'r> {
     root: &'r Root,
     version: Vec<u8>,
     lines: Lines,
+    indexes: Indexes,
     builtin: Cell<Option<&'static [u8]>>,
+    rules: Cell<Option<&'static Rules>>,
+    aliases: Cell<Option<&'static Patterns>>,
+    symbols: Cell<Option<&'static Patterns>>,
+    builtin_aliases: Cell<Option<&'static Patterns>>,
+}
+
+/// Whether depmod's binary indexes are used where they exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Indexes {
+    Used,
+    Ignored,
 }
 
 /// Where modules.dep's lines are found.
@@ -26,8 +41,8 @@ enum Lines {
 
 /// What a name stands for in a kernel.
 pub enum Found {
-    /// A module file.
-    Module(DepLine<'static>),
+    /// Module files: one that has this name, or all that an alias stands for.
+    Modules(Vec<DepLine<'static>>),
     /// Part of the kernel itself.
     Builtin,
     /// Nothing that this kernel has.
@@ -54,13 +69,11 @@ impl<'r> Kernel<'r> {
     /// No such kernel, or a damaged index.
     pub fn open(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
         let path = [&directory(version), &b"/modules.dep.bin"[..]].concat();
-        match root.text(&path)? {
-            None => Kernel::open_text(root, version),
-            Some(index) => {
-                let lines = Lines::Index(Trie::new(index, &root.shown(&path))?);
-                Ok(Kernel::new(root, version, lines))
-            }
-        }
+        let lines = match root.text(&path)? {
+            None => Kernel::text_lines(root, version)?,
+            Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
+        };
+        Ok(Kernel::new(root, version, lines, Indexes::Used))
     }
 
     /// Opens the text alone: what a prune goes by, since it writes the index from it.
@@ -68,22 +81,31 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// No such kernel, or a modules.dep that is empty.
     pub fn open_text(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
+        let lines = Kernel::text_lines(root, version)?;
+        Ok(Kernel::new(root, version, lines, Indexes::Ignored))
+    }
+
+    fn text_lines(root: &Root, version: &[u8]) -> Result<Lines> {
         let path = [&directory(version), &b"/modules.dep"[..]].concat();
         let Some(text) = root.text(&path)? else {
             let place = root.shown(&directory(version));
             let what = b": no modules.dep in ";
             return Err(Error::refused(&[b"no kernel ", version, what, &place]));
         };
-        let lines = Lines::Text(DepText::new(text, &root.shown(&path))?);
-        Ok(Kernel::new(root, version, lines))
+        Ok(Lines::Text(DepText::new(text, &root.shown(&path))?))
     }
 
-    fn new(root: &'r Root, version: &[u8], lines: Lines) -> Kernel<'r> {
+    fn new(root: &'r Root, version: &[u8], lines: Lines, indexes: Indexes) -> Kernel<'r> {
         Kernel {
             root,
             version: version.to_vec(),
             lines,
+            indexes,
             builtin: Cell::new(None),
+            rules: Cell::new(None),
+            aliases: Cell::new(None),
+            symbols: Cell::new(None),
+            builtin_aliases: Cell::new(None),
         }
     }
 
@@ -104,8 +126,16 @@ impl<'r> Kernel<'r> {
     /// The line of the module that modprobe would load by this name.
     ///
     /// # Errors
-    /// The index or the line is damaged.
+    /// The index or the line is damaged; in a text, where the name has no line, any line.
     pub fn line(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'static>>> {
+        match (self.listed(name)?, &self.lines) {
+            (None, Lines::Text(text)) => text.check().map(|()| None),
+            (line, _) => Ok(line),
+        }
+    }
+
+    /// The same without a look at other lines, for names that nobody insists on.
+    fn listed(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'static>>> {
         match &self.lines {
             Lines::Text(text) => text.find(name),
             Lines::Index(index) => {
@@ -147,33 +177,137 @@ impl<'r> Kernel<'r> {
         Ok(is_builtin(text, name))
     }
 
+    /// The rules that add to modules.dep.
+    ///
+    /// # Errors
+    /// A file of them cannot be read.
+    pub fn rules(&self) -> Result<&'static Rules> {
+        if let Some(rules) = self.rules.get() {
+            return Ok(rules);
+        }
+        let rules = Box::leak(Box::new(Rules::read(self.root, &directory(&self.version))?));
+        self.rules.set(Some(rules));
+        Ok(rules)
+    }
+
+    /// The patterns of `index`, or else of `text`; `cell` remembers them.
+    fn patterns(
+        &self,
+        cell: &Cell<Option<&'static Patterns>>,
+        (index, text, format): (&[u8], &[u8], Format),
+    ) -> Result<&'static Patterns> {
+        if let Some(patterns) = cell.get() {
+            return Ok(patterns);
+        }
+        let bytes = match self.indexes {
+            Indexes::Used => self.file(index)?,
+            Indexes::Ignored => None,
+        };
+        // depmod leaves an empty file where it had nothing to list.
+        let patterns = match bytes.filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => Patterns::of_index(Trie::new(bytes, &self.shown(index))?),
+            None => Patterns::of_text(self.file(text)?.unwrap_or(b""), format),
+        };
+        let patterns = Box::leak(Box::new(patterns));
+        cell.set(Some(patterns));
+        Ok(patterns)
+    }
+
+    /// What modprobe would load for a name or an alias. The first that knows it decides: the
+    /// aliases of modprobe.d, modules.dep, symbols, the aliases of the modules, what is built in.
+    /// (kmod: libkmod/libkmod-module.c, `kmod_module_new_from_lookup`)
+    ///
+    /// # Errors
+    /// A damaged index.
+    pub fn look_up(&self, name: &[u8]) -> Result<Found> {
+        const BUILTIN: (&[u8], &[u8], Format) = (
+            b"modules.builtin.alias.bin",
+            b"modules.builtin.modinfo",
+            Format::Records,
+        );
+        let name = &normalised(name).collect::<Vec<u8>>()[..];
+        let lines = self.modules_of(name)?;
+        if !lines.is_empty() {
+            return Ok(Found::Modules(lines));
+        }
+        let is_builtin = !name.contains(&b':') && self.is_builtin(ModuleName::new(name))?;
+        let has_alias = || self.patterns(&self.builtin_aliases, BUILTIN)?.search(name);
+        Ok(match is_builtin || !has_alias()?.is_empty() {
+            true => Found::Builtin,
+            false => Found::Nothing,
+        })
+    }
+
+    /// The module files of a normalised name or alias, as far as modprobe finds any. What is
+    /// built in is not looked at.
+    ///
+    /// # Errors
+    /// A damaged index.
+    pub fn modules_of(&self, name: &[u8]) -> Result<Vec<DepLine<'static>>> {
+        const ALIASES: (&[u8], &[u8], Format) =
+            (b"modules.alias.bin", b"modules.alias", Format::Lines);
+        const SYMBOLS: (&[u8], &[u8], Format) =
+            (b"modules.symbols.bin", b"modules.symbols", Format::Lines);
+        if let Some(modules) = self.rules()?.alias(name) {
+            return self.lines_of(&modules);
+        }
+        if let Some(line) = self.listed(ModuleName::new(name))? {
+            return Ok(vec![line]);
+        }
+        let patterns = match name.starts_with(b"symbol:") {
+            true => self.patterns(&self.symbols, SYMBOLS)?,
+            false => self.patterns(&self.aliases, ALIASES)?,
+        };
+        self.lines_of(&patterns.search(name)?)
+    }
+
+    /// The lines of modules; one that has none is left out, as modprobe does.
+    fn lines_of(&self, names: &[&[u8]]) -> Result<Vec<DepLine<'static>>> {
+        let mut lines: Vec<DepLine<'static>> = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(line) = self.listed(ModuleName::new(name))? {
+                if !lines.iter().any(|other| other.path == line.path) {
+                    lines.push(line);
+                }
+            }
+        }
+        Ok(lines)
+    }
+
     /// What a name that the user gave stands for: a module name in either spelling, a file name
-    /// with any `.ko*` suffix, or a path relative to the version directory.
+    /// with any `.ko*` suffix, a path relative to the version directory, or an alias.
     ///
     /// # Errors
     /// A path at which another module of that name hides this one, or a damaged index.
     pub fn find(&self, given: &[u8]) -> Result<Found> {
         let path = ModulePath(given);
-        let name = module_named(given);
-        if let Some(line) = self.line(name)? {
-            // depmod chose one of two files with this name, and modprobe loads that one.
-            if !path.directory().is_empty() && !line.path.is_same_module(path) {
-                return Err(Error::refused(&[
-                    given,
-                    b" is not what kernel ",
-                    &self.version,
-                    b" loads as ",
-                    &name.to_kernel(),
-                    b": that is ",
-                    line.path.0,
-                ]));
+        if !is_module_file(path.file_name()) {
+            let found = self.look_up(given)?;
+            if let (Found::Nothing, Lines::Text(text)) = (&found, &self.lines) {
+                text.check()?;
             }
-            return Ok(Found::Module(line));
+            return Ok(found);
         }
-        Ok(match self.is_builtin(name)? {
-            true => Found::Builtin,
-            false => Found::Nothing,
-        })
+        let name = path.name();
+        let Some(line) = self.line(name)? else {
+            return Ok(match self.is_builtin(name)? {
+                true => Found::Builtin,
+                false => Found::Nothing,
+            });
+        };
+        // depmod chose one of two files with this name, and modprobe loads that one.
+        if !path.directory().is_empty() && !line.path.is_same_module(path) {
+            return Err(Error::refused(&[
+                given,
+                b" is not what kernel ",
+                &self.version,
+                b" loads as ",
+                &name.to_kernel(),
+                b": that is ",
+                line.path.0,
+            ]));
+        }
+        Ok(Found::Modules(vec![line]))
     }
 }
 
@@ -184,7 +318,7 @@ mod tests {
 
     fn found(kernel: &Kernel<'_>, given: &str) -> String {
         match kernel.find(given.as_bytes()) {
-            Ok(Found::Module(line)) => String::from_utf8(line.path.0.to_vec()).unwrap(),
+            Ok(Found::Modules(lines)) => String::from_utf8(lines[0].path.0.to_vec()).unwrap(),
             Ok(Found::Builtin) => "built in".to_string(),
             Ok(Found::Nothing) => "nothing".to_string(),
             Err(_) => "error".to_string(),

@@ -1,8 +1,12 @@
 //! Which modules are needed, and why.
 
 pub mod closure;
+pub mod hidden;
 pub mod kernel;
+pub mod patterns;
+pub mod rules;
 pub mod tree;
 
 pub use closure::{Closure, Why};
 pub use kernel::Kernel;
+pub use rules::Need;

@@ -1,9 +1,11 @@
 //! A closure as a dependency tree.
 //!
 //! modules.dep names every module that another needs, directly or not. The tree shows direct
-//! edges: those that no other dependency explains (the transitive reduction).
+//! edges: those that no other dependency explains (the transitive reduction). What is needed in
+//! another way is shown where it is asked for, and marked.
 
-use crate::needs::Closure;
+use crate::needs::closure::Edge;
+use crate::needs::{Closure, Need};
 
 /// How far a node's subtree got.
 #[derive(Clone, Copy, PartialEq)]
@@ -15,8 +17,8 @@ enum Shown {
 /// Draws trees of one closure into a text.
 pub struct Drawing<'c> {
     closure: &'c Closure,
-    /// For each module, the positions of those that it needs directly, sorted by name.
-    direct: Vec<Vec<u32>>,
+    /// For each module, those that it needs directly, sorted by name.
+    direct: Vec<Vec<Edge>>,
     shown: Vec<Shown>,
 }
 
@@ -28,23 +30,24 @@ impl<'c> Drawing<'c> {
         let mut explained = vec![u32::MAX; modules.len()];
         let mut direct = Vec::with_capacity(modules.len());
         for position in 0..modules.len() {
-            for &dependency in closure.dependencies(position) {
-                for &further in closure.dependencies(dependency as usize) {
+            for dependency in dependencies(closure, position) {
+                for further in dependencies(closure, dependency) {
                     // In a cycle each explains the other: keep both edges rather than none.
-                    let is_cycle = closure.dependencies(further as usize).contains(&dependency);
-                    if !is_cycle {
-                        explained[further as usize] = position as u32;
+                    if !dependencies(closure, further).any(|back| back == dependency) {
+                        explained[further] = position as u32;
                     }
                 }
             }
-            let all = closure.dependencies(position);
+            let all = closure.edges(position);
             let mut edges = all.to_vec();
-            edges.retain(|&edge| explained[edge as usize] != position as u32);
-            if edges.is_empty() {
+            edges.retain(|edge| {
+                edge.need != Need::Dependency || explained[edge.to as usize] != position as u32
+            });
+            if edges.iter().all(|edge| edge.need != Need::Dependency) {
                 // A longer cycle, whose members explain each other in turn.
-                edges.extend_from_slice(all);
+                edges.extend(all.iter().filter(|edge| edge.need == Need::Dependency));
             }
-            edges.sort_unstable_by_key(|&edge| modules[edge as usize].name());
+            edges.sort_unstable_by_key(|edge| modules[edge.to as usize].name());
             edges.dedup();
             direct.push(edges);
         }
@@ -58,8 +61,8 @@ impl<'c> Drawing<'c> {
     /// Draws the modules that no other needs, by name, and then whatever a cycle left over.
     pub fn draw(mut self, indent: &[u8]) -> Vec<u8> {
         let mut is_needed = vec![false; self.direct.len()];
-        for &edge in self.direct.iter().flatten() {
-            is_needed[edge as usize] = true;
+        for edge in self.direct.iter().flatten() {
+            is_needed[edge.to as usize] = true;
         }
         let modules = self.closure.modules();
         let mut order: Vec<usize> = (0..modules.len()).collect();
@@ -91,7 +94,7 @@ impl<'c> Drawing<'c> {
                 continue;
             };
             *drawn += 1;
-            let child = edge as usize;
+            let child = edge.to as usize;
             out.extend_from_slice(indent);
             for (depth, (module, drawn)) in path.iter().enumerate() {
                 let is_last = *drawn == self.direct[*module].len();
@@ -104,6 +107,7 @@ impl<'c> Drawing<'c> {
                 });
             }
             self.draw_name(child, out);
+            out.extend_from_slice(mark(edge.need));
             if self.enter(child, out) {
                 path.push((child, 0));
             }
@@ -126,6 +130,24 @@ impl<'c> Drawing<'c> {
     }
 }
 
+/// The dependencies of a module's line.
+fn dependencies(closure: &Closure, position: usize) -> impl Iterator<Item = usize> + '_ {
+    let edges = closure.edges(position).iter();
+    edges
+        .take_while(|edge| edge.need == Need::Dependency)
+        .map(|edge| edge.to as usize)
+}
+
+/// What stands behind the name of a module that is needed in this way.
+fn mark(need: Need) -> &'static [u8] {
+    match need {
+        Need::Dependency => b"",
+        Need::Soft => b" (soft)",
+        Need::Weak => b" (weak)",
+        Need::Hidden => b" (hidden)",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +166,7 @@ mod tests {
             for (from, edges) in drawing.direct.iter().enumerate() {
                 edges
                     .iter()
-                    .for_each(|&to| direct[from][to as usize] = true);
+                    .for_each(|edge| direct[from][edge.to as usize] = true);
             }
             assert_eq!(reachable(direct), all, "{edges:?}");
             if edges != all {

@@ -37,8 +37,8 @@ pub struct Situation<'t, 'a> {
     pub states: &'a [Stanza<'t>],
     /// Whether a package for which a stand-in is there was installed automatically.
     pub was_auto: &'a dyn Fn(&[u8]) -> bool,
-    /// Whether stand-ins are made.
-    pub stand_ins: StandIns,
+    /// Positions of packages that get no stand-in, and of stand-ins that go although needed.
+    pub plain: &'a [usize],
 }
 
 /// A stand-in that comes.
@@ -109,7 +109,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
     let mut goes = vec![false; stanzas.len()];
     for &candidate in &judge.candidates {
         let stanza = &stanzas[candidate];
-        let is_needed = judge.is_needed[candidate];
+        let is_needed = judge.is_needed[candidate] && !situation.plain.contains(&candidate);
         match subject(stanza.package) {
             Some(_) if is_needed => {}
             Some(_) => {
@@ -118,7 +118,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
             }
             None => {
                 goes[candidate] = true;
-                if is_needed && situation.stand_ins == StandIns::Make {
+                if is_needed {
                     edit.stand_ins.push(stand_in(stanza));
                 }
             }
@@ -406,7 +406,7 @@ mod tests {
             doomed: &doomed,
             states: &states,
             was_auto: &|_| false,
-            stand_ins: StandIns::Make,
+            plain: &[],
         });
         let mut left = edit.parts.concat();
         edit.stand_ins

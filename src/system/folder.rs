@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::system::{io, is_missing, mapped, retry, Root};
+use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -33,7 +34,7 @@ pub enum Naming {
 }
 
 impl Naming {
-    fn new(self, name: &[u8]) -> Vec<u8> {
+    fn temporary(self, name: &[u8]) -> Vec<u8> {
         match self {
             Naming::Hidden => [b".", name, TEMPORARY].concat(),
             Naming::Dpkg => [name, b"-new"].concat(),
@@ -71,7 +72,7 @@ impl Staged<'_> {
                 };
                 io("keep", &folder.shown(&old), retry(link))?;
             }
-            let new = self.naming.new(name);
+            let new = self.naming.temporary(name);
             let rename = || rustix::fs::renameat(&folder.fd, &new[..], &folder.fd, &name[..]);
             io("replace", &folder.shown(name), retry(rename))?;
             self.waiting.remove(0);
@@ -83,7 +84,7 @@ impl Staged<'_> {
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
         for name in &self.waiting {
-            let new = self.naming.new(name);
+            let new = self.naming.temporary(name);
             let _ = rustix::fs::unlinkat(&self.folder.fd, &new[..], AtFlags::empty());
         }
     }
@@ -201,7 +202,7 @@ impl Folder {
             waiting: Vec::with_capacity(files.len()),
         };
         for (name, parts) in files {
-            let temporary = naming.new(name);
+            let temporary = naming.temporary(name);
             staged.waiting.push(name.to_vec());
             self.write_new(name, &temporary, parts)?;
         }
@@ -265,8 +266,8 @@ impl Folder {
     /// # Errors
     /// It cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>> {
-        let mut buffer = Vec::with_capacity(32 * 1024);
-        let mut found = rustix::fs::RawDir::new(&self.fd, buffer.spare_capacity_mut());
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut found = rustix::fs::RawDir::new(&self.fd, &mut buffer);
         let mut entries = Vec::new();
         while let Some(entry) = found.next() {
             let entry = io("read", &self.shown, entry)?;
@@ -448,7 +449,7 @@ mod tests {
     #[test]
     fn what_a_killed_run_left_behind_is_replaced_even_if_it_is_a_link() {
         let (scratch, folder) = scratch("left");
-        let left = String::from_utf8(Naming::Hidden.new(b"f")).unwrap();
+        let left = String::from_utf8(Naming::Hidden.temporary(b"f")).unwrap();
         assert!(is_temporary(left.as_bytes()));
         scratch.write(&format!("d/{left}"), "half of a file that is longer");
         folder.replace(b"f", b"whole").unwrap();
@@ -477,7 +478,7 @@ mod tests {
     #[test]
     fn of_several_files_none_is_replaced_if_one_cannot_be_written() {
         let (scratch, folder) = scratch("several");
-        let in_the_way = String::from_utf8(Naming::Hidden.new(b"b")).unwrap();
+        let in_the_way = String::from_utf8(Naming::Hidden.temporary(b"b")).unwrap();
         scratch.write(&format!("d/{in_the_way}/x"), "");
         scratch.write("d/a", "old a");
         let files: [(&[u8], &[&[u8]]); 3] = [(b"a", &[b"new"]), (b"b", &[b"new"]), (b"c", &[])];

@@ -1,6 +1,7 @@
 //! The only part that touches the machine, and the only one with unsafe code.
 
 pub mod folder;
+pub mod heap;
 pub mod lock;
 pub mod mapped;
 pub mod report;

@@ -134,23 +134,49 @@ impl<'t> DepText<'t> {
     /// The line of a module. Of two lines with one name the first counts.
     ///
     /// # Errors
-    /// The line is malformed, or there is none while another line is malformed.
+    /// The line is malformed.
     pub fn find(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'t>>> {
         let mask = self.slots.len() - 1;
         let mut slot = name.hash() as usize & mask;
         while let Some(colon) = self.slots[slot].checked_sub(1) {
-            let path = self.path_before(colon as usize);
-            // Behind a second colon of one line no path ends.
-            if path.name() == name && memchr::memchr(b':', path.0).is_none() {
-                let rest = &self.text[colon as usize - path.0.len()..];
-                return self.parse(split_at_byte(rest, b'\n').0).map(Some);
+            if let Some(line) = self.line_at(colon as usize, name) {
+                return self.parse(line).map(Some);
             }
             slot = (slot + 1) & mask;
         }
-        if !self.is_checked.replace(true) {
-            self.all().try_for_each(|line| line.map(drop))?;
-        }
         Ok(None)
+    }
+
+    /// The line with this colon, if it is that of the module.
+    fn line_at(&self, colon: usize, name: ModuleName<'_>) -> Option<&'t [u8]> {
+        let path = &self.text[..colon];
+        let start = match path.strip_suffix(b".ko") {
+            Some(stem) => {
+                let before = name.before_in(stem)?;
+                memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1)
+            }
+            None => {
+                let path = self.path_before(colon);
+                (path.name() == name).then(|| colon - path.0.len())?
+            }
+        };
+        // Behind a second colon of one line no path ends.
+        if memchr::memchr(b':', &self.text[start..colon]).is_some() {
+            return None;
+        }
+        let behind = split_at_byte(&self.text[colon..], b'\n').0;
+        Some(&self.text[start..colon + behind.len()])
+    }
+
+    /// Looks at every line, once: a name that is missing may have a line that is malformed.
+    ///
+    /// # Errors
+    /// A malformed line.
+    pub fn check(&self) -> Result<()> {
+        match self.is_checked.replace(true) {
+            true => Ok(()),
+            false => self.all().try_for_each(|line| line.map(drop)),
+        }
     }
 
     /// Every line, in the file's order.
@@ -203,10 +229,8 @@ mod tests {
     fn errors_name_the_line() {
         let index = DepText::new(b"a.ko:\nb.ko\n", b"f").unwrap();
         assert!(index.find(name("a")).unwrap().is_some());
-        assert!(matches!(
-            index.find(name("b")),
-            Err(Error::Parse { line: 2, .. })
-        ));
+        assert!(index.find(name("b")).unwrap().is_none());
+        assert!(matches!(index.check(), Err(Error::Parse { line: 2, .. })));
         let index = DepText::new(b"a.ko:\n../b.ko:\nd\r.ko:\n", b"f").unwrap();
         assert!(index.find(name("a")).unwrap().is_some());
         assert!(matches!(

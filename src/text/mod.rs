@@ -2,10 +2,14 @@
 //! Nothing here does I/O, allocates per line, or looks at lines that nobody asked for.
 
 pub mod active;
+pub mod alias;
 pub mod dep;
+pub mod modprobe;
 pub mod name;
 pub mod proc_modules;
 pub mod stanza;
+
+use core::cmp::Ordering;
 
 /// The lines of a text with their numbers from 1, without their newlines.
 /// A missing final newline makes no difference; an empty text has no lines.
@@ -59,6 +63,26 @@ pub fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     None
 }
 
+/// The order of two texts, eight bytes at a time: paths begin alike, and musl compares them
+/// byte by byte.
+pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let shared = a.len().min(b.len());
+    let mut at = 0;
+    while at + 8 <= shared {
+        let eight = |text: &[u8]| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&text[at..at + 8]);
+            u64::from_be_bytes(bytes)
+        };
+        let order = eight(a).cmp(&eight(b));
+        if order != Ordering::Equal {
+            return order;
+        }
+        at += 8;
+    }
+    a[at..].cmp(&b[at..])
+}
+
 /// The words of a line, separated by spaces or tabs.
 #[derive(Clone)]
 pub struct Words<'t>(&'t [u8]);
@@ -66,6 +90,13 @@ pub struct Words<'t>(&'t [u8]);
 /// Iterates over the words of `line`.
 pub fn words(line: &[u8]) -> Words<'_> {
     Words(line)
+}
+
+impl<'t> Words<'t> {
+    /// What is left of the line.
+    pub fn rest(&self) -> &'t [u8] {
+        self.0
+    }
 }
 
 impl<'t> Iterator for Words<'t> {
@@ -138,6 +169,15 @@ pub(crate) mod tests {
         assert_eq!(find(b"aab", b"ac"), None);
         assert_eq!(find(b"a", b""), None);
         assert_eq!(find(b"", b"a"), None);
+    }
+
+    #[test]
+    fn texts_sort_as_their_bytes() {
+        every_text(&[b"a", b"\xff", b"aaaaaaaa", b"/"], 4, &mut |a| {
+            every_text(&[b"a", b"\xff", b"aaaaaaaa", b"/"], 3, &mut |b| {
+                assert_eq!(compare(a, b), a.cmp(b));
+            });
+        });
     }
 
     #[test]

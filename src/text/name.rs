@@ -49,13 +49,21 @@ impl<'t> ModuleName<'t> {
     /// A hash in which both spellings agree: of the last eight bytes, where names differ.
     pub fn hash(self) -> u32 {
         match self.0.len().checked_sub(8) {
-            Some(start) => hash_tail(eight(&self.0[start..])),
+            Some(start) => mixed(with_kernel_bytes(eight(&self.0[start..]))),
             None => {
                 let mut tail = [0; 8];
                 tail[8 - self.0.len()..].copy_from_slice(self.0);
-                hash_tail(u64::from_le_bytes(tail))
+                mixed(with_kernel_bytes(u64::from_le_bytes(tail)))
             }
         }
+    }
+
+    /// The part of `stem` before this name, if it ends in it as a file's whole name: nothing, or
+    /// something that ends in a separator.
+    pub fn before_in(self, stem: &[u8]) -> Option<&[u8]> {
+        let (before, end) = stem.split_at(stem.len().checked_sub(self.0.len())?);
+        let is_whole = matches!(before.last(), None | Some(b'/' | b'\n'));
+        (is_whole && ModuleName(end) == self).then_some(before)
     }
 
     /// Whether a registry can hold the name: not empty, and none of the bytes that
@@ -82,21 +90,38 @@ fn bytes_equal(eight: u64, byte: u8) -> u64 {
     !(((differ & LOW) + LOW) | differ | LOW)
 }
 
-/// Whether a byte below a space is among these: eight at a time, since every path is asked.
-fn has_control(bytes: &[u8]) -> bool {
+/// Whether a byte of `eight` is below `limit`, which is 0x80 at most. (A borrow can spoil only
+/// bytes above one that is below already.)
+fn has_below(eight: u64, limit: u8) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let chunks = bytes.chunks_exact(8);
-    let rest = chunks.remainder();
-    rest.iter().any(|&byte| byte < b' ')
-        || chunks.map(eight).any(|eight| {
-            // A borrow can spoil only bytes above one that is below a space already.
-            eight.wrapping_sub(ONES * 0x20) & !eight & (ONES * 0x80) != 0
-        })
+    eight.wrapping_sub(ONES * u64::from(limit)) & !eight & (ONES * 0x80) != 0
 }
 
-/// Hashes eight bytes of a name, `-` taken for `_`; what lies before the name is 0.
-fn hash_tail(tail: u64) -> u32 {
-    let kernel = tail ^ ((bytes_equal(tail, b'-') >> 7) * u64::from(b'-' ^ b'_'));
+/// Whether a dot or a byte below a space is among these: eight at a time, since every path is
+/// asked.
+fn has_control_or_dot(bytes: &[u8]) -> bool {
+    let chunks = bytes.chunks_exact(8);
+    let rest = chunks.remainder();
+    rest.iter().any(|&byte| byte < b' ' || byte == b'.')
+        || chunks
+            .map(eight)
+            .any(|eight| has_below(eight, b' ') || bytes_equal(eight, b'.') != 0)
+}
+
+/// Eight bytes with `-` as `_`.
+fn with_kernel_bytes(tail: u64) -> u64 {
+    tail ^ ((bytes_equal(tail, b'-') >> 7) * u64::from(b'-' ^ b'_'))
+}
+
+/// `0x80` in each byte of `eight` that is below `0`, 0 in the others.
+fn bytes_below_zero(eight: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let at_least = (eight & (ONES * 0x7f)) + ONES * u64::from(0x80 - b'0');
+    !(at_least | eight) & (ONES * 0x80)
+}
+
+/// The hash of eight bytes in kernel spelling.
+fn mixed(kernel: u64) -> u32 {
     (kernel.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
@@ -148,27 +173,35 @@ impl<'t> ModulePath<'t> {
     /// that ends in the name, behind a slash, a newline or nothing. `None` where that takes a
     /// longer look. (A `.` more than eight bytes before the end is not seen; no kernel can load
     /// a module of such a file name.)
+    #[inline(always)] // its constants are half of it, and the loop over modules.dep keeps them
     pub fn hash_of_stem(stem: &[u8]) -> Option<u32> {
-        let tail = eight(&stem[stem.len().checked_sub(8)?..]);
-        if bytes_equal(tail, b'.') != 0 {
-            return None;
+        let kernel = with_kernel_bytes(eight(&stem[stem.len().checked_sub(8)?..]));
+        // What is below `0` now is no part of a name.
+        let low = bytes_below_zero(kernel);
+        if low == 0 {
+            return Some(mixed(kernel));
         }
         // The last byte is the highest: clear the last separator and all below it.
-        let separators = bytes_equal(tail, b'/') | bytes_equal(tail, b'\n');
-        Some(hash_tail(match 64 - separators.leading_zeros() {
-            64 => return None,
-            below => tail >> below << below,
-        }))
+        let below = 64 - low.leading_zeros();
+        match (kernel >> (below - 8)) as u8 {
+            b'/' | b'\n' if below < 64 => Some(mixed(kernel >> below << below)),
+            _ => None,
+        }
     }
 
     /// Whether the path names a file below the directory it starts from, without hidden
     /// components and control bytes.
     /// Absolute paths are depmod's `external` modules and no concern of ours, but sound.
     pub fn is_sound(self) -> bool {
+        let path = self.0.strip_suffix(b".ko").unwrap_or(self.0);
+        // Nearly every path ends here.
+        if !has_control_or_dot(path) && path.last().map_or(false, |&byte| byte != b'/') {
+            return true;
+        }
         let is_sound_dot = |dot: usize| dot > 0 && self.0[dot - 1] != b'/';
         // A dot at the start of a component is `.`, `..` or a hidden file: never a module.
         memchr::memchr_iter(b'.', self.0).all(is_sound_dot)
-            && !has_control(self.0)
+            && self.0.iter().all(|&byte| byte >= b' ')
             && !self.0.is_empty()
             && !self.0.ends_with(b"/")
     }
@@ -256,11 +289,13 @@ mod tests {
     fn a_control_byte_is_seen_wherever_it_stands() {
         for at in 0..20 {
             let mut path = [b'a'; 20];
-            assert!(!has_control(&path));
-            path[at] = 0x1f;
-            assert!(has_control(&path));
+            assert!(!has_control_or_dot(&path));
+            for byte in [0x1f, b'.'] {
+                path[at] = byte;
+                assert!(has_control_or_dot(&path));
+            }
             path[at] = 0xff;
-            assert!(!has_control(&path));
+            assert!(!has_control_or_dot(&path));
         }
     }
 

@@ -9,6 +9,7 @@ mod input;
 mod kernels;
 mod list;
 mod machine;
+mod manual;
 mod parallel;
 mod pipes;
 mod readme;

@@ -8,7 +8,13 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Runs a command line as somebody would type it below the machine's directory; what a terminal
 /// would show.
+///
+/// `make sample` makes the sample as the Makefile does, whose directory this is not.
 fn typed(machine: &Machine, line: &str) -> String {
+    let line = match line {
+        "make sample" => format!("sh '{HERE}/tests/sample.sh' target/sample"),
+        line => line.to_string(),
+    };
     let bin = machine.path("bin").display().to_string();
     let mut shell = Command::new("/bin/sh");
     shell
@@ -25,13 +31,6 @@ fn typed(machine: &Machine, line: &str) -> String {
 fn every_example_of_the_readme_prints_what_the_readme_says() {
     let machine = Machine::new().directory("bin");
     symlink(env!("CARGO_BIN_EXE_limopack"), machine.path("bin/limopack")).unwrap();
-    assert_eq!(
-        typed(
-            &machine,
-            &format!("sh '{HERE}/tests/sample.sh' target/sample")
-        ),
-        ""
-    );
 
     let readme = std::fs::read_to_string(format!("{HERE}/README.md")).unwrap();
     let blocks = readme.split("```console\n").skip(1);

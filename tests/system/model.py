@@ -13,21 +13,39 @@ from functools import cached_property
 from pathlib import Path
 
 # Module → what it requests at run time. A product that keeps more has to be explained here.
-HIDDEN = {
-    "btrfs": ["crypto-crc32c"],
-    "libcrc32c": ["crypto-crc32c"],
-    "ext4": ["crypto-crc32c"],
-    "f2fs": ["crypto-crc32"],
-    "fat": ["nls_cp437", "nls_ascii", "nls_iso8859-1"],
-    "vfat": ["nls_cp437", "nls_ascii", "nls_iso8859-1"],
-    "ubifs": ["deflate", "zlib", "lzo"],
-    "mlx4_core": ["mlx4_ib"],
-    "mlx5_core": ["mlx5_ib"],
-    "i8042": ["psmouse", "atkbd"],
-    "nvme": ["vmd"],
-    "spi_rockchip": ["pl330"],
-    "dw_mmc_rockchip": ["io-domain"],
-}
+HIDDEN = {name: targets.split() for name, targets in {
+    "btrfs": "crypto-crc32c blake2b-256 sha256 xxhash64",
+    "libcrc32c": "crypto-crc32c",
+    "ext4": "crypto-crc32c quota_v2",
+    "jbd2": "crypto-crc32c",
+    "f2fs": "crypto-crc32 quota_v2",
+    "bcachefs": "poly1305 chacha20 sha256 crc64 crc32c",
+    "fat": "nls_cp437 nls_ascii nls_iso8859-1",
+    "vfat": "nls_cp437 nls_ascii nls_iso8859-1",
+    "hfsplus": "nls_utf8",
+    "ubifs": "deflate zlib lzo zstd",
+    "nfs": "nfsv2 nfsv3 nfsv4",
+    "cifs": "gcm ccm sha512 sha256 cmac aes nls md5 hmac ecb",
+    "ksmbd": "gcm ccm sha512 sha256 cmac aes nls md5 hmac ecb",
+    "rpcsec_gss_krb5": "crypto-cbc crypto-cts crypto-aes crypto-hmac crypto-sha1 crypto-sha256",
+    "libceph": "crypto-cbc crypto-aes crypto-gcm crypto-hmac crypto-sha256",
+    "dm_crypt": "crypto-xts crypto-aes crypto-ecb crypto-cbc crypto-essiv crypto-sha256",
+    "dm_integrity": "crypto-crc32c crypto-hmac crypto-sha256",
+    "dm_verity": "crypto-sha256",
+    "iscsi_tcp": "crypto-crc32c",
+    "nvme_tcp": "crypto-crc32c",
+    "zram": "crypto-lzo-rle crypto-lzo crypto-lz4 crypto-zstd",
+    "nvme": "vmd",
+    "i8042": "psmouse atkbd",
+    "spi_rockchip": "pl330",
+    "dw_mmc_rockchip": "io-domain",
+    "mlx4_core": "mlx4_en mlx4_ib",
+    "mlx5_core": "mlx5_ib",
+    "iwlwifi": "iwldvm iwlmvm iwlmld",
+    "brcmfmac": "brcmfmac-wcc brcmfmac-cyw brcmfmac-bca",
+    "mac80211": "crypto-ccm crypto-gcm crypto-cmac crypto-ctr crypto-aes",
+    "bluetooth": "crypto-cmac crypto-aes crypto-ecdh-nist-p256",
+}.items()}
 
 
 def underscores(name):

@@ -1,0 +1,67 @@
+//! The manual page: limopack.8.in, with what the table of flags says put in.
+
+use super::texts::TEXTS;
+use limopack::cli::flags::{Flag, Meaning, FLAGS};
+use limopack::cli::Action;
+
+/// When the page's words last changed.
+const DATE: &str = "November 22, 2026";
+
+/// The page in mdoc(7).
+pub fn man() -> String {
+    include_str!("limopack.8.in")
+        .replace("@DATE@", DATE)
+        .replace("@SYNOPSIS@", synopsis().trim_end())
+        .replace("@ACTIONS@", items(is_action).trim_end())
+        .replace("@OPTIONS@", items(|flag| !is_action(flag)).trim_end())
+}
+
+/// Whether a flag says what to do, as `--help` sorts them.
+fn is_action(flag: &Flag) -> bool {
+    use Meaning::{Act, Help, Version};
+    matches!(flag.meaning, Act(_) | Help | Version)
+}
+
+/// One command line for each action, with the options that go with it but not with all.
+fn synopsis() -> String {
+    let mut out = String::new();
+    for flag in FLAGS.iter().filter(|flag| is_action(flag)) {
+        out += &format!(".Nm\n.Fl Fl {}\n", flag.long);
+        let Meaning::Act(action) = flag.meaning else {
+            continue;
+        };
+        let own = |flag: &&Flag| flag.with.contains(&action);
+        for option in FLAGS.iter().filter(own) {
+            // `--apply` is the one action that cannot do without one of its options.
+            let is_needed = action == Action::Apply && option.meaning == Meaning::Pkname;
+            let macro_name = if is_needed { ".Fl" } else { ".Op Fl" };
+            out += &format!("{macro_name} Fl {}{}\n", option.long, value(option));
+        }
+        out += ".Op Ar option ...\n";
+    }
+    out
+}
+
+/// An entry for each flag.
+fn items(is_meant: impl Fn(&Flag) -> bool) -> String {
+    let mut out = String::new();
+    for flag in FLAGS.iter().filter(|flag| is_meant(flag)) {
+        out += ".It ";
+        for letter in flag.short.chars() {
+            out += &format!("Fl {letter} , ");
+        }
+        out += &format!("Fl Fl {}{}\n", flag.long, value(flag));
+        let text = TEXTS.iter().find(|(long, _)| *long == flag.long);
+        out += text.map_or("", |(_, text)| text);
+        out.push('\n');
+    }
+    out
+}
+
+/// What stands behind a flag that takes a value: `NAME[,NAME...]` is one argument.
+fn value(flag: &Flag) -> String {
+    match flag.value {
+        "" => String::new(),
+        value => format!(" Ns = Ns Ar {value}"),
+    }
+}

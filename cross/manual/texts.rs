@@ -1,0 +1,173 @@
+//! What the manual page says of each flag, in mdoc(7). One entry for each flag of the table,
+//! in any order; a test holds the two together. It is no part of the program, whose help has
+//! one line for a flag.
+
+/// The long name of a flag, and its text.
+pub const TEXTS: &[(&str, &str)] = &[
+    (
+        "list",
+        "\
+Print the modules that are needed: those loaded and those registered, or only
+the
+named ones, with all that they need.
+Paths are relative to
+.Pa /lib/modules/VERSION ,
+one a line, sorted, each once.
+With several kernels every path begins with the version.",
+    ),
+    (
+        "tree",
+        "\
+The same as a tree: who needs whom, by direct dependencies.
+Needs of other kinds are marked
+.Sq (soft) ,
+.Sq (weak)
+and
+.Sq (hidden) ;
+see
+.Sx What a module needs .
+A part that was shown before is marked
+.Sq (*) .",
+    ),
+    (
+        "install",
+        "\
+Register the named modules: one reference more for each, or with
+.Fl Fl static
+for good.
+Without names, register all loaded modules for good.
+.Pp
+A name that no kernel has is an error, and nothing is written then.
+A name that only some kernels have is a warning.
+What is built in needs no registration and is not stored.
+A static entry stays static; a counted one becomes static with
+.Fl Fl static
+and keeps its owners.",
+    ),
+    (
+        "remove",
+        "\
+Take one reference of each named module away; with the last one the entry goes.
+A static entry stays, with a warning.
+Without names, take away every reference of the owner.
+A module that is not registered is an error, or a note where an owner asks.",
+    ),
+    (
+        "apply",
+        "\
+Prune, then forget the packages of
+.Fl Fl pkname .
+While
+.Xr dpkg 1
+or
+.Xr apt 8
+runs, check and queue that; see
+.Sx Under dpkg and apt .
+A package that is forgotten already needs no forgetting; its kernels are pruned
+again.",
+    ),
+    (
+        "settle",
+        "\
+Do what is queued, and take away stand-ins that nothing needs any more.
+The hooks call this; it is always safe, and silent when there is nothing to do.
+Called by a hook it never fails.",
+    ),
+    (
+        "prune",
+        "\
+Delete the modules that nothing registered needs, and forget no package.
+The size of what went and of what stayed is reported.",
+    ),
+    (
+        "use",
+        "\
+Name modules; repeatable.
+A module is named by its name, where
+.Sq -
+and
+.Sq _
+are the same, by its file name with any suffix, by its path relative to
+.Pa /lib/modules/VERSION ,
+or by an alias, such as
+.Li fs-ext4
+or
+.Li crypto-crc32c .
+An alias names every module that
+.Xr modprobe 8
+would load for it.",
+    ),
+    (
+        "static",
+        "\
+Register for good instead of counting.
+Only an edit of the registry takes a static entry away.",
+    ),
+    (
+        "owner",
+        "\
+Whose reference it is, by default the package whose maintainer script is
+running,
+else nobody's.
+An owner counts once, however often it installs, and gives back only what it
+has.",
+    ),
+    (
+        "pkname",
+        "\
+The packages to forget; repeatable.
+.Ar PKG Ns \\&: Ns Ar arch
+chooses among several architectures, and
+.Sq * ,
+.Sq \\&?
+match as in a shell.
+All packages of a call are forgotten together or not at all.",
+    ),
+    (
+        "no-stand-in",
+        "\
+Forget plainly, even what installed packages depend on.
+A stand-in that is there already goes, too.
+The dependants are named in a warning;
+.Xr apt-get 8
+will find them broken.",
+    ),
+    (
+        "kernel",
+        "\
+Work on this kernel; repeatable.
+.Cm all
+means every installed one.
+See
+.Sx Kernels .",
+    ),
+    (
+        "root",
+        "\
+Work on another root, such as an image or a chroot.
+Every path is taken below it; symbolic links are resolved inside and never lead
+out.
+The kernel and the loaded modules of the running system do not count then.",
+    ),
+    (
+        "force",
+        "\
+Go on where a refusal says so; what was overridden is said as a warning.
+With
+.Fl Fl install ,
+register even what no kernel has.",
+    ),
+    (
+        "dry-run",
+        "\
+Print what would be done, one step a line, and change nothing.
+All checks are made.",
+    ),
+    ("quiet", "Say warnings and errors only."),
+    ("debug", "Say more about what is done."),
+    (
+        "help",
+        "Print a summary of all flags, whatever else is asked for.",
+    ),
+    ("version", "Print the version, whatever else is asked for."),
+];

@@ -1,0 +1,141 @@
+//! Needs that no file of the kernel names: the kernel asks for these modules by itself while it
+//! runs, by name or by alias, and a pruned tree must still have them.
+//!
+//! More rows come from the files `*.conf` in /etc/limopack/hidden.d and
+//! /usr/lib/limopack/hidden.d; a file in the first hides one of the same name in the second.
+//!
+//! ```text
+//! # MODULE TARGET... # reason
+//! mydriver mydriver-fw-loader crypto-sha256 # asks for them in its probe function
+//! ```
+//!
+//! MODULE may be a pattern. A target is a module or an alias, and one that the kernel does not
+//! have is none. What stands behind the second `#` is shown by `--why`.
+
+use crate::error::{Error, Result};
+use crate::text::{lines, words};
+
+/// Modules that need something, what they need, and how that is known.
+pub struct Row<'t> {
+    /// The modules, or patterns of them, separated by blanks.
+    pub modules: &'t [u8],
+    /// Modules or aliases, separated by blanks.
+    pub targets: &'t [u8],
+    /// Why, with the source.
+    pub reason: &'t [u8],
+}
+
+const fn row(modules: &'static str, targets: &'static str, reason: &'static str) -> Row<'static> {
+    Row {
+        modules: modules.as_bytes(),
+        targets: targets.as_bytes(),
+        reason: reason.as_bytes(),
+    }
+}
+
+/// What is known of Linux itself. Paths are those of its source.
+#[rustfmt::skip]
+pub const TABLE: &[Row<'static>] = &[
+    // File systems
+    row("btrfs libcrc32c ext4 jbd2", "crypto-crc32c", "checksums by the crypto interface (lib/libcrc32c.c, fs/ext4/super.c)"),
+    row("btrfs", "blake2b-256 sha256 xxhash64", "checksums; softdep entries behind the first (fs/btrfs/super.c)"),
+    row("f2fs", "crypto-crc32", "checksums by the crypto interface (fs/f2fs/super.c)"),
+    row("ext4 f2fs", "quota_v2", "the quota feature, by name (fs/quota/dquot.c, find_quota_format)"),
+    row("bcachefs", "poly1305 chacha20 sha256 crc64 crc32c", "softdep entries behind the first (fs/bcachefs/checksum.c)"),
+    row("fat vfat", "nls_cp437 nls_ascii nls_iso8859-1", "character sets by name (fs/nls/nls_base.c, load_nls)"),
+    row("hfsplus", "nls_utf8", "does not mount without (fs/hfsplus/super.c)"),
+    row("ubifs", "deflate zlib lzo zstd", "compression by the crypto interface (fs/ubifs/compress.c)"),
+    row("nfs", "nfsv2 nfsv3 nfsv4", "versions by name (fs/nfs/client.c, find_nfs_version)"),
+    row("cifs ksmbd", "gcm ccm sha512 sha256 cmac aes nls md5 hmac ecb", "softdep entries behind the first (fs/smb)"),
+    row("rpcsec_gss_krb5", "crypto-cbc crypto-cts crypto-aes crypto-hmac crypto-sha1 crypto-sha256", "encryption types (net/sunrpc/auth_gss/gss_krb5_mech.c)"),
+    row("libceph", "crypto-cbc crypto-aes crypto-gcm crypto-hmac crypto-sha256", "messages and tickets (net/ceph/crypto.c, messenger_v2.c)"),
+    // Block devices
+    row("dm_crypt", "crypto-xts crypto-aes crypto-ecb crypto-cbc crypto-essiv crypto-sha256", "LUKS' defaults; other ciphers are seen in /proc/crypto (drivers/md/dm-crypt.c)"),
+    row("dm_integrity", "crypto-crc32c crypto-hmac crypto-sha256", "tags (drivers/md/dm-integrity.c)"),
+    row("dm_verity", "crypto-sha256", "the usual hash (drivers/md/dm-verity-target.c)"),
+    row("iscsi_tcp nvme_tcp", "crypto-crc32c", "digests (drivers/scsi/iscsi_tcp.c, drivers/nvme/host/tcp.c)"),
+    row("zram", "crypto-lzo-rle crypto-lzo crypto-lz4 crypto-zstd", "compression by name (drivers/block/zram/zcomp.c)"),
+    row("nvme", "vmd", "disks behind Intel's volume controller appear with it (initramfs generators)"),
+    // Buses and boards
+    row("i8042", "psmouse atkbd", "what is plugged in is seen too late (initramfs generators)"),
+    row("spi_rockchip", "pl330", "its DMA engine (initramfs generators)"),
+    row("dw_mmc_rockchip", "io-domain", "the voltage of its pins (initramfs generators)"),
+    // Network
+    row("mlx4_core", "mlx4_en mlx4_ib", "by name (drivers/net/ethernet/mellanox/mlx4/main.c, mlx4_request_modules)"),
+    row("mlx5_core", "mlx5_ib", "on the auxiliary bus (initramfs generators)"),
+    row("iwlwifi", "iwldvm iwlmvm iwlmld", "the card's half by name (drivers/net/wireless/intel/iwlwifi/iwl-drv.c)"),
+    row("brcmfmac", "brcmfmac-wcc brcmfmac-cyw brcmfmac-bca", "the vendor's half by name (brcmfmac/fwvid.c)"),
+    row("mac80211", "crypto-ccm crypto-gcm crypto-cmac crypto-ctr crypto-aes", "keys of WPA2 and WPA3 (net/mac80211/aes_ccm.c, aes_cmac.c)"),
+    row("bluetooth", "crypto-cmac crypto-aes crypto-ecdh-nist-p256", "pairing (net/bluetooth/smp.c)"),
+];
+
+/// The rows of one file of hidden.d; `file` is for messages.
+///
+/// # Errors
+/// A module without a target: what it was to keep would be deleted.
+pub fn rows<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Row<'t>>> {
+    let mut rows = Vec::new();
+    for (number, line) in lines(text) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let (row, reason) = crate::text::split_at_byte(line, b'#');
+        let mut row = words(row);
+        let Some(modules) = row.next() else {
+            continue;
+        };
+        let targets = row.rest();
+        if row.next().is_none() {
+            return Err(Error::parse(file, number, &[b"no target behind ", modules]));
+        }
+        rows.push(Row {
+            modules,
+            targets,
+            reason: reason.strip_prefix(b" ").unwrap_or(reason),
+        });
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_table_is_complete() {
+        for row in TABLE {
+            let reason = String::from_utf8(row.reason.to_vec()).unwrap();
+            assert!(words(row.modules).count() > 0 && words(row.targets).count() > 0);
+            assert!(reason.contains('(') && reason.ends_with(')'), "{reason}");
+            assert!(
+                !row.modules.contains(&b'-'),
+                "module names in kernel spelling: {reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_has_rows_with_reasons() {
+        let text = b"# comment\n\na-b c d # why not\r\nx* y\n";
+        let rows = rows(text, b"f").unwrap();
+        let parts: Vec<_> = rows
+            .iter()
+            .map(|r| (r.modules, r.targets, r.reason))
+            .collect();
+        assert_eq!(parts[0], (&b"a-b"[..], &b" c d "[..], &b"why not"[..]));
+        assert_eq!(parts[1], (&b"x*"[..], &b" y"[..], &b""[..]));
+    }
+
+    #[test]
+    fn a_module_without_a_target_is_an_error() {
+        assert!(matches!(
+            rows(b"\na # b\n", b"f"),
+            Err(Error::Parse { line: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn no_text_panics() {
+        crate::text::tests::every_text(&[b"a", b" ", b"#", b"\n", b"\r"], 6, &mut |text| {
+            let _ = rows(text, b"f");
+        });
+    }
+}

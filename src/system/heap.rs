@@ -1,0 +1,225 @@
+//! The heap of a program that does one thing and ends.
+//!
+//! Blocks of sixteen bytes times a power of two, taken from one large mapping and kept in a list
+//! for each size when they are given back; what is larger than 64 KiB is a mapping of its own.
+//! Listing the modules of a machine so costs one system call instead of the dozens of musl's
+//! allocator, which gives every few pages back and asks for them again, and 4 KiB less program.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
+use core::ptr::null_mut;
+use rustix::mm::{MapFlags, MremapFlags, ProtFlags};
+
+/// The smallest block, and the alignment of all.
+const SMALLEST: usize = 16;
+/// How many sizes of blocks there are: 16 bytes to 64 KiB.
+const SIZES: usize = 13;
+/// What is asked from the kernel at once; pages that nobody touches cost nothing.
+const CHUNK: usize = 1 << 20;
+
+/// The state: what is left of the chunk, and the blocks that were given back.
+struct State {
+    next: usize,
+    end: usize,
+    free: [*mut Link; SIZES],
+}
+
+/// What stands in a block that was given back.
+struct Link {
+    next: *mut Link,
+}
+
+/// The allocator.
+pub struct Heap {
+    state: UnsafeCell<State>,
+}
+
+#[allow(unsafe_code)]
+// SAFETY: limopack starts no thread, so nobody else is in here at the same time.
+unsafe impl Sync for Heap {}
+
+impl Heap {
+    /// A heap that has asked for nothing yet.
+    #[allow(clippy::new_without_default)] // a static needs a const
+    pub const fn new() -> Self {
+        Heap {
+            state: UnsafeCell::new(State {
+                next: 0,
+                end: 0,
+                free: [null_mut(); SIZES],
+            }),
+        }
+    }
+}
+
+/// Which size of block a layout needs; `None` for a mapping of its own.
+fn size_class(layout: &Layout) -> Option<usize> {
+    let size = layout.size().max(SMALLEST);
+    if layout.align() > SMALLEST || size > SMALLEST << (SIZES - 1) {
+        return None;
+    }
+    Some((size.next_power_of_two() / SMALLEST).trailing_zeros() as usize)
+}
+
+/// Memory of zeros from the kernel; null if it has none.
+#[allow(unsafe_code)]
+fn map(size: usize) -> *mut u8 {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: the kernel chooses the place, so no memory of ours is replaced.
+    let mapped =
+        unsafe { rustix::mm::mmap_anonymous(null_mut(), size, protection, MapFlags::PRIVATE) };
+    mapped.map_or(null_mut(), |start| start.cast())
+}
+
+/// Whether a block may hold something from before.
+enum Block {
+    Fresh(*mut u8),
+    Used(*mut u8),
+}
+
+impl Heap {
+    #[allow(unsafe_code)]
+    fn take(&self, class: usize) -> Block {
+        // SAFETY: one thread, and no call in here comes back to the allocator.
+        let state = unsafe { &mut *self.state.get() };
+        let first = state.free[class];
+        if !first.is_null() {
+            // SAFETY: `dealloc` put a link into this block, and nobody has used it since.
+            state.free[class] = unsafe { (*first).next };
+            return Block::Used(first.cast());
+        }
+        let size = SMALLEST << class;
+        if state.end - state.next < size {
+            let chunk = map(CHUNK);
+            if chunk.is_null() {
+                return Block::Fresh(chunk);
+            }
+            state.next = chunk as usize;
+            state.end = state.next + CHUNK;
+        }
+        let block = state.next;
+        state.next += size;
+        Block::Fresh(block as *mut u8)
+    }
+}
+
+#[allow(unsafe_code)]
+// SAFETY: blocks are disjoint, as large as their class or mapping, aligned to 16 bytes or to a
+// page, and given out again only after `dealloc`.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match size_class(&layout).map(|class| self.take(class)) {
+            Some(Block::Fresh(block) | Block::Used(block)) => block,
+            None => map(layout.size()),
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        match size_class(&layout).map(|class| self.take(class)) {
+            Some(Block::Fresh(block)) => block,
+            Some(Block::Used(block)) => {
+                // SAFETY: the block is at least as large as the layout.
+                unsafe { block.write_bytes(0, layout.size()) };
+                block
+            }
+            None => map(layout.size()),
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let Some(class) = size_class(&layout) else {
+            // SAFETY: `alloc` made this mapping of this size, and its owner is done with it.
+            let _ = unsafe { rustix::mm::munmap(block.cast(), layout.size()) };
+            return;
+        };
+        // SAFETY: as in `take`; the block is ours again, aligned and large enough for a link.
+        unsafe {
+            let state = &mut *self.state.get();
+            let link: *mut Link = block.cast();
+            (*link).next = state.free[class];
+            state.free[class] = link;
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let Ok(new) = Layout::from_size_align(size, layout.align()) else {
+            return null_mut();
+        };
+        match (size_class(&layout), size_class(&new)) {
+            (Some(old), Some(new)) if old == new => block,
+            (None, None) => {
+                // SAFETY: the mapping is ours and may move; its owner has one pointer to it.
+                let moved = unsafe {
+                    rustix::mm::mremap(block.cast(), layout.size(), size, MremapFlags::MAYMOVE)
+                };
+                moved.map_or(null_mut(), |start| start.cast())
+            }
+            _ => {
+                // SAFETY: two disjoint blocks, each at least as large as what is copied.
+                unsafe {
+                    let moved = self.alloc(new);
+                    if !moved.is_null() {
+                        moved.copy_from_nonoverlapping(block, layout.size().min(size));
+                        self.dealloc(block, layout);
+                    }
+                    moved
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_has_the_smallest_block_that_holds_it() {
+        let class = |size| size_class(&Layout::from_size_align(size, 1).unwrap());
+        assert_eq!(
+            (class(0), class(16), class(17), class(65536)),
+            (Some(0), Some(0), Some(1), Some(12))
+        );
+        assert_eq!(class(65537), None);
+        assert_eq!(size_class(&Layout::from_size_align(8, 32).unwrap()), None);
+    }
+
+    #[test]
+    #[allow(unsafe_code)]
+    fn blocks_keep_their_bytes_while_others_come_and_go() {
+        let heap = Heap::new();
+        let mut blocks: Vec<(*mut u8, usize, u8)> = Vec::new();
+        let layout = |size: usize| Layout::from_size_align(size, 8).unwrap();
+        let mut seed = 1_u32;
+        for step in 0..20_000_u32 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let size = 1 + (seed >> 8) as usize % if step % 50 == 0 { 200_000 } else { 700 };
+            let tag = step as u8;
+            // SAFETY: each block is written and read within the size that it was asked with.
+            unsafe {
+                match seed % 3 {
+                    0 if !blocks.is_empty() => {
+                        let (block, old, tag) =
+                            blocks.swap_remove(seed as usize / 7 % blocks.len());
+                        assert!((0..old).all(|at| *block.add(at) == tag));
+                        heap.dealloc(block, layout(old));
+                    }
+                    1 if !blocks.is_empty() => {
+                        let at = seed as usize / 7 % blocks.len();
+                        let (block, old, tag) = blocks[at];
+                        let moved = heap.realloc(block, layout(old), size);
+                        assert!((0..old.min(size)).all(|at| *moved.add(at) == tag));
+                        moved.write_bytes(tag, size);
+                        blocks[at] = (moved, size, tag);
+                    }
+                    _ => {
+                        let block = heap.alloc_zeroed(layout(size));
+                        assert!((0..size).all(|at| *block.add(at) == 0));
+                        block.write_bytes(tag, size);
+                        blocks.push((block, size, tag));
+                    }
+                }
+            }
+        }
+    }
+}

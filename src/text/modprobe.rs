@@ -1,0 +1,118 @@
+//! modprobe.d's lines, which are those of modules.softdep and modules.weakdep, too.
+//!
+//! ```text
+//! alias PATTERN MODULE
+//! softdep MODULE pre: TARGET... post: TARGET...
+//! weakdep MODULE TARGET...
+//! ```
+//!
+//! `#` in the first column begins a comment, a `\` at the end of a line joins the next one.
+//! Other commands say nothing about who needs whom, and malformed lines are passed over, both
+//! as modprobe does it. (kmod: libkmod/libkmod-config.c, `kmod_config_parse`)
+
+use crate::text::alias::has_open_bracket;
+use crate::text::{lines, words};
+
+/// A line that says which modules belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command<'t> {
+    /// What the line says.
+    pub kind: Kind,
+    /// The module; a pattern may stand for several. Of an alias, the pattern.
+    pub subject: &'t [u8],
+    /// The words behind it; see [`targets`].
+    pub targets: &'t [u8],
+}
+
+/// What a line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The target is what the subject stands for.
+    Alias,
+    /// The subject wants the targets loaded with it.
+    Softdep,
+    /// The subject may ask for the targets later.
+    Weakdep,
+}
+
+/// The commands of a text whose lines are joined already.
+pub fn commands(text: &[u8]) -> impl Iterator<Item = Command<'_>> {
+    lines(text).filter_map(|(_, line)| command(line))
+}
+
+fn command(line: &[u8]) -> Option<Command<'_>> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut words = words(line);
+    let kind = match words.next()? {
+        b"alias" => Kind::Alias,
+        b"softdep" => Kind::Softdep,
+        b"weakdep" => Kind::Weakdep,
+        _ => return None,
+    };
+    let subject = words.next()?;
+    let targets = words.rest();
+    let is_good = !has_open_bracket(subject) && words.next().is_some();
+    is_good.then_some(Command {
+        kind,
+        subject,
+        targets,
+    })
+}
+
+/// The targets of a command, without the words that say in which order they load.
+pub fn targets(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    words(text).filter(|word| *word != b"pre:" && *word != b"post:")
+}
+
+/// The text with its continued lines joined; `None` where there are none.
+pub fn joined(text: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr(b'\\', text)?;
+    let mut joined = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'\\' => joined.extend(bytes.next().filter(|&&next| next != b'\n')),
+            _ => joined.push(byte),
+        }
+    }
+    Some(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_have_a_subject_and_targets() {
+        let text = b"# softdep no pre: no\nsoftdep a-b pre: c post:  d\toptions x y=1\r\n\
+            alias fs-* b\nweakdep\ta b\nsoftdep x\nsoftdep x[ pre: y\nblacklist z";
+        let all: Vec<_> = commands(text).map(|c| (c.kind, c.subject)).collect();
+        let wanted: [(Kind, &[u8]); 3] = [
+            (Kind::Softdep, b"a-b"),
+            (Kind::Alias, b"fs-*"),
+            (Kind::Weakdep, b"a"),
+        ];
+        assert_eq!(all, wanted);
+        let first = commands(text).next().unwrap();
+        let wanted: [&[u8]; 5] = [b"c", b"d", b"options", b"x", b"y=1"];
+        assert_eq!(targets(first.targets).collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn continued_lines_are_joined() {
+        assert_eq!(joined(b"a \\\nb\\c\n\\").unwrap(), b"a bc\n");
+        assert!(joined(b"a\nb").is_none());
+    }
+
+    #[test]
+    fn no_text_panics() {
+        let vocabulary: [&[u8]; 7] = [b"alias", b"softdep", b" ", b"a", b"\n", b"\\", b"pre:"];
+        crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
+            for command in commands(text) {
+                assert!(!command.subject.is_empty());
+                let _ = targets(command.targets).count();
+            }
+            let _ = joined(text);
+        });
+    }
+}

@@ -1,0 +1,248 @@
+//! Man page, completions and README speak of the same flags as the program, and their examples
+//! make sense to it.
+
+#[allow(dead_code)] // its main
+#[path = "../../cross/manual/main.rs"]
+mod generator;
+
+use generator::{completions, page, texts};
+use limopack::cli::flags::FLAGS;
+use limopack::error::Error;
+use limopack::text::active::Registry;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Flags of other programs of which ours may speak.
+const OTHERS: &[&str] = &["configure", "verify"];
+
+fn read(file: &str) -> String {
+    fs::read_to_string(format!("{HERE}/{file}")).unwrap()
+}
+
+/// Every file below a directory of the source.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The lines that a page shows as they would be typed: `.Dl` and between `.Bd` and `.Ed`.
+fn examples(page: &str) -> Vec<&str> {
+    let mut is_display = false;
+    let mut lines = Vec::new();
+    for line in page.lines() {
+        match line.split(' ').next() {
+            Some(".Bd") => is_display = true,
+            Some(".Ed") => is_display = false,
+            _ if is_display => lines.push(line),
+            _ => lines.extend(line.strip_prefix(".Dl ")),
+        }
+    }
+    lines
+}
+
+/// The words behind `limopack` in a line as it would be typed, up to a pipe.
+fn words(line: &str) -> Option<Vec<OsString>> {
+    let line = line.replace("$(uname -r)", "6.1.0");
+    let words = line.trim_start().strip_prefix("limopack ")?;
+    let words = words.split(&['|', '>'][..]).next()?.split_whitespace();
+    let plain = |word: &str| OsString::from(word.replace(&['\'', '"', '\\'][..], ""));
+    Some(words.map(plain).collect())
+}
+
+/// Every `--word` of a text.
+fn long_flags(text: &str) -> Vec<&str> {
+    let is_inside = |c: char| c.is_ascii_lowercase() || c == '-';
+    let mut flags = Vec::new();
+    for (at, _) in text.match_indices("--") {
+        let is_start = !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
+        let name = &text[at + 2..];
+        let name = &name[..name.find(|c| !is_inside(c)).unwrap_or(name.len())];
+        if is_start && name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            flags.push(name);
+        }
+    }
+    flags
+}
+
+#[test]
+fn every_flag_has_one_text_and_every_text_a_flag() {
+    for flag in FLAGS {
+        let texts = texts::TEXTS.iter().filter(|(long, _)| *long == flag.long);
+        assert_eq!(texts.count(), 1, "texts of --{}", flag.long);
+    }
+    for (long, _) in texts::TEXTS {
+        let is_flag = FLAGS.iter().any(|flag| flag.long == *long);
+        assert!(is_flag, "a text for --{long}, which is no flag");
+    }
+}
+
+#[test]
+fn the_page_names_every_flag_with_its_letters_and_its_value() {
+    let page = page::man();
+    for flag in FLAGS {
+        let letters: String = flag.short.chars().map(|c| format!("Fl {c} , ")).collect();
+        let value = match flag.value {
+            "" => String::new(),
+            value => format!(" Ns = Ns Ar {value}"),
+        };
+        let item = format!("\n.It {letters}Fl Fl {}{value}\n", flag.long);
+        assert!(page.contains(&item), "{item}");
+    }
+}
+
+#[test]
+fn the_page_names_no_flag_that_is_none() {
+    for line in page::man().lines() {
+        for rest in line.split("Fl Fl ").skip(1) {
+            let name = rest.split(' ').next().unwrap();
+            assert!(FLAGS.iter().any(|flag| flag.long == name), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_page_is_well_formed() {
+    let page = page::man();
+    for line in page.lines() {
+        assert!(!line.is_empty() && !line.ends_with(' '), "{line:?}");
+        assert!(line.len() <= 80 || line.starts_with('.'), "{line}");
+        assert!(line.is_ascii() && !line.contains('@') || line.contains("#@"));
+    }
+    for (open, close) in [(".Bl ", ".El"), (".Bd ", ".Ed")] {
+        let starting = page.lines().filter(|line| line.starts_with(open)).count();
+        let ending = page.lines().filter(|line| *line == close).count();
+        assert_eq!(starting, ending, "{open}");
+    }
+}
+
+#[test]
+fn the_page_knows_every_exit_code() {
+    let page = page::man();
+    let codes = page.split(".Sh EXIT STATUS").nth(1).unwrap();
+    let codes = codes.split(".Sh ").next().unwrap();
+    let codes: Vec<&str> = codes
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It "))
+        .collect();
+    let errors = [
+        Error::refused(&[]),
+        Error::usage(&[]),
+        Error::Busy(Vec::new()),
+    ];
+    let real = errors.iter().map(|error| error.exit_code().to_string());
+    let real: Vec<String> = ["0".to_string()].into_iter().chain(real).collect();
+    assert_eq!(codes, real);
+}
+
+#[test]
+fn the_page_knows_every_variable_that_the_program_reads() {
+    let page = page::man();
+    let mut count = 0;
+    for file in files(&Path::new(HERE).join("src")) {
+        let source = fs::read_to_string(file).unwrap();
+        for rest in source.split("variable(\"").skip(1) {
+            let name = rest.split('"').next().unwrap();
+            assert!(page.contains(name), "{name}");
+            count += 1;
+        }
+    }
+    assert!(count > 5);
+}
+
+#[test]
+fn the_examples_of_page_and_readme_are_command_lines() {
+    let page = page::man();
+    let readme = read("README.md");
+    // What is in a fence, but not what is in `console`, which is run.
+    let fenced = readme.split("```").skip(1).step_by(2);
+    let fenced = fenced.filter(|block| !block.starts_with("console"));
+    let fenced = fenced.flat_map(str::lines);
+    let mut count = 0;
+    for line in examples(&page).into_iter().chain(fenced) {
+        let Some(words) = words(line) else { continue };
+        if let Err(error) = limopack::cli::parse(words) {
+            panic!("{line}: {error:?}");
+        }
+        count += 1;
+    }
+    assert!(count > 15, "{count}");
+}
+
+#[test]
+fn the_registry_of_page_and_readme_is_one() {
+    let page = page::man();
+    let shown = page.split("-offset indent\n").map(|rest| {
+        let end = rest.find(".Ed").unwrap_or(0);
+        &rest[..end]
+    });
+    let shown: Vec<&str> = shown.filter(|text| text.contains("ext4:S")).collect();
+    assert_eq!(shown.len(), 1);
+    assert!(read("README.md").contains(shown[0]));
+    let registry = Registry::parse(shown[0].as_bytes(), b"page").unwrap();
+    assert_eq!(registry.to_text(), shown[0].as_bytes());
+}
+
+#[test]
+fn every_completion_knows_every_flag() {
+    let (bash, zsh, fish) = (completions::bash(), completions::zsh(), completions::fish());
+    for flag in FLAGS {
+        let (long, value) = (flag.long, if flag.value.is_empty() { "" } else { "=" });
+        assert!(bash.contains(&format!("--{long}{value}")), "bash: --{long}");
+        assert!(zsh.contains(&format!("--{long}{value}")), "zsh: --{long}");
+        assert!(fish.contains(&format!("-l {long} -d ")), "fish: --{long}");
+        for letter in flag.short.chars() {
+            assert!(zsh.contains(&format!("-{letter}")), "zsh: -{letter}");
+            assert!(fish.contains(&format!("-s {letter} ")), "fish: -{letter}");
+        }
+        // A value of a kind that the completions do not know would complete nothing.
+        if !flag.value.is_empty() {
+            let value_case = format!("--{long}) _limopack_value ");
+            assert!(bash.contains(&value_case), "bash: value of --{long}");
+        }
+    }
+    for text in [bash, zsh, fish] {
+        for placeholder in ["@ACTIONS@", "@VALUES@", "@FLAGS@"] {
+            assert!(!text.contains(placeholder), "{placeholder}");
+        }
+    }
+}
+
+#[test]
+fn prose_and_scripts_speak_of_flags_that_exist() {
+    let hooks = files(&Path::new(HERE).join("cross/hooks"));
+    let hooks = hooks
+        .into_iter()
+        .map(|file| fs::read_to_string(file).unwrap());
+    let texts = ["README.md", "CHANGELOG.md", "tests/show.sh"].map(read);
+    let mut count = 0;
+    for text in texts.into_iter().chain(hooks) {
+        for name in long_flags(&text) {
+            let is_ours = FLAGS.iter().any(|flag| flag.long == name);
+            assert!(is_ours || OTHERS.contains(&name), "--{name}");
+            count += 1;
+        }
+    }
+    assert!(count > 30);
+}
+
+#[test]
+fn every_hook_is_installed() {
+    let makefile = read("Makefile");
+    let hooks = Path::new(HERE).join("cross/hooks");
+    for file in files(&hooks) {
+        let folder = file.parent().unwrap().strip_prefix(&hooks).unwrap();
+        let row = format!("\t{}:", folder.display());
+        assert!(makefile.contains(&row), "{} has no row", file.display());
+    }
+}
