@@ -10,7 +10,9 @@ cd "$(dirname "$0")/.."
 
 arch=${1:?name a Debian architecture}
 if [ -n "${MUSL-}" ]; then
-    [ -f "$MUSL/libc.a" ] && [ -f "$MUSL/crt1.o" ] || die "MUSL=$MUSL has no libc.a and crt1.o"
+    if [ ! -f "$MUSL/libc.a" ] || [ ! -f "$MUSL/crt1.o" ]; then
+        die "MUSL=$MUSL has no libc.a and crt1.o"
+    fi
     echo "$MUSL"
     exit
 fi
@@ -26,6 +28,7 @@ found
 command -v apt-get >/dev/null || die "no apt-get here to fetch musl-dev:$arch with; set MUSL"
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -f "$keys" ] || die "no keys of Debian's archive: apt-get install debian-archive-keyring"
+# shellcheck disable=SC2016 # apt's variable
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
     'Label: Debian' 'Component: main' | head -n 1)
 [ -n "$mirror" ] || die "apt knows no Debian archive yet: apt-get update"
