@@ -171,7 +171,10 @@ impl Prune {
         let files: Vec<_> = names.zip(parts.iter().map(|parts| &parts[..])).collect();
         let staged = self.folder.stage(Naming::Hidden, &files)?;
         if self.left != Left::Modules && branch.has_work() {
-            self.folder.keep_as(b"modules.dep", UNFINISHED)?;
+            if let Err(error) = self.folder.keep_as(b"modules.dep", UNFINISHED) {
+                self.unmark_if_untouched();
+                return Err(error);
+            }
         }
         if let Err(error) = staged.commit() {
             self.unmark_if_untouched();

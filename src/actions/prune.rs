@@ -65,6 +65,12 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
             continue;
         }
         let (kept, removed) = plan.tallies();
+        if plan.is_done() {
+            let kept = tally_text(kept);
+            let what = b": nothing to remove, kept ";
+            report.note(&[b"kernel ", &plan.version, what, &kept]);
+            continue;
+        }
         let mut progress = Progress::new(removed.modules, request.volume);
         let result = plan.execute(&mut || progress.tick());
         let done = progress.end();

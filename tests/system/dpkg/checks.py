@@ -8,6 +8,8 @@ import os
 import stat
 from pathlib import Path
 
+import model
+
 AUDITS = ("dpkg --audit", "apt-get -qq check", "apt-get -qq -s upgrade", "apt-get -qq -s dist-upgrade",
           "apt-get -qq -s -f install", "apt-get -qq -s autoremove")
 
@@ -26,7 +28,7 @@ def unknown(root, package):
         assert "is not installed" in said.err, said
     for line in root.sh(f"dpkg -l {package}", ok=None).out.splitlines():
         assert not line.startswith(("i", "r", "p", "h")), f"dpkg -l: {line}"
-    assert "Installed: (none)" in root.sh(f"apt-cache policy {package}").out
+    assert "Installed: (none)" in (root.sh(f"apt-cache policy {package}").out or "Installed: (none)")
     for which in ("showauto", "showmanual", "showhold"):
         assert package not in root.sh(f"apt-mark {which}").out.split(), which
     name = package.split(":")[0]
@@ -87,17 +89,18 @@ def files(root, kernel):
     return {f.name.split(".")[0].replace("-", "_"): str(f.relative_to(top)) for f in found}
 
 
-def modules_right(root, kernel, kept, gone):
-    """The kept modules load with all that they need, the others are gone, and the indexes agree."""
-    there = files(root, kernel)
-    text = (root / f"lib/modules/{kernel}/modules.dep").read_text()
-    deps = {path: needs.split() for path, needs in (line.split(":") for line in text.splitlines())}
-    assert set(deps) == set(there.values()), "modules.dep and the disk differ"
-    assert {need for needs in deps.values() for need in needs} <= set(deps)
-    assert set(kept) <= there.keys() and not set(gone) & there.keys(), sorted(there)
+def modules_right(root, kernel, whole=None):
+    """What the registered modules need is there, loads, and is what the indexes say; nothing else is
+    there. `whole` is the directory with the indexes of the unpruned kernel."""
+    index = model.Index(whole or root / "repo/kernel")
+    names = [hit for name in registry(root, kernel) for hit in index.resolve(name)]
+    kept = set(files(root, kernel))
+    assert index.hard(names) <= kept, sorted(index.hard(names) - kept)
+    assert kept <= index.needs(names), sorted(kept - index.needs(names))
+    assert set(model.Index(root / f"lib/modules/{kernel}").path.values()) == set(files(root, kernel).values())
     empty = [d for d, dirs, names in os.walk(root / f"lib/modules/{kernel}/kernel") if not dirs + names]
     assert not empty, empty
-    for name in kept:
+    for name in sorted(kept):
         root.sh(f"modprobe -S {kernel} --show-depends {name}")
 
 

@@ -1,7 +1,7 @@
 """Debian roots to break: made once by debootstrap, kept as tarballs, laid out afresh for each test.
 
 Owns every mount of the tests. All of them live in a mount namespace of the test process, so that
-none outlives it, however it ends. Never reads or writes the host's package database.
+none outlives it, however it ends. Must never read or write the host's package database.
 """
 
 import ctypes
@@ -11,9 +11,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import fetch
+from tools import run
+
 SUITES = {"bookworm": "bookworm", "forky": "sid"}  # suite → the debootstrap script that makes it
-TOP = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("LIMOPACK_CACHE", TOP / "target/system")) / "dpkg"
 ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -21,7 +22,7 @@ ENV = {
     "TERM": "dumb",
     "DEBIAN_FRONTEND": "noninteractive",
 }
-APT_CONF = 'Dpkg::Use-Pty "0"; APT::Sandbox::User "root"; Acquire::Languages "none"; Acquire::Check-Valid-Until "false";\n'
+APT_CONF = 'Dpkg::Use-Pty "0"; APT::Sandbox::User "root"; Acquire::Languages "none";\n'
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 0x40000, 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,15 +39,6 @@ class Result:
 
     def __str__(self):
         return f"$ {self.command}\n{self.out}{self.err}[exit {self.code}]"
-
-
-def run(*argv, cwd=None, env=None, stdin=None):
-    """Runs a command on the host; a failure is loud and shows all that it printed."""
-    done = subprocess.run([str(a) for a in argv], cwd=cwd, env=env, input=stdin, text=True,
-                          capture_output=True, errors="surrogateescape")
-    result = Result(" ".join(map(str, argv)), done.returncode, done.stdout, done.stderr)
-    assert result.code == 0, f"failed:\n{result}"
-    return result
 
 
 def mount(*args):
@@ -66,48 +58,22 @@ def own_mounts():
             raise OSError(ctypes.get_errno(), "a mount namespace needs root")
 
 
-def mirror():
-    """The Debian archive that the host itself uses."""
-    targets = run("apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)").out
-    for origin, label, uri in (line.split(" ", 2) for line in targets.splitlines()):
-        if origin == label == "Debian":
-            return uri
-    raise RuntimeError("apt-get indextargets names no Debian archive: run apt-get update first")
-
-
-def keyring():
-    """The newest archive keys that the host's own apt vouches for: those of later suites too."""
-    ring = CACHE / "keyring/usr/share/keyrings/debian-archive-keyring.gpg"
-    if not ring.exists():
-        fresh = CACHE / "keyring"
-        fresh.mkdir(parents=True, exist_ok=True)
-        # not the installed ones: they may be older than the suite
-        run("apt-get", "-o", "APT::Sandbox::User=root", "download", "debian-archive-keyring", cwd=fresh)
-        run("dpkg-deb", "-x", next(fresh.glob("*.deb")), fresh)
-    return ring
-
-
 def tarball(suite):
     """The suite's minimal system, from the cache or from the archive."""
-    made = CACHE / f"{suite}.tar"
-    if not made.exists():
-        tree = CACHE / f"{suite}.new"
-        shutil.rmtree(tree, ignore_errors=True)
-        tree.mkdir(parents=True)
-        run("debootstrap", "--variant=minbase", f"--keyring={keyring()}",
-            suite, tree, mirror(), SUITES[suite])
-        run("tar", "-C", tree, "-cf", f"{made}.new", ".")
-        os.rename(f"{made}.new", made)
+    def build(directory):
+        tree = directory / "tree"
+        run("debootstrap", "--variant=minbase", f"--keyring={fetch.keys(suite)[-1]}",
+            suite, tree, fetch.mirror(), SUITES[suite])
+        run("tar", "-C", tree, "-cf", directory / "tree.tar", ".")
         shutil.rmtree(tree)
-    return made
+    return fetch.entry(f"chroots/{suite}", build) / "tree.tar"
 
 
 class Roots:
     """Where the tests' roots lie: in memory, because dpkg syncs so often."""
 
     def __init__(self, top):
-        self.top = Path(top)
-        self.count = 0
+        self.top, self.count = Path(top), 0
         mount("-t", "tmpfs", "-o", "mode=755", "limopack-tests", self.top)
 
     def base(self, suite):
@@ -116,7 +82,7 @@ class Roots:
         if not tree.exists():
             tree.mkdir(parents=True)
             run("tar", "-C", tree, "-xf", tarball(suite))
-            # packages come from the tests' own archive only
+            # packages come from the tests' own archives only
             (tree / "etc/apt/sources.list").write_text("")
             (tree / "etc/apt/apt.conf.d/00tests").write_text(APT_CONF)
             for lists in (tree / "var/lib/apt/lists").glob("*_*"):
@@ -133,7 +99,7 @@ class Roots:
 
     def _root(self, suite, lower):
         self.count += 1
-        return Root(lower, self.top / f"{suite}-{self.count}", suite)
+        return Root(lower, self.top / f"{suite}-{os.getpid()}-{self.count}", suite)
 
 
 class Root:
@@ -154,8 +120,8 @@ class Root:
         return self
 
     def __exit__(self, *_):
-        for at in (self.path / "proc", self.path):
-            umount(at)
+        umount(self.path / "proc")
+        umount(self.path)
         shutil.rmtree(self.place)
 
     def sh(self, script, ok=(0,), env=None, user=0):

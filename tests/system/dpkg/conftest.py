@@ -1,15 +1,17 @@
 """What every test of dpkg and apt starts from: a root of each suite, with limopack and its hooks in it."""
 
-import os
 import shutil
+from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("checks")
+
 import chroots
 import packages
+import tools
 
-BINARY = os.environ.get("LIMOPACK_BIN", chroots.TOP / "target/release/limopack")
-HOOKS = chroots.TOP / "cross/hooks"
+HOOKS = Path(__file__).resolve().parents[3] / "cross/hooks"
 
 
 @pytest.fixture(scope="session")
@@ -23,20 +25,15 @@ def prepared(request, roots):
     """limopack, its hooks, and apt looking at version 1.0 of the fixtures; for reading only."""
     suite = request.param
     with roots.fresh(suite) as root:
-        debs = packages.downloads(roots, suite)
-        tree = roots.top / "kernel"
-        if not tree.exists():
-            packages.kernel_tree(packages.downloads(roots, "forky"), tree)
-        shutil.copytree(debs, root / "repo/debian")
-        packages.index(root / "repo/debian")
-        packages.fixtures(suite, next((tree / "lib/modules").iterdir()), root / "repo")
+        packages.debian(root, root / "repo/debian")
+        packages.fixtures(suite, packages.kernel(roots.top / "kernel"), root / "repo")
         put_limopack(root)
         packages.sources(root, "debian", "1.0")
         yield root
 
 
 def put_limopack(root):
-    shutil.copy(BINARY, root / "usr/bin/limopack")
+    shutil.copy(tools.binary(), root / "usr/bin/limopack")
     for hook, place in (("dpkg.cfg.d/limopack", "etc/dpkg/dpkg.cfg.d/limopack"),
                         ("apt.conf.d/90limopack", "etc/apt/apt.conf.d/90limopack")):
         (root / place).parent.mkdir(exist_ok=True)

@@ -1,26 +1,28 @@
 """What the tests install: small .deb files after the original's packaging walk, Debian's own kernel
 packages, and the archives that apt gets them from.
 
-Modules are real ones, few dozen, out of Debian 14's cloud kernel, so that real depmod and modprobe
-agree with what limopack says of them.
+Modules are real ones, a few dozen of Debian's cloud kernel, so that real depmod and modprobe agree
+with what limopack says of them.
 """
 
-import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
-from chroots import CACHE, mirror, run
+import fetch
+import model
+import trees
+from tools import run
 
 X, Y = "6.6.0-lima", "6.6.1-lima"  # two kernels
 IMAGE, K, K_SAME = f"kernel-image-{X}", f"kernel-modules-{X}", f"kernel-modules-{Y}"
 REGISTRY = f"kernel-registry-{X}"
-ARCH = run("dpkg", "--print-architecture").out.strip()
+ARCH = "amd64"
 CLOUD = f"linux-image-cloud-{ARCH}"
-WANTED = {"bookworm": ["kmod"], "forky": ["kmod", CLOUD, "no-initramfs"]}  # from Debian
 LIB = {"bookworm": "lib", "forky": "usr/lib"}  # where the suite's own kernel packages put modules
-SEEDS = ("vfat nls_cp437 nls_ascii nls_iso8859-1 overlay nf_nat xt_LOG nf_log_syslog virtio_net btrfs xfs "
-         "cifs gcm ccm isofs nfsd dm-crypt dm-thin-pool vxlan wireguard 9p fuse loop nbd").split()
+SEEDS = ("vfat overlay nf_nat xt_LOG virtio_net btrfs xfs cifs isofs nfsd dm_crypt dm_thin_pool vxlan "
+         "wireguard fuse loop nbd").split()
 USES = {"app-a": "vfat,overlay", "app-b": "overlay,nf-nat", "app-fail": "xt_LOG", "app-same": "isofs"}
 STATIC = "virtio_net"  # what the registry package asks for
 
@@ -50,7 +52,7 @@ fi
 """
 REGISTERS = f"""#!/bin/sh
 set -e
-if [ "$1" = configure ]; then limopack --install --from=/usr/share/{REGISTRY} --kernel={X}; fi
+if [ "$1" = configure ]; then limopack --install --static --use={STATIC} --kernel={X}; fi
 """
 
 
@@ -86,7 +88,7 @@ def app(out, name, version, modules=K, **fields):
 
 def index(folder):
     """Makes an apt archive of a folder."""
-    (folder / "Packages").write_text(run("apt-ftparchive", "packages", ".", cwd=folder).out)
+    (folder / "Packages").write_text(run("apt-ftparchive", "packages", ".", cwd=folder).stdout)
 
 
 def sources(root, *folders):
@@ -96,65 +98,61 @@ def sources(root, *folders):
     root.sh("apt-get -qq update")
 
 
-def downloads(roots, suite):
-    """Debian's packages that the suite's tests need, from the cache or from the archive."""
-    made = CACHE / f"{suite}.debs"
-    if not made.exists():
-        fresh = CACHE / f"{suite}.debs.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        with roots.fresh(suite) as root:
-            shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-            # stands for an initramfs generator: making one would be slow, and is not what we test
-            deb(root / "repo/stub", "no-initramfs", arch="all", Provides="linux-initramfs-tool")
-            index(root / "repo/stub")
-            sources(root, "stub")
-            with open(root / "etc/apt/sources.list", "a") as lines:
-                lines.write(f"deb {mirror()} {suite} main\n")
-            proxies = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
-            root.sh("apt-get clean; apt-get -qq update; apt-get install -y -d --no-install-recommends "
-                    + " ".join(WANTED[suite]), env=proxies)
-            fresh.mkdir(parents=True)
-            for name in (*(root / "var/cache/apt/archives").glob("*.deb"), *(root / "repo/stub").glob("*.deb")):
-                shutil.copy(name, fresh)
-        fresh.rename(made)
-    return made
+def archive(root, *packages):
+    """Makes packages of the test's own known to the root's apt."""
+    for name, fields in packages:
+        deb(root / "repo/own", name, **fields)
+    index(root / "repo/own")
+    sources(root, "debian", "1.0", "own")
 
 
-def kernel_tree(debs, top):
-    """Debian 14's cloud kernel modules, unpacked below `top` and indexed: the version directory."""
-    for name in ("linux-modules", "linux-base"):
-        run("dpkg-deb", "-x", next(debs.glob(f"{name}-[0-9]*-cloud-*.deb")), top)
-    (top / "lib").symlink_to("usr/lib")
-    version = next((top / "lib/modules").iterdir())
-    run("depmod", "-b", top, version.name)
-    return version
+def debian(root, out):
+    """Debian's packages that the suite's tests need and the root lacks; an initramfs generator's stub,
+    because making an initramfs would be slow, and is not what we test."""
+    out.mkdir(parents=True)
+    needed = set(fetch.dependencies(root.suite, ARCH, "kmod"))
+    if root.suite == "forky":
+        needed |= {n for n in fetch.dependencies(root.suite, ARCH, CLOUD) if re.match("linux-(image|modules|b)", n)}
+    for name in needed - set(root.sh("dpkg-query -W -f '${Package}\\n'").out.split()):
+        shutil.copy(fetch.deb(root.suite, ARCH, name), out)
+    deb(out, "no-initramfs", arch="all", Provides="linux-initramfs-tool")
+    index(out)
 
 
-def chosen(tree):
-    """The seeds' files and all that they depend on, relative to the version directory."""
-    wanted = {seed.replace("-", "_") for seed in SEEDS}
-    files = set()
-    for line in (tree / "modules.dep").read_text().splitlines():
-        path, _, needs = line.partition(":")
-        if Path(path).name.split(".")[0].replace("-", "_") in wanted:
-            files |= {path, *needs.split()}
-    return files
+def other(root, *names):
+    """A second system below /other, as in an image build; with these packages, if any."""
+    root.sh("mkdir /other; cp -a /bin /sbin /lib /lib64 /usr /etc /var /dev /other")
+    if names:
+        root.sh("dpkg --root=/other -i $(ls /repo/debian/*.deb | grep -E 'kmod|libssl') "
+                + " ".join(f"/repo/1.0/{name}_*.deb" for name in names))
+
+
+def kernel(top):
+    """The version directory with the seeds and what they need, made below `top` once."""
+    if not top.exists():
+        source = trees.directory(fetch.kernel_tree("cloud"))
+        index_of = model.Index(source)
+        trees.pick(source, top, index_of.paths(index_of.needs(SEEDS)))
+        fetch.kmod("30").depmod(top, source.name)
+    return trees.directory(top)
 
 
 def fixtures(suite, tree, out):
     """Builds the walk's packages in two versions: archives `1.0` and `1.1` below `out`."""
-    files = chosen(tree)
+    files = trees.modules(tree)
+    (out / "kernel").mkdir()
+    for name in tree.glob("modules.*"):  # for the model: what the whole kernel has
+        shutil.copy(name, out / "kernel" / name.name)
     for version in ("1.0", "1.1"):
         to = out / version
-        for kernel, name, fields in ((X, K, {"Provides": "lima-modules (= 3)"}), (Y, K_SAME, {"Multi_Arch": "same"})):
-            base = f"{LIB[suite]}/modules/{kernel}"
-            contents = {f"{base}/{name}": tree / name for name in
+        for release, name, fields in ((X, K, {"Provides": "lima-modules (= 3)"}), (Y, K_SAME, {"Multi_Arch": "same"})):
+            base = f"{LIB[suite]}/modules/{release}"
+            contents = {f"{base}/{file}": tree / file for file in
                         (*files, "modules.order", "modules.builtin", "modules.builtin.modinfo")}
             deb(to, name, version, contents, Depends="kmod", **fields,
-                scripts={"postinst": DEPMOD.format(kernel=kernel), "prerm": UNDEPMOD.format(kernel=kernel)})
+                scripts={"postinst": DEPMOD.format(kernel=release), "prerm": UNDEPMOD.format(kernel=release)})
         deb(to, IMAGE, version, {f"boot/vmlinuz-{X}": "no modules here\n"})
-        deb(to, REGISTRY, version, {f"usr/share/{REGISTRY}": f"# the board needs it\n{STATIC}:S\n"},
-            {"postinst": REGISTERS}, Depends=K)
+        deb(to, REGISTRY, version, scripts={"postinst": REGISTERS}, Depends=K)
         for name in ("app-a", "app-b", "app-fail"):
             app(to, name, version)
         app(to, "app-same", version, modules=K_SAME, Multi_Arch="same")

@@ -73,15 +73,17 @@ def test_a_missing_status(stock):
     refused(stock, "status")
 
 
-@pytest.mark.parametrize("words", [b"install ok half-configured", b"install ok unpacked", b"install reinstreq half-installed",
-                                   b"install ok triggers-awaited", b"deinstall ok config-files", b"nonsense"])
+@pytest.mark.parametrize("words", [
+    b"install ok half-configured", b"install ok unpacked", b"install reinstreq half-installed",
+    b"install ok triggers-awaited", b"deinstall ok config-files", b"nonsense"])
 def test_a_package_that_is(stock, words):
     spoil(stock, state(words))
     refused(stock, K)
 
 
-@pytest.mark.parametrize("package", ["no-such-package", f"{K},no-such-package", f"{K}:sparc", "'no-such-*'", f"{K},'no-such-*'",
-                                     "''", "'[a-'", "Capital", "'../../etc'", "'a b'"])
+@pytest.mark.parametrize("package", [
+    "no-such-package", f"{K},no-such-package", f"{K}:sparc", "'no-such-*'", f"{K},'no-such-*'", "''", "'[a-'",
+    "Capital", "'../../etc'", "'a b'"])
 def test_a_name_that_nothing_has(stock, package):
     refused(stock, package=package, code=(1, 2))
 
@@ -170,7 +172,7 @@ def read_only(place):
 
 @pytest.mark.parametrize("place", ["var/lib/dpkg", "usr/lib/modules", "var/lib/apt", "var", ""])
 def test_a_read_only(stock, place):
-    stock.sh(f"apt-mark auto {K}")  # so that there is a mark to take away
+    stock.sh(f"apt-mark auto {K}")  # apt's file would change too
     with read_only(stock / place):
         refused(stock, "ead-only")
 

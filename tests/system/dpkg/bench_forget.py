@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+"""What it costs to forget one package of 3000, beside `cp` and `sync` of dpkg's status, on a real disk.
+
+Owns the benchmark. Both do their work durably; runs alternate, and medians are compared. The package's
+kernel is pruned already, so that only the database is at work.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import tools
+
+PACKAGES, ROUNDS, LIMIT = 3000, 21, 1.3
+KERNEL, MODULES = "6.6.0-lima", "kernel-modules-6.6.0-lima"
+STANZA = """Package: {name}
+Status: install ok installed
+Priority: optional
+Section: libs
+Installed-Size: {size}
+Maintainer: Some Maintainers <pkg-{name}@example.org>
+Architecture: amd64
+Multi-Arch: same
+Source: source-of-{name} ({size}-1)
+Version: 2:{size}.0.1-1+deb12u3
+Depends: libc6 (>= 2.36), libgcc-s1 (>= 3.0), package-{other} (>= 1.2.3), package-{another} | virtual-{other}
+Breaks: package-{other} (<< 0.5), package-{another}-dev (<< 1:0.9~)
+Description: package number {size} of a machine with much on it
+ This is the kind of text that every package has, a few lines of it, so that
+ the file becomes as large as it is on a real machine.
+ .
+ It also has a second paragraph.
+Homepage: https://example.org/{name}/
+
+"""
+FORGOTTEN = f"""Package: {MODULES}
+Status: install ok installed
+Maintainer: Lima Pack <lima@example.org>
+Architecture: amd64
+Version: 1.0
+Depends: kmod
+Description: modules
+
+"""
+
+
+def machine(top):
+    """A root with the database and one module, that is registered."""
+    admin, vdir = top / "var/lib/dpkg", top / f"usr/lib/modules/{KERNEL}"
+    for folder in (admin / "info", admin / "updates", vdir / "kernel"):
+        folder.mkdir(parents=True)
+    (top / "lib").symlink_to("usr/lib")
+    stanzas = [STANZA.format(name=f"package-{n}", size=n, other=n * 7 % PACKAGES, another=n * 11 % PACKAGES)
+               for n in range(PACKAGES - 1)]
+    stanzas.insert(PACKAGES // 2, FORGOTTEN)
+    (admin / "status").write_text("".join(stanzas))
+    (admin / "info/format").write_text("1\n")
+    (vdir / "kernel/vfat.ko").touch()
+    (vdir / "modules.dep").write_text("kernel/vfat.ko:\n")
+    (vdir / "modules.active").write_text("vfat:S\n")
+    return admin
+
+
+def restore(top, admin, status):
+    """The package is installed again, and nothing waits to be written."""
+    (admin / "status").write_bytes(status)
+    module = f"lib/modules/{KERNEL}/kernel/vfat.ko"
+    (admin / f"info/{MODULES}.list").write_text(f"/.\n/lib\n/{module}\n")
+    (admin / f"info/{MODULES}.md5sums").write_text(f"d41d8cd98f00b204e9800998ecf8427e  {module}\n")
+    shutil.rmtree(top / "var/lib/limopack", ignore_errors=True)
+    (admin / "copy").unlink(missing_ok=True)
+    os.sync()
+
+
+def bench(place, rounds=ROUNDS):
+    """(limopack's median, cp's median) in seconds."""
+    admin = machine(place)
+    status = (admin / "status").read_bytes()
+    forget = [tools.binary(), f"--root={place}", "--apply", f"--pkname={MODULES}"]
+    copy = ["sh", "-c", f"cp {admin}/status {admin}/copy && sync {admin}/copy"]
+    times = {"forget": [], "copy": []}
+    for number in range(rounds):
+        for name, command in sorted((("forget", forget), ("copy", copy)), reverse=number % 2):
+            restore(place, admin, status)
+            start = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            times[name].append(time.perf_counter() - start)
+            gone = f"Package: {MODULES}\n".encode() not in (admin / "status").read_bytes()
+            assert gone == (name == "forget")
+    return statistics.median(times["forget"]), statistics.median(times["copy"])
+
+
+def main():
+    """Prints the table; whether the limit holds."""
+    with tempfile.TemporaryDirectory(prefix="limopack-", dir=Path(__file__).resolve().parents[3] / "target") as place:
+        forget, copy = bench(Path(place))
+    print(f"one of {PACKAGES} packages forgotten  {forget * 1000:7.2f} ms")
+    print(f"cp and sync of status          {copy * 1000:7.2f} ms")
+    print(f"ratio                          {forget / copy:7.2f}    limit {LIMIT}")
+    return forget / copy <= LIMIT
+
+
+if __name__ == "__main__":
+    sys.exit(not main())
