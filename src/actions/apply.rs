@@ -4,7 +4,8 @@
 //! scripts that come after this one may register more modules. So a maintainer script's apply
 //! is checked, queued as a whole, and done by `--settle` when the package manager has ended.
 
-use crate::actions::{kernels, prune};
+use crate::actions::kernels;
+use crate::actions::prune::{self, Order};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
@@ -398,7 +399,13 @@ fn forget(
     let mut plans = Vec::new();
     if !wanted.kernels.is_empty() {
         let kernels = kernels::named(root, &wanted.kernels)?;
-        plans = prune::plan(root, &kernels, request, report)?;
+        plans = prune::plan(
+            root,
+            &kernels,
+            order(root, database, wanted)?,
+            request,
+            report,
+        )?;
     }
     warn(contents, wanted, &edit, report);
     if request.mode == Mode::DryRun {
@@ -452,6 +459,18 @@ fn forget(
         report.note(&[&note.package, b" is forgotten already"]);
     }
     Ok(())
+}
+
+/// modules.order goes with the packages that brought it; in Debian 14 another one does.
+fn order(root: &Root, database: &Database, wanted: &Wanted) -> Result<Order> {
+    for note in &wanted.notes {
+        let files = database.files(root, &note.package)?.unwrap_or(b"");
+        let is_order = |(_, file): (usize, &[u8])| file.ends_with(b"/modules.order");
+        if crate::text::lines(files).any(is_order) {
+            return Ok(Order::Filter);
+        }
+    }
+    Ok(Order::Leave)
 }
 
 /// Drops the notes that have had their day: what was pending and is done, and what was

@@ -27,8 +27,17 @@ use crate::text::{lines, proc_modules, words};
 /// Every refusal; nothing is touched then. A step that failed; the same command finishes.
 pub fn prune(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let versions = kernels::to_prune(root, request, ACTIVE)?;
-    let plans = plan(root, &versions, request, report)?;
+    let plans = plan(root, &versions, Order::Filter, request, report)?;
     carry_out(plans, request, report)
+}
+
+/// What becomes of modules.order, the one list that depmod reads and never writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It is filtered as the others are.
+    Filter,
+    /// It stays, since it belongs to a package that stays: nobody would bring it back.
+    Leave,
 }
 
 /// Plans and checks every kernel. With a plan to carry out, their directories are locked.
@@ -38,13 +47,14 @@ pub fn prune(root: &Root, request: &Request, report: &Report) -> Result<()> {
 pub fn plan(
     root: &Root,
     versions: &[Vec<u8>],
+    order: Order,
     request: &Request,
     report: &Report,
 ) -> Result<Vec<Prune>> {
     let mut plans = Vec::with_capacity(versions.len());
     let mut errors = Vec::new();
     for version in versions {
-        match plan_kernel(root, version, request, report) {
+        match plan_kernel(root, version, order, request, report) {
             Ok(plan) => plans.push(plan),
             Err(error) => errors.push(error),
         }
@@ -130,7 +140,13 @@ struct Turn<'r> {
     refusals: Vec<Error>,
 }
 
-fn plan_kernel(root: &Root, version: &[u8], request: &Request, report: &Report) -> Result<Prune> {
+fn plan_kernel(
+    root: &Root,
+    version: &[u8],
+    order: Order,
+    request: &Request,
+    report: &Report,
+) -> Result<Prune> {
     let path = directory(version);
     let folder = Folder::open(root, &path)?
         .ok_or_else(|| Error::refused(&[b"no kernel ", version, b": no ", &root.shown(&path)]))?;
@@ -173,7 +189,7 @@ fn plan_kernel(root: &Root, version: &[u8], request: &Request, report: &Report) 
     turn.warn_of_loaded(report)?;
     Ok(Prune {
         version: version.to_vec(),
-        rewrites: turn.rewrites(&folder)?,
+        rewrites: turn.rewrites(&folder, order)?,
         folder,
         tree,
         left,
@@ -374,11 +390,14 @@ impl Turn<'_> {
     }
 
     /// The index files that change, for exactly those that exist.
-    fn rewrites(&self, folder: &Folder) -> Result<Vec<Rewrite>> {
+    fn rewrites(&self, folder: &Folder, order: Order) -> Result<Vec<Rewrite>> {
         let keeps = |name: ModuleName<'_>| self.keeps(name);
         let mut rewrites = Vec::new();
         let mut texts: Vec<(&[u8], Vec<&'static [u8]>)> = Vec::new();
         for &(name, format) in FILES {
+            if name == b"modules.order" && order == Order::Leave {
+                continue;
+            }
             let Some(text) = folder.text(name)? else {
                 continue;
             };
