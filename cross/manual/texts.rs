@@ -80,6 +80,74 @@ Delete the modules that nothing registered needs, and forget no package.
 The size of what went and of what stayed is reported.",
     ),
     (
+        "check",
+        "\
+Look for problems and change nothing.
+Each is one line of four fields with tabs between them: its kind, the kernel, a
+name, and a text; see
+.Sx What a check finds .
+Without
+.Fl Fl kernel
+every kernel that has a registry is looked at.",
+    ),
+    (
+        "why",
+        "\
+Say of each named module why it is kept: a line with its name and the way from a
+module that is registered or loaded, over what each one needs and how, to it; or
+that nothing needs it, that it is not on disk, or that it is built in.",
+    ),
+    (
+        "census",
+        "\
+Print what this machine asks for, one name or alias a line: the aliases and
+drivers
+of its devices, file systems, ciphers, modules that are loaded or configured to
+be.
+A name with
+.Sq \\&?
+behind it may be missing in another kernel.
+Fed to
+.Fl Fl from ,
+also on another machine, it names the modules of any kernel.",
+    ),
+    (
+        "from",
+        "\
+Name modules by a file, repeatable;
+.Sq -
+is standard input.
+The first word of each line counts, so that a census, a copy of
+.Pa /proc/modules ,
+the output of
+.Xr lsmod 8
+and a plain list will do.
+An alias that matches nothing, or a name with
+.Sq \\&?
+behind it, is passed over; any other name that matches nothing is an error.
+.Pp
+Lines of a registry are joined with the one that is there: static wins, the
+larger
+count stays, and the owners of both are owners, so that doing it twice changes
+nothing.
+If the file is another kernel's
+.Pa modules.active ,
+modules that took over aliases of registered ones are registered, too, and so is
+what was built into that kernel and is a module now.
+What is built in or gone is told.",
+    ),
+    (
+        "detect",
+        "\
+Name modules by the census of this machine, or of what
+.Pa /sys
+and
+.Pa /proc
+below
+.Fl Fl root
+tell.",
+    ),
+    (
         "use",
         "\
 Name modules; repeatable.

@@ -1,8 +1,9 @@
 //! `--list` and `--tree`: the modules needed, on stdout.
 
 use crate::actions::kernels;
+use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::Request;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::needs::kernel::{directory, Found};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
@@ -10,6 +11,7 @@ use crate::system::report::print;
 use crate::system::{Report, Root};
 use crate::text::active::Registry;
 use crate::text::name::ModuleName;
+use crate::text::names::Insist;
 use crate::text::proc_modules;
 
 /// Prints the paths of the modules needed, one a line, sorted, each once.
@@ -70,44 +72,40 @@ pub fn tree(root: &Root, request: &Request, report: &Report) -> Result<()> {
 type Show<'f> = &'f mut dyn FnMut(&[u8], &Closure, bool);
 
 fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'_>) -> Result<()> {
+    let wanted = Wanted::read(root, request, report)?.map(Wanted::into_names);
     let versions = kernels::to_show(root, request)?;
-    let loaded = match request.names.is_empty() {
-        true => loaded_text(root, report)?,
-        false => None,
+    let loaded = match &wanted {
+        None => loaded_text(root, report)?,
+        Some(_) => None,
     };
-    let mut found = vec![false; request.names.len()];
+    let wanted = wanted.as_deref();
+    let mut found = vec![false; wanted.map_or(0, <[Want]>::len)];
     for version in &versions {
         let kernel = Kernel::open(root, version)?;
         let mut closure = Closure::default();
-        if request.names.is_empty() {
-            add_loaded(&mut closure, &kernel, loaded, root, report)?;
-            add_registered(&mut closure, &kernel, root, report)?;
-        } else {
-            add_named(&mut closure, &kernel, &request.names, &mut found, report)?;
+        match wanted {
+            None => {
+                add_loaded(&mut closure, &kernel, loaded, root, report)?;
+                add_registered(&mut closure, &kernel, root, report)?;
+            }
+            Some(names) => add_named(&mut closure, &kernel, names, &mut found, report)?,
         }
         closure.complete(&kernel)?;
         show(version, &closure, versions.len() > 1);
     }
-    let names = request.names.iter().zip(&found);
-    let missing = names.filter(|(_, found)| !**found);
-    Error::unless_empty(
-        missing
-            .map(|(name, _)| no_such_module(name, &versions))
-            .collect(),
-    )
+    let names = wanted.unwrap_or(&[]).iter().zip(&found);
+    let missing: Vec<&Want> = names
+        .filter(|(_, found)| !**found)
+        .map(|(want, _)| want)
+        .collect();
+    judge(&missing, &versions, report)
 }
 
-/// The error for a name that none of the kernels has.
-pub fn no_such_module(name: &[u8], versions: &[Vec<u8>]) -> Error {
-    Error::refused(&[
-        b"no module ",
-        name,
-        b" in kernel ",
-        &versions.join(&b", "[..]),
-    ])
-}
-
-fn loaded_text(root: &Root, report: &Report) -> Result<Option<&'static [u8]>> {
+/// The text of /proc/modules; `None`, and a word of it, where it is missing.
+///
+/// # Errors
+/// It cannot be read.
+pub fn loaded_text(root: &Root, report: &Report) -> Result<Option<&'static [u8]>> {
     let text = root.text(b"proc/modules")?;
     if text.is_none() {
         report.debug(&[
@@ -119,7 +117,11 @@ fn loaded_text(root: &Root, report: &Report) -> Result<Option<&'static [u8]>> {
     Ok(text)
 }
 
-fn add_loaded(
+/// Adds the loaded modules.
+///
+/// # Errors
+/// A damaged file.
+pub fn add_loaded(
     closure: &mut Closure,
     kernel: &Kernel<'_>,
     text: Option<&[u8]>,
@@ -145,12 +147,7 @@ fn add_registered(
     root: &Root,
     report: &Report,
 ) -> Result<()> {
-    let path = [&directory(kernel.version()), &b"/modules.active"[..]].concat();
-    let Some(text) = root.text(&path)? else {
-        return Ok(());
-    };
-    let registry = Registry::parse(text, &root.shown(&path))?;
-    for entry in registry.entries() {
+    for entry in registry(root, kernel)?.entries() {
         match kernel.line(entry.name)? {
             Some(line) => {
                 closure.add(line, Why::Registered);
@@ -160,6 +157,15 @@ fn add_registered(
         }
     }
     Ok(())
+}
+
+/// The registry of a kernel, to be read only; an empty one where it has none.
+///
+/// # Errors
+/// A malformed line.
+pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
+    let path = [&directory(kernel.version()), &b"/modules.active"[..]].concat();
+    Registry::parse(root.text(&path)?.unwrap_or(b""), &root.shown(&path))
 }
 
 fn warn_absent(report: &Report, what: &[u8], name: ModuleName<'_>, version: &[u8]) {
@@ -177,11 +183,12 @@ fn warn_absent(report: &Report, what: &[u8], name: ModuleName<'_>, version: &[u8
 fn add_named(
     closure: &mut Closure,
     kernel: &Kernel<'_>,
-    names: &[Vec<u8>],
+    names: &[Want],
     found: &mut [bool],
     report: &Report,
 ) -> Result<()> {
-    for (name, found) in names.iter().zip(found) {
+    for (want, found) in names.iter().zip(found) {
+        let name = &want.given;
         match kernel.find(name)? {
             Found::Modules(lines) => {
                 for line in lines {
@@ -190,7 +197,11 @@ fn add_named(
                 *found = true;
             }
             Found::Builtin => {
-                report.note(&[name, b" is built into kernel ", kernel.version()]);
+                let parts = [&name[..], b" is built into kernel ", kernel.version()];
+                match want.insist {
+                    Insist::Must => report.note(&parts),
+                    Insist::May => report.debug(&parts),
+                }
                 *found = true;
             }
             Found::Nothing => {}

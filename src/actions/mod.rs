@@ -1,13 +1,18 @@
 //! What each action does, built from the parts below. `run` is the only way in.
 
 pub mod apply;
+pub mod carry;
+pub mod check;
 pub mod kernels;
 pub mod list;
 pub mod prune;
 pub mod register;
+pub mod wanted;
+pub mod why;
 
 use crate::cli::{help, parse, Action, Parsed, Request};
 use crate::error::Result;
+use crate::needs::census;
 use crate::system::report::{print, Volume};
 use crate::system::{self, variable, Report, Root};
 use std::ffi::OsString;
@@ -45,6 +50,9 @@ fn act(parsed: Parsed, report: &Report) -> Result<()> {
                 Action::Install => register::install(&root, &request, report),
                 Action::Remove => register::remove(&root, &request, report),
                 Action::Prune => prune::prune(&root, &request, report),
+                Action::Census => return take_census(&root, report),
+                Action::Check => return check::check(&root, &request, report),
+                Action::Why => return why::why(&root, &request, report),
                 Action::Apply => apply::apply(&root, &request, report),
             }?;
             apply::settle_in_passing(&root, &request, report);
@@ -59,4 +67,14 @@ fn open_root(request: &Request) -> Result<Root> {
     let from_dpkg = || variable("DPKG_ROOT");
     let path = request.root.clone().or_else(from_dpkg);
     Root::open(path.as_deref().unwrap_or(b"/"))
+}
+
+/// `--census`: what the machine's hardware and software ask for, on stdout.
+fn take_census(root: &Root, report: &Report) -> Result<()> {
+    let census = census::take(root)?;
+    if census.devices == 0 {
+        let place = root.shown(b"sys/devices");
+        report.warn(&[&place, b": no hardware to be seen there"]);
+    }
+    print(&census.to_text())
 }

@@ -1,7 +1,8 @@
 //! `--install` and `--remove`: the registries of all kernels of a call, changed together.
 
+use crate::actions::carry::carry;
 use crate::actions::kernels;
-use crate::actions::list::no_such_module;
+use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::system::tree::Branch;
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed};
 use crate::text::name::{ModuleName, ModulePath};
+use crate::text::names::Insist;
 use crate::text::{lines, proc_modules};
 
 /// The registry's file name.
@@ -34,42 +36,60 @@ struct Turn<'s> {
 /// A name that no kernel has, a malformed registry; nothing is written then.
 pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let owner = owner(root, request)?;
-    let is_loaded = request.names.is_empty();
-    let (names, hold) = match (is_loaded, request.is_static) {
-        (true, _) => (loaded_names(root)?, Hold::Static),
-        (false, true) => (request.names.clone(), Hold::Static),
-        (false, false) => (request.names.clone(), Hold::Dynamic(1)),
+    let wanted = Wanted::read(root, request, report)?;
+    let is_loaded = wanted.is_none();
+    let wanted = match wanted {
+        Some(wanted) => wanted,
+        None => loaded(root)?,
+    };
+    let hold = match is_loaded || request.is_static {
+        true => Hold::Static,
+        false => Hold::Dynamic(1),
     };
     let versions = kernels::to_register(root, request)?;
-    let found = look_up(root, &versions, &names, report)?;
-    let missing: Vec<Error> = (names.iter().zip(&found))
-        .filter(|(_, kernels)| kernels.iter().all(|module| *module == Place::Nowhere))
-        .map(|(name, _)| no_such_module(name, &versions))
+    let found = look_up(root, &versions, &wanted.names, report)?;
+    let is_nowhere = |places: &[Place]| places.iter().all(|place| *place == Place::Nowhere);
+    let missing: Vec<&Want> = (wanted.names.iter().zip(&found))
+        .filter(|(_, places)| is_nowhere(places))
+        .map(|(want, _)| want)
         .collect();
-    if is_loaded && missing.len() < names.len() {
+    let is_any_found = missing.len() < wanted.names.len();
+    match judge(&missing, &versions, report) {
+        Ok(()) => {}
         // What was loaded from elsewhere is on no disk that a prune could clear.
-        missing
-            .iter()
-            .for_each(|error| error.each_message(&mut |parts| report.warn(parts)));
-    } else if !request.force && !missing.is_empty() {
-        say_what_was_forgotten(root, &versions, report);
-        return Error::unless_empty(missing);
+        Err(error) if is_loaded && is_any_found => {
+            error.each_message(&mut |parts| report.warn(parts))
+        }
+        Err(_) if request.force => {}
+        Err(error) => {
+            say_what_was_forgotten(root, &versions, report);
+            return Err(error);
+        }
     }
+    let is_forced = request.force && !is_loaded;
     let mut turns = open_turns(root, versions, request.mode)?;
-    for (name, kernels) in names.iter().zip(&found) {
-        let is_nowhere = kernels.iter().all(|module| *module == Place::Nowhere);
-        for (turn, place) in turns.iter_mut().zip(kernels) {
-            match place {
-                Place::Files(modules) => {
-                    for module in modules {
-                        add(turn, *module, hold, owner.as_deref(), report)?;
-                    }
-                }
-                Place::Nowhere if is_nowhere && request.force => {
-                    add(turn, module_named(name), hold, owner.as_deref(), report)?;
+    for (at, turn) in turns.iter_mut().enumerate() {
+        let mut modules = Vec::new();
+        for (want, places) in wanted.names.iter().zip(&found) {
+            match &places[at] {
+                Place::Files(files) => modules.extend_from_slice(files),
+                Place::Nowhere
+                    if is_forced && want.insist == Insist::Must && is_nowhere(places) =>
+                {
+                    modules.push(module_named(&want.given));
                 }
                 _ => {}
             }
+        }
+        for (at, name) in modules.iter().enumerate() {
+            // Several names may stand for one module, and a call adds one reference.
+            if !modules[..at].contains(name) {
+                add(turn, *name, hold, owner.as_deref(), report)?;
+            }
+        }
+        for source in &wanted.sources {
+            let kernel = Kernel::open(root, &turn.version)?;
+            carry(&mut turn.registry, &kernel, source, report)?;
         }
     }
     write(&turns, request.mode, report)
@@ -81,7 +101,8 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
 /// A module that is not registered, for an anonymous caller; nothing is written then.
 pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let owner = owner(root, request)?;
-    if request.names.is_empty() && owner.is_none() {
+    let wanted = Wanted::read(root, request, report)?.map(Wanted::into_names);
+    if wanted.is_none() && owner.is_none() {
         return Err(Error::usage(&[b"--remove needs --use or --owner"]));
     }
     let versions = match &owner {
@@ -89,7 +110,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         None => kernels::to_register(root, request)?,
     };
     let mut turns = open_turns(root, versions, request.mode)?;
-    if let (true, Some(owner)) = (request.names.is_empty(), &owner) {
+    if let (None, Some(owner)) = (&wanted, &owner) {
         for turn in &mut turns {
             for name in turn.registry.owned_by(owner) {
                 take(turn, name, Some(owner), report)?;
@@ -97,7 +118,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         }
     }
     let mut errors = Vec::new();
-    for given in &request.names {
+    for Want { given, insist } in wanted.iter().flatten() {
         let mut was_registered = false;
         for turn in &mut turns {
             for name in registered_as(root, turn, given)? {
@@ -106,6 +127,9 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         }
         match (was_registered, &owner) {
             (true, _) => {}
+            (false, _) if *insist == Insist::May => {
+                report.debug(&[given, b" is not registered"]);
+            }
             (false, Some(owner)) => report.note(&[given, b" is not registered by ", owner]),
             (false, None) => errors.push(Error::refused(&[given, b" is not registered"])),
         }
@@ -141,27 +165,32 @@ enum Place {
 fn look_up(
     root: &Root,
     versions: &[Vec<u8>],
-    names: &[Vec<u8>],
+    names: &[Want],
     report: &Report,
 ) -> Result<Vec<Vec<Place>>> {
     let mut found = vec![Vec::with_capacity(versions.len()); names.len()];
     for version in versions {
         let kernel = Kernel::open(root, version)?;
-        for (name, places) in names.iter().zip(&mut found) {
-            places.push(match kernel.find(name)? {
+        for (want, places) in names.iter().zip(&mut found) {
+            let (given, name) = (&want.given, module_named(&want.given));
+            places.push(match kernel.find(given)? {
                 Found::Modules(lines) => {
                     Place::Files(lines.iter().map(|line| line.path.name()).collect())
                 }
                 Found::Builtin => Place::Builtin,
-                Found::Nothing if is_unpacked(root, version, module_named(name))? => {
-                    report.note(&[name, b" is on disk, but not in modules.dep yet"]);
-                    Place::Files(vec![ModuleName::new(module_named(name).to_kernel().leak())])
+                Found::Nothing
+                    if want.insist == Insist::Must && is_unpacked(root, version, name)? =>
+                {
+                    report.note(&[given, b" is on disk, but not in modules.dep yet"]);
+                    Place::Files(vec![ModuleName::new(name.to_kernel().leak())])
                 }
                 Found::Nothing => Place::Nowhere,
             });
         }
     }
-    for (name, places) in names.iter().zip(&found) {
+    let insisted = names.iter().zip(&found);
+    for (want, places) in insisted.filter(|(want, _)| want.insist == Insist::Must) {
+        let name = &want.given;
         for (version, place) in versions.iter().zip(places) {
             match place {
                 Place::Builtin => report.note(&[
@@ -208,19 +237,22 @@ fn say_what_was_forgotten(root: &Root, versions: &[Vec<u8>], report: &Report) {
     }
 }
 
-/// The names of the loaded modules.
-fn loaded_names(root: &Root) -> Result<Vec<Vec<u8>>> {
+/// The loaded modules, as if they had been named.
+fn loaded(root: &Root) -> Result<Wanted> {
     let path = b"proc/modules";
     let text = root.needed_text(path)?;
     let shown = root.shown(path);
-    let names = proc_modules::names(text, &shown).map(|name| name.map(ModuleName::to_kernel));
-    let names: Vec<Vec<u8>> = names.collect::<Result<_>>()?;
-    match names.is_empty() {
+    let mut wanted = Wanted::default();
+    for name in proc_modules::names(text, &shown) {
+        let (given, insist) = (name?.to_kernel(), Insist::Must);
+        wanted.names.push(Want { given, insist });
+    }
+    match wanted.names.is_empty() {
         true => Err(Error::refused(&[
             &shown,
             b": no module is loaded; nothing to register",
         ])),
-        false => Ok(names),
+        false => Ok(wanted),
     }
 }
 

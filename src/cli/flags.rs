@@ -9,6 +9,10 @@ pub enum Meaning {
     Act(Action),
     /// `--use`
     Use,
+    /// `--from`
+    From,
+    /// `--detect`
+    Detect,
     /// `--static`
     Static,
     /// `--owner`
@@ -63,7 +67,25 @@ const fn act(action: Action, short: &'static str, long: &'static str, help: &'st
 }
 
 /// The actions that a selector of modules goes with.
-const SELECTED: &[Action] = &[Action::List, Action::Tree, Action::Install, Action::Remove];
+const SELECTED: &[Action] = &[
+    Action::List,
+    Action::Tree,
+    Action::Install,
+    Action::Remove,
+    Action::Why,
+];
+/// The actions that work on kernels.
+const KERNELS: &[Action] = &[
+    Action::List,
+    Action::Tree,
+    Action::Install,
+    Action::Remove,
+    Action::Apply,
+    Action::Settle,
+    Action::Prune,
+    Action::Check,
+    Action::Why,
+];
 /// The actions that change something.
 const WRITING: &[Action] = &[
     Action::Install,
@@ -114,13 +136,42 @@ pub const FLAGS: &[Flag] = &[
         "prune",
         "delete the modules that nothing registered needs",
     ),
+    act(
+        Action::Check,
+        "",
+        "check",
+        "look for problems; exit 1 if there are any",
+    ),
+    act(Action::Why, "", "why", "say why each named module is kept"),
+    act(
+        Action::Census,
+        "",
+        "census",
+        "print what this machine's hardware asks for",
+    ),
     Flag {
         meaning: Meaning::Use,
         short: "u",
         long: "use",
         value: "NAME[,NAME...]",
         with: SELECTED,
-        help: "name modules: name, file name or path",
+        help: "name modules: name, file name, path or alias",
+    },
+    Flag {
+        meaning: Meaning::From,
+        short: "",
+        long: "from",
+        value: "FILE",
+        with: SELECTED,
+        help: "names from a census, registry or list; - for stdin",
+    },
+    Flag {
+        meaning: Meaning::Detect,
+        short: "",
+        long: "detect",
+        value: "",
+        with: SELECTED,
+        help: "names from this machine's census",
     },
     Flag {
         meaning: Meaning::Static,
@@ -159,7 +210,7 @@ pub const FLAGS: &[Flag] = &[
         short: "k",
         long: "kernel",
         value: "VERSION",
-        with: &[],
+        with: KERNELS,
         help: "work on this kernel, or on 'all'; repeatable",
     },
     Flag {

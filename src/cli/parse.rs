@@ -20,6 +20,12 @@ pub enum Action {
     Remove,
     /// Delete what nothing needs.
     Prune,
+    /// Look for problems.
+    Check,
+    /// Say why modules are kept.
+    Why,
+    /// Print what the hardware asks for.
+    Census,
     /// Prune, and forget packages.
     Apply,
     /// Finish what was deferred.
@@ -42,6 +48,10 @@ pub struct Request {
     pub action: Action,
     /// The names of `--use`, in order.
     pub names: Vec<Vec<u8>>,
+    /// The files of `--from`, in order.
+    pub from: Vec<Vec<u8>>,
+    /// Whether the machine's census is taken for more names.
+    pub detect: bool,
     /// Whether references are static.
     pub is_static: bool,
     /// Whose references; `None` leaves it to the environment.
@@ -85,6 +95,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let mut request = Request {
         action: Action::List,
         names: Vec::new(),
+        from: Vec::new(),
+        detect: false,
         is_static: false,
         owner: None,
         packages: Vec::new(),
@@ -150,6 +162,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
                     .try_for_each(|name| check_package(name))?;
             }
             Meaning::NoStandIn => request.stand_ins = StandIns::Refuse,
+            Meaning::From => request.from.push(value),
+            Meaning::Detect => request.detect = true,
             Meaning::Static => request.is_static = true,
             Meaning::Owner => set_once(&mut request.owner, value, flag)?,
             Meaning::Kernel => request.kernels.push(value),

@@ -88,6 +88,16 @@ impl Closure {
         &self.edges[start as usize..self.modules[position].edges_end as usize]
     }
 
+    /// The first module that needs this one, and how. A module that came in because of others
+    /// has one that stands before it.
+    pub fn first_user(&self, position: usize) -> Option<(usize, Need)> {
+        (0..self.followed).find_map(|user| {
+            let edges = self.edges(user).iter();
+            let mut edges = edges.filter(|edge| edge.to as usize == position);
+            edges.next().map(|edge| (user, edge.need))
+        })
+    }
+
     /// The module that `is_it` knows by its path, or the free slot where it belongs.
     fn probe(
         &self,

@@ -10,6 +10,7 @@ use crate::needs::rules::Rules;
 use crate::system::Root;
 use crate::text::alias::normalised;
 use crate::text::dep::{is_builtin, DepLine, DepText};
+use crate::text::lines;
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
 use std::cell::Cell;
 
@@ -154,6 +155,23 @@ impl<'r> Kernel<'r> {
                 Ok(Some(parsed))
             }
         }
+    }
+
+    /// The lines of the modules outside `kernel/`, which a prune leaves alone.
+    ///
+    /// # Errors
+    /// modules.dep cannot be read, or one of these lines is malformed.
+    pub fn outside(&self) -> Result<Vec<DepLine<'static>>> {
+        let text = self.file(b"modules.dep")?.unwrap_or(b"");
+        lines(text)
+            .filter(|(_, line)| !line.starts_with(b"kernel/"))
+            .map(|(number, line)| {
+                let what = DepLine::parse(line);
+                what.map_err(|what| {
+                    Error::parse(&self.shown(b"modules.dep"), number, &[what.as_bytes()])
+                })
+            })
+            .collect()
     }
 
     /// A file of this kernel as the user would write it.

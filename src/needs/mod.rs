@@ -1,5 +1,6 @@
 //! Which modules are needed, and why.
 
+pub mod census;
 pub mod closure;
 pub mod hidden;
 pub mod kernel;

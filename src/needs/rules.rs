@@ -13,7 +13,6 @@ use crate::text::modprobe::{commands, joined, Kind};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::words;
 use rustix::fs::FileType;
-use rustix::io::Errno;
 
 /// How one module needs another, in the order in which it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,10 +166,12 @@ impl Rules {
         }
         if !self.patterns.is_empty() {
             let kernel = path.name().to_kernel();
-            let is_match =
-                |&&position: &&usize| matches(self.rules[position].name.as_written(), &kernel);
-            positions.extend(self.patterns.iter().filter(is_match));
-            positions.sort_unstable();
+            for &position in &self.patterns {
+                if matches(self.rules[position].name.as_written(), &kernel) {
+                    let before = positions.partition_point(|&other| other < position);
+                    positions.insert(before, position);
+                }
+            }
         }
         let mut has_soft = false;
         positions.retain(|&position| {
@@ -193,9 +194,9 @@ impl Rules {
 }
 
 /// A file to be read.
-struct File {
+pub(super) struct File {
     name: Vec<u8>,
-    path: Vec<u8>,
+    pub(super) path: Vec<u8>,
 }
 
 impl File {
@@ -206,18 +207,18 @@ impl File {
         }
     }
 
-    /// Its bytes; none where it is gone, or a link to /dev/null, which is how an administrator
-    /// hides a file without another in its place.
-    fn text(&self, root: &Root) -> Result<&'static [u8]> {
+    /// Its bytes; none where it is gone, or no regular file: a link to /dev/null is how an
+    /// administrator hides a file without another in its place.
+    pub(super) fn text(&self, root: &Root) -> Result<&'static [u8]> {
         match root.text(&self.path) {
-            Err(Error::Io { errno, .. }) if errno == Errno::INVAL => Ok(b""),
+            Err(Error::Refused(_)) => Ok(b""),
             text => Ok(text?.unwrap_or(b"")),
         }
     }
 }
 
 /// The files `*.conf` of directories, sorted by name; each name once, from the first that has it.
-fn files(root: &Root, directories: &[&[u8]]) -> Result<Vec<File>> {
+pub(super) fn files(root: &Root, directories: &[&[u8]]) -> Result<Vec<File>> {
     let mut files: Vec<File> = Vec::new();
     for directory in directories {
         let Some(folder) = Folder::open(root, directory)? else {

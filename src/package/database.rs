@@ -331,7 +331,8 @@ impl Database {
                 info.unlink(&entry.name)?;
             }
         }
-        info.sync()
+        // Not made durable: what a power cut brings back here, dpkg ignores.
+        Ok(())
     }
 }
 

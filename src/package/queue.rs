@@ -5,6 +5,7 @@
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
 
 use crate::error::{Error, Result};
+use crate::system::folder::{Durability, Naming};
 use crate::system::{Folder, Root};
 use crate::text::{lines, words};
 
@@ -74,7 +75,15 @@ pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result
         }
         text.push(b'\n');
     }
-    folder.replace(name, &text)
+    // What is asked for must not be lost. What was done can be told anew.
+    let durability = match name == PENDING {
+        true => Durability::Now,
+        false => Durability::Later,
+    };
+    let files: &[(&[u8], &[&[u8]])] = &[(name, &[&text])];
+    let staged = folder.stage_for(Naming::Hidden, durability, files)?;
+    staged.commit()?;
+    Ok(())
 }
 
 /// Adds a note, or replaces the one of the same package.

@@ -42,10 +42,21 @@ impl Naming {
     }
 }
 
+/// Whether a change must outlast a power cut that follows at once. Either way a file is the old
+/// or the new one as a whole for every reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It must.
+    Now,
+    /// It may be lost, and nothing but a memory with it.
+    Later,
+}
+
 /// Files that are written and wait for their place; dropped without [`Staged::commit`], they go.
 pub struct Staged<'f> {
     folder: &'f Folder,
     naming: Naming,
+    durability: Durability,
     /// The names of the files that they replace.
     waiting: Vec<Vec<u8>>,
 }
@@ -57,6 +68,9 @@ impl Staged<'_> {
     /// Any step. The files before the failed one are new, it and those behind it are old.
     pub fn commit(mut self) -> Result<()> {
         let folder = self.folder;
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
         while let Some(name) = self.waiting.first() {
             if self.naming == Naming::Dpkg {
                 let old = [name, &b"-old"[..]].concat();
@@ -77,7 +91,10 @@ impl Staged<'_> {
             io("replace", &folder.shown(name), retry(rename))?;
             self.waiting.remove(0);
         }
-        folder.sync()
+        match self.durability {
+            Durability::Now => folder.sync(),
+            Durability::Later => Ok(()),
+        }
     }
 }
 
@@ -174,6 +191,16 @@ impl Folder {
         }
     }
 
+    /// The bytes of a small file in the directory, for the many below /sys that are read once.
+    ///
+    /// # Errors
+    /// It cannot be opened or read.
+    pub fn read(&self, name: &[u8]) -> rustix::io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        mapped::read_all(file.as_fd())
+    }
+
     /// Replaces a file as a whole; see [`Folder::replace_all`].
     ///
     /// # Errors
@@ -196,21 +223,41 @@ impl Folder {
     /// # Errors
     /// Any step; nothing is left behind then.
     pub fn stage(&self, naming: Naming, files: &[(&[u8], &[&[u8]])]) -> Result<Staged<'_>> {
+        self.stage_for(naming, Durability::Now, files)
+    }
+
+    /// As [`Folder::stage`], perhaps without making anything durable.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stage_for(
+        &self,
+        naming: Naming,
+        durability: Durability,
+        files: &[(&[u8], &[&[u8]])],
+    ) -> Result<Staged<'_>> {
         let mut staged = Staged {
             folder: self,
             naming,
+            durability,
             waiting: Vec::with_capacity(files.len()),
         };
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(name.to_vec());
-            self.write_new(name, &temporary, parts)?;
+            self.write_new(name, &temporary, parts, durability)?;
         }
         Ok(staged)
     }
 
     /// Writes what is to replace `name` as `temporary`.
-    fn write_new(&self, name: &[u8], temporary: &[u8], parts: &[&[u8]]) -> Result<()> {
+    fn write_new(
+        &self,
+        name: &[u8],
+        temporary: &[u8],
+        parts: &[&[u8]],
+        durability: Durability,
+    ) -> Result<()> {
         let shown = self.shown(temporary);
         let old = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         // Left behind by a run that was killed.
@@ -222,7 +269,10 @@ impl Folder {
         let file = io("create", &shown, retry(create))?;
         io("write", &shown, write_parts(&file, parts))?;
         io("set the mode of", &shown, keep_mode(&file, old.as_ref()))?;
-        io("sync", &shown, retry(|| rustix::fs::fsync(&file)))
+        match durability {
+            Durability::Now => io("sync", &shown, retry(|| rustix::fs::fsync(&file))),
+            Durability::Later => Ok(()),
+        }
     }
 
     /// Removes a file, or a symbolic link itself. One that is gone already is fine.

@@ -7,9 +7,9 @@
 //! keeps the file that was opened. /proc has to be read: mapping it fails, and its size is 0.
 
 use crate::error::{Error, Result};
-use crate::system::io;
-use rustix::fd::BorrowedFd;
-use rustix::fs::FileType;
+use crate::system::{io, retry};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{FileType, Mode, OFlags, CWD};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -36,8 +36,28 @@ pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
     }
 }
 
+/// The bytes of a file that the user named, as a shell would open it: not below a root, and a
+/// pipe is as good as a file. `-` is standard input.
+///
+/// # Errors
+/// It cannot be opened or read.
+pub fn argument(path: &[u8]) -> Result<&'static [u8]> {
+    let read = |file| io("read", path, read_all(file)).map(|bytes| &*bytes.leak());
+    if path == b"-" {
+        return read(rustix::stdio::stdin());
+    }
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat(CWD, path, flags, Mode::empty());
+    let file = io("open", path, retry(open))?;
+    let stat = io("stat", path, rustix::fs::fstat(&file))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => text(file.as_fd(), path),
+        _ => read(file.as_fd()),
+    }
+}
+
 /// Reads to the end, in steps that suit /proc, which gives 4 KiB at most for each call.
-fn read_all(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+pub(super) fn read_all(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     const STEP: usize = 16 * 1024;
     let mut bytes = Vec::new();
     loop {

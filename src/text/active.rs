@@ -212,6 +212,24 @@ impl<'t> Registry<'t> {
         }
     }
 
+    /// Joins an entry of another registry, so that doing it twice changes nothing: static wins,
+    /// the larger count stays, and the owners of both are owners.
+    pub fn merge(&mut self, name: ModuleName<'t>, other: &Entry<'t>) {
+        let at = self.position(name).unwrap_or_else(|at| {
+            self.entries.insert(at, Entry::new(name, other.hold));
+            at
+        });
+        let entry = &mut self.entries[at];
+        entry.hold = match (entry.hold, other.hold) {
+            (Hold::Dynamic(a), Hold::Dynamic(b)) => Hold::Dynamic(a.max(b)),
+            _ => Hold::Static,
+        };
+        for owner in &other.owners {
+            add_owner(&mut entry.owners, owner);
+        }
+        entry.raise_to_owners();
+    }
+
     /// Takes one reference away, that of `owner` or an anonymous one.
     pub fn remove(&mut self, name: ModuleName<'_>, owner: Option<&[u8]>) -> Removed {
         let Ok(at) = self.position(name) else {
@@ -293,7 +311,8 @@ fn owners_in(line: &[u8]) -> Option<&[u8]> {
     matches!(owners.first(), None | Some(b' ' | b'\t')).then_some(owners)
 }
 
-fn parse_hold(text: &[u8]) -> Option<Hold> {
+/// `S`, or a number from 1 on that fits.
+pub fn parse_hold(text: &[u8]) -> Option<Hold> {
     if text == b"S" {
         return Some(Hold::Static);
     }
@@ -372,6 +391,19 @@ mod tests {
             let text = format!("# top\n{bad}\n");
             let error = Registry::parse(text.as_bytes(), b"f").unwrap_err();
             assert!(matches!(error, Error::Parse { line: 2.., .. }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn merging_twice_changes_nothing_more() {
+        let mut registry = parsed("a:3\n#@ a p q\nb:1\n");
+        let other = parsed("a:2\n#@ a q r\nb:S\nc-d:1\n#@ c_d p\n");
+        for _ in 0..2 {
+            for entry in other.entries() {
+                registry.merge(entry.name, entry);
+            }
+            let wanted = "a:3\n#@ a p q r\nb:S\nc_d:1\n#@ c_d p\n";
+            assert_eq!(written(&registry), wanted);
         }
     }
 

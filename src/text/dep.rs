@@ -39,7 +39,17 @@ impl<'t> DepLine<'t> {
 
     /// The files of the modules that this one needs, as far as the line tells.
     pub fn dependencies(&self) -> impl Iterator<Item = ModulePath<'t>> {
-        crate::text::words(&self.line[self.path.0.len() + 1..]).map(ModulePath)
+        // By the space alone, which depmod writes, and busybox too.
+        let mut rest = &self.line[self.path.0.len() + 1..];
+        core::iter::from_fn(move || loop {
+            let (word, behind) = split_at_byte(rest, b' ');
+            rest = behind;
+            match (word.is_empty(), behind.is_empty()) {
+                (false, _) => return Some(ModulePath(word)),
+                (true, true) => return None,
+                (true, false) => {}
+            }
+        })
     }
 
     /// The whole line, without its newline.

@@ -6,6 +6,7 @@ pub mod alias;
 pub mod dep;
 pub mod modprobe;
 pub mod name;
+pub mod names;
 pub mod proc_modules;
 pub mod stanza;
 

@@ -112,14 +112,7 @@ fn without_any_kernel_every_action_says_so() {
     let empty = Machine::new();
     let without_modules = Machine::new().directory("lib/modules");
     for machine in [empty, without_modules] {
-        for line in [
-            "-l",
-            "-e",
-            "-l -u a",
-            "-l -k all",
-            "-i -u a",
-            "-r -u a",
-        ] {
+        for line in ["-l", "-e", "-l -u a", "-l -k all", "-i -u a", "-r -u a"] {
             assert_eq!(
                 machine.refuses(line),
                 "no kernel with a modules.dep in ROOT/lib/modules"

@@ -1,0 +1,172 @@
+//! `--why`: for each named module, the way on which it is needed.
+//!
+//! One line for each module and kernel:
+//!
+//! ```text
+//! crc32c_intel: registered (S) ext4 -> soft crc32c_intel
+//! e1000e: registered (2: myapp otherapp)
+//! ftdi_sio: nothing needs it
+//! netfs: built into the kernel
+//! nokia: not on disk
+//! ```
+//!
+//! Behind the reason stands the module that has it, and then, each behind its `->`, what that one
+//! needs and how: `dependency`, `soft`, `weak` or `hidden`.
+
+use crate::actions::kernels;
+use crate::actions::list::{add_loaded, loaded_text, registry};
+use crate::actions::wanted::{Want, Wanted};
+use crate::cli::Request;
+use crate::error::{Error, Result};
+use crate::needs::kernel::{directory, module_named, Found};
+use crate::needs::{Closure, Kernel, Need, Why};
+use crate::system::report::print;
+use crate::system::{Report, Root};
+use crate::text::active::{Entry, Registry};
+use crate::text::name::ModuleName;
+use crate::text::names::Insist;
+
+/// Prints why each named module is kept.
+///
+/// # Errors
+/// Nothing is named, or a file is damaged.
+pub fn why(root: &Root, request: &Request, report: &Report) -> Result<()> {
+    let Some(wanted) = Wanted::read(root, request, report)? else {
+        return Err(Error::usage(&[b"--why needs --use, --from or --detect"]));
+    };
+    let wanted = wanted.into_names();
+    let versions = kernels::to_show(root, request)?;
+    let loaded = loaded_text(root, report)?;
+    let mut out = Vec::new();
+    for version in &versions {
+        let kernel = Kernel::open(root, version)?;
+        let registry = registry(root, &kernel)?;
+        let mut kept = Closure::default();
+        for entry in registry.entries() {
+            if let Some(line) = kernel.line(entry.name)? {
+                kept.add(line, Why::Registered);
+            }
+        }
+        add_loaded(&mut kept, &kernel, loaded, root, report)?;
+        for line in kernel.outside()? {
+            kept.add(line, Why::Outside);
+        }
+        kept.complete(&kernel)?;
+        let answer = Answer {
+            root,
+            kernel: &kernel,
+            kept: &kept,
+            registry: &registry,
+        };
+        for want in &wanted {
+            let prefix: &[&[u8]] = match versions.len() {
+                1 => &[],
+                _ => &[version, b"/"],
+            };
+            answer.to(want, &prefix.concat(), report, &mut out)?;
+        }
+    }
+    print(&out)
+}
+
+/// What is known of one kernel.
+struct Answer<'a> {
+    root: &'a Root,
+    kernel: &'a Kernel<'a>,
+    kept: &'a Closure,
+    registry: &'a Registry<'static>,
+}
+
+impl Answer<'_> {
+    fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<()> {
+        let given = &want.given;
+        let mut line = |name: &[u8], text: &[u8]| {
+            out.extend_from_slice(&[prefix, name, b": ", text, b"\n"].concat());
+        };
+        match self.kernel.find(given)? {
+            Found::Modules(modules) => {
+                for module in modules {
+                    let name = module.path.name();
+                    let path = [&directory(self.kernel.version()), &b"/"[..], module.path.0];
+                    let text = match self.root.has(&path.concat())? {
+                        true => self.chain(name),
+                        false => b"not on disk".to_vec(),
+                    };
+                    line(&name.to_kernel(), &text);
+                }
+            }
+            Found::Builtin => line(given, b"built into the kernel"),
+            Found::Nothing if want.insist == Insist::May => {
+                report.debug(&[given, b" matches nothing"]);
+            }
+            Found::Nothing => {
+                let name = module_named(given);
+                let text: &[u8] = match self.registry.find(name) {
+                    Some(_) => b"not on disk, but registered",
+                    None => b"not on disk",
+                };
+                line(given, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// From a module that is wanted for itself to this one, by the shortest way.
+    fn chain(&self, name: ModuleName<'_>) -> Vec<u8> {
+        let Some(mut position) = self.kept.position(name) else {
+            return b"nothing needs it".to_vec();
+        };
+        let mut steps: Vec<Vec<u8>> = Vec::new();
+        // Modules come in by those that stand before them, so this ends.
+        while self.kept.modules()[position].why == Why::Needed {
+            let Some((user, need)) = self.kept.first_user(position) else {
+                break;
+            };
+            let own = self.kept.modules()[position].name().to_kernel();
+            steps.push([b" -> ", word(need), b" ", &own].concat());
+            position = user;
+        }
+        let top = &self.kept.modules()[position];
+        let mut text = self.reason(top.why, top.name());
+        if !steps.is_empty() {
+            text.push(b' ');
+            text.extend(top.name().kernel_bytes());
+        }
+        steps.reverse();
+        text.extend(steps.concat());
+        text
+    }
+
+    fn reason(&self, why: Why, name: ModuleName<'_>) -> Vec<u8> {
+        match why {
+            Why::Registered => {
+                [b"registered (", &hold(self.registry.find(name))[..], b")"].concat()
+            }
+            Why::Loaded => b"loaded".to_vec(),
+            Why::Outside => b"outside kernel/".to_vec(),
+            Why::Named | Why::Needed => b"needed".to_vec(),
+        }
+    }
+}
+
+/// `S`, or the count and the owners: `2: myapp otherapp`.
+fn hold(entry: Option<&Entry<'_>>) -> Vec<u8> {
+    let Some(entry) = entry else {
+        return Vec::new();
+    };
+    let mut text = entry.hold.to_text();
+    if !entry.owners.is_empty() {
+        text.extend_from_slice(b": ");
+        text.extend(entry.owners.join(&b" "[..]));
+    }
+    text
+}
+
+fn word(need: Need) -> &'static [u8] {
+    match need {
+        Need::Dependency => b"dependency",
+        Need::Soft => b"soft",
+        Need::Weak => b"weak",
+        Need::Hidden => b"hidden",
+    }
+}

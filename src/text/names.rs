@@ -1,0 +1,156 @@
+//! A file of names (`--from`): a census, a registry, a copy of /proc/modules, lsmod's output, or
+//! plain names.
+//!
+//! The first word of a line is a module or an alias. A `?` for the second word says that it may
+//! be missing: a census writes it behind the names of drivers and modules, because another
+//! kernel may have them built in or call them otherwise. An alias may always be missing.
+//! `NAME:S`, `NAME:N` and `#@` are lines of a registry; other lines that begin with `#` or `;`
+//! are comments. A census says in its first line that it is one, so that an alias such as
+//! `platform:8250` is none of them there.
+
+use crate::error::{Error, Result};
+use crate::text::active::{parse_hold, Registry};
+use crate::text::alias::is_alias;
+use crate::text::{is_control, lines, words};
+
+/// The first line of a census.
+pub const CENSUS: &[u8] = b"# limopack census";
+
+/// What a missing name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insist {
+    /// An error.
+    Must,
+    /// Nothing to speak of.
+    May,
+}
+
+/// What a file of names holds.
+#[derive(Default)]
+pub struct Names<'t> {
+    /// The names and aliases, in the file's order.
+    pub names: Vec<(&'t [u8], Insist)>,
+    /// The registry lines, with their numbers kept by empty lines in place of the others.
+    pub registry: Vec<u8>,
+    /// How many registry lines there are.
+    pub registered: usize,
+}
+
+/// Reads a file of names; `file` is for messages.
+///
+/// # Errors
+/// A name that can be none.
+pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Names<'t>> {
+    let is_census = text.starts_with(CENSUS);
+    let mut found = Names::default();
+    for (number, line) in lines(text) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_registered = !is_census && is_registry_line(line);
+        if is_registered {
+            found.registry.extend_from_slice(line);
+            found.registered += 1;
+        }
+        found.registry.push(b'\n');
+        if is_registered || line.starts_with(b"#") || line.starts_with(b";") {
+            continue;
+        }
+        let mut words = words(line);
+        let Some(name) = words.next() else {
+            continue;
+        };
+        let second = words.next();
+        if name == b"Module" && second == Some(b"Size") {
+            continue; // the head of lsmod's table
+        }
+        if name.iter().any(|&byte| is_control(byte)) {
+            return Err(Error::parse(file, number, &[b"control bytes in a name"]));
+        }
+        let is_optional = second == Some(b"?") || is_alias(name);
+        let insist = if is_optional {
+            Insist::May
+        } else {
+            Insist::Must
+        };
+        found.names.push((name, insist));
+    }
+    Ok(found)
+}
+
+/// The registry of a file of names.
+///
+/// # Errors
+/// A malformed line.
+pub fn registry<'t>(names: &'t Names<'_>, file: &[u8]) -> Result<Registry<'t>> {
+    Registry::parse(&names.registry, file)
+}
+
+fn is_registry_line(line: &[u8]) -> bool {
+    if line.starts_with(b"#@") {
+        return true;
+    }
+    let Some(colon) = memchr::memrchr(b':', line) else {
+        return false;
+    };
+    let (name, hold) = (&line[..colon], &line[colon + 1..]);
+    parse_hold(hold).is_some() && !name.is_empty() && !name.iter().any(|b| b":# \t".contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(text: &str) -> Vec<(String, Insist)> {
+        let names = parse(text.as_bytes(), b"f").unwrap().names;
+        let owned = |&(name, insist): &(&[u8], _)| (String::from_utf8_lossy(name).into(), insist);
+        names.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn the_first_word_of_every_kind_of_file_is_the_name() {
+        let must = |name: &str| (name.to_string(), Insist::Must);
+        let may = |name: &str| (name.to_string(), Insist::May);
+        let proc = "ext4 970752 1 - Live 0xffffffffc0a10000\n";
+        assert_eq!(named(proc), [must("ext4")]);
+        let lsmod = "Module                  Size  Used by\next4  970752  1\n";
+        assert_eq!(named(lsmod), [must("ext4")]);
+        let plain = "# c\n; c\n\nsnd-hda-intel\r\n  e1000e\npci:v1d2\nfs-ext4\nfs_enet\n";
+        let wanted = [
+            must("snd-hda-intel"),
+            must("e1000e"),
+            may("pci:v1d2"),
+            may("fs-ext4"),
+            must("fs_enet"),
+        ];
+        assert_eq!(named(plain), wanted);
+        let census = "# limopack census\nplatform:8250\ne1000e ?\n";
+        assert_eq!(named(census), [may("platform:8250"), may("e1000e")]);
+    }
+
+    #[test]
+    fn registry_lines_are_taken_apart_with_their_numbers() {
+        let text = b"# top\next4:S\nvfat\nhci_nokia:2\n#@ hci_nokia myapp\n";
+        let names = parse(text, b"f").unwrap();
+        assert_eq!(names.names, [(&b"vfat"[..], Insist::Must)]);
+        assert_eq!(names.registered, 3);
+        assert_eq!(
+            names.registry,
+            b"\next4:S\n\nhci_nokia:2\n#@ hci_nokia myapp\n"
+        );
+        assert_eq!(registry(&names, b"f").unwrap().entries().len(), 2);
+        let bad = parse(b"a:1\n#@ a b/c\n", b"f").unwrap();
+        assert!(matches!(
+            registry(&bad, b"f"),
+            Err(Error::Parse { line: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn no_text_panics() {
+        let vocabulary: [&[u8]; 8] = [b"a", b":S", b":1", b" ", b"\n", b"#@", b"?", b"\x01"];
+        crate::text::tests::every_text(&vocabulary, 5, &mut |text| {
+            if let Ok(names) = parse(text, b"f") {
+                let _ = registry(&names, b"f");
+            }
+        });
+    }
+}

@@ -1,0 +1,83 @@
+"""Aliases as names, against modprobe.
+
+Owns the promise that an alias names exactly the modules that modprobe would load for it: for
+every pattern of modules.alias of every kernel, turned into a name that it matches, by the binary
+index and by the text alone; and that many aliases cost little.
+"""
+import random
+import time
+
+import pytest
+
+import fetch
+import model
+import tools
+import trees
+
+NEWEST = {"bookworm": "30", "cloud": "30", "armmp": "30", "trixie": "34", "forky": "34"}
+# Built into every kernel here: marks where the answer to one alias ends.
+SEPARATOR = f"{tools.SEPARATOR}: built into the kernel"
+ALIASES = 500
+SECONDS = 0.015
+
+
+def answers(root, aliases, scratch):
+    """alias → the modules that limopack finds for it, all in one call."""
+    # A census, so that no alias is taken for a line of a registry.
+    names = scratch / "aliases"
+    names.write_text("# limopack census\n" + "".join(
+        f"{tools.SEPARATOR}\n{alias}\n" for alias in aliases))
+    said = tools.limopack(root, "--why", f"--from={names}").stdout
+    parts = [part.splitlines() for part in said.split(f"{SEPARATOR}\n")[1:]]
+    assert len(parts) == len(aliases)
+    return {alias: {line.split(": ")[0] for line in part}
+            for alias, part in zip(aliases, parts)}
+
+
+@pytest.fixture(params=list(fetch.KERNELS))
+def kernel(request, pristine, index_of):
+    """A kernel's root, a name for every pattern of it, and modprobe's answers."""
+    name, release = request.param, NEWEST[request.param]
+    root, index = pristine(name, release), index_of(name, release)
+    aliases = sorted({model.concrete(line.split()[1])
+                      for line in model.lines(index.vdir / "modules.alias")})
+    return root, aliases, tools.Modprobe(release, root).resolve(aliases)
+
+
+def differences(found, expected):
+    return {alias: f"{sorted(found[alias])}, modprobe: {sorted(set(modules))}"
+            for alias, modules in expected.items() if found[alias] != set(modules)}
+
+
+def test_every_alias_stands_for_the_modules_that_modprobe_finds(kernel, scratch):
+    root, aliases, expected = kernel
+    wrong = differences(answers(root, aliases, scratch), expected)
+    assert not wrong, f"{len(wrong)} of {len(aliases)}: {list(wrong.items())[:5]}"
+
+
+def test_the_text_alone_gives_the_same(copy_of, index_of, scratch):
+    root, index = copy_of("cloud"), index_of("cloud")
+    for binary in trees.directory(root).glob("modules.*.bin"):
+        binary.unlink()
+    aliases = sorted({model.concrete(line.split()[1])
+                      for line in model.lines(index.vdir / "modules.alias")})
+    expected = tools.Modprobe("30", index.vdir.parents[2]).resolve(aliases)
+    wrong = differences(answers(root, aliases, scratch), expected)
+    assert not wrong, f"{len(wrong)} of {len(aliases)}: {list(wrong.items())[:5]}"
+
+
+@pytest.mark.parametrize("name", ["bookworm", "armmp"])
+def test_500_aliases_are_resolved_in_no_time(name, pristine, index_of, scratch):
+    root, index = pristine(name), index_of(name)
+    lines = model.lines(index.vdir / "modules.alias")
+    chosen = [model.concrete(line.split()[1])
+              for line in random.Random(1).sample(lines, ALIASES)]
+    census = scratch / "500"
+    census.write_text("# limopack census\n" + "\n".join(chosen) + "\n")
+    argv = tools.argv(root, "--list", "--quiet", f"--from={census}")
+    best = 1.0
+    for _ in range(9):
+        start = time.monotonic()
+        tools.run(*argv)
+        best = min(best, time.monotonic() - start)
+    assert best < SECONDS, f"{best * 1000:.1f} ms of {SECONDS * 1000} for {len(lines)} patterns"
