@@ -21,7 +21,8 @@ CROSS_BUILT = fetch.TOP / "target/cross/armv7-unknown-linux-musleabihf/limopack"
 DONE = "boot: done"
 DISK_SIZE = "512M"
 
-# Process 1 of the initramfs: the modules are numbered in the order in which they load.
+# Process 1 of the initramfs: the modules are numbered in the order in which they load. Soft
+# dependencies are among them, which may suit another processor and not load.
 INITRAMFS_INIT = """#!/bin/busybox sh
 busybox mount -t devtmpfs devtmpfs /dev
 for module in /modules/*; do busybox insmod $module; done
@@ -89,10 +90,9 @@ class Installed:
         # kmod's modprobe stays the one of the system; busybox's lies beside it.
         (root / "busybox").mkdir()
         (root / "busybox/modprobe").symlink_to("/bin/busybox")
-        for applet in tools.run(fetch.busybox(), "--list").stdout.split():
-            if not any((root / path / applet).is_symlink() for path in ("bin", "sbin")):
-                if applet != "busybox":
-                    (root / "bin" / applet).symlink_to("busybox")
+        present = {path.name for folder in ("bin", "sbin") for path in (root / folder).iterdir()}
+        for applet in set(tools.run(fetch.busybox(), "--list").stdout.split()) - present:
+            (root / "bin" / applet).symlink_to("busybox")
         for name in ("dev", "proc", "sys", "tmp", "results", "scripts"):
             (root / name).mkdir()
         program(root / "init", INIT)
@@ -133,7 +133,7 @@ class Installed:
         with open(log, "wb") as console:
             try:
                 code = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=console,
-                                      stderr=subprocess.STDOUT, timeout=self.machine.limit).returncode
+                                      stderr=console, timeout=self.machine.limit).returncode
             except subprocess.TimeoutExpired:
                 code = f"none after {self.machine.limit} s"
         self.seconds[script] = time.monotonic() - started
@@ -146,7 +146,8 @@ class Installed:
         """The files that `script` left in /results/NAME on the disk: name → text."""
         out = self.place / "results"
         out.mkdir(exist_ok=True)
-        tools.run("/sbin/debugfs", "-R", f"rdump /results/{script} {out}", self.disk)
+        done = tools.run("/sbin/debugfs", "-R", f"rdump /results/{script} {out}", self.disk)
+        assert (out / script).is_dir(), done.stderr
         return {path.name: path.read_text(errors="replace") for path in (out / script).iterdir()}
 
 
