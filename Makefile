@@ -64,6 +64,7 @@ HOOKS = \
 
 bench: release ## the ratios of the README, side by side in one run (root, network)
 	/usr/bin/python3 tests/system/bench.py
+	/usr/bin/python3 tests/system/dpkg/bench_forget.py
 
 install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(BIN) $(DESTDIR)$(sbindir)/limopack

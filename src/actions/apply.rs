@@ -410,11 +410,10 @@ fn forget(
         .iter()
         .map(|note| note.package.clone())
         .collect();
-    gone.extend(
-        edit.dropped
-            .iter()
-            .map(|stanza| stem(stanza.package, stanza)),
-    );
+    let dropped = edit.dropped.iter();
+    gone.extend(dropped.map(|stanza| stem(stanza.package, stanza)));
+    // The new stand-in of a package that was forgotten before has the old one's name.
+    gone.retain(|stem| edit.stand_ins.iter().all(|new| new.stem != *stem));
     // One that is in `status` in any state has its `info/` files for a reason.
     let is_known = |note: &&Note| {
         let spec = Spec::new(&note.package);

@@ -81,7 +81,6 @@ const KERNELS: &[Action] = &[
     Action::Install,
     Action::Remove,
     Action::Apply,
-    Action::Settle,
     Action::Prune,
     Action::Check,
     Action::Why,

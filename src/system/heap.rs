@@ -15,7 +15,7 @@ const SMALLEST: usize = 16;
 /// How many sizes of blocks there are: 16 bytes to 64 KiB.
 const SIZES: usize = 13;
 /// What is asked from the kernel at once; pages that nobody touches cost nothing.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 17;
 
 /// The state: what is left of the chunk, and the blocks that were given back.
 struct State {

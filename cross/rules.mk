@@ -1,0 +1,37 @@
+# Cross-building, for the Makefile: binaries, smoke tests, sizes, packages. A row of targets.tsv is
+# named by its target or by Debian's architecture: make cross-armhf.
+
+CROSS = $(shell awk -F '\t' '!/^\#/ { print $$1 }' cross/targets.tsv)
+# What packages are built for when none is asked for.
+ARCH = $(shell dpkg --print-architecture)
+
+.PHONY: cross-deps cross smoke size deb dist
+
+cross-deps: ## install the Debian packages that the goals below need
+	cross/install-deps.sh
+
+cross: $(addprefix cross-,$(CROSS)) ## one static binary per row of cross/targets.tsv, in target/cross
+
+cross-%: FORCE
+	@cross/build.sh $*
+
+smoke: $(addprefix smoke-,$(CROSS)) ## run them all under qemu and compare with the native binary
+
+smoke-%: cross-% release sample
+	@cross/smoke.sh $* $(BIN) $(SAMPLE)
+
+size: size-armv7-unknown-linux-musleabihf ## what each module costs on ARMv7 (size-TARGET for another)
+
+size-%: FORCE
+	@cross/size.sh $*
+
+deb: cross-$(ARCH) manual ## a Debian package for ARCH=armhf, ..., in target/deb
+	@cross/deb.sh $(ARCH)
+
+dist: $(addprefix dist-,$(CROSS)) ## a tarball per row with checksums, in target/dist
+	@cd target/dist && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
+
+dist-%: cross-% manual
+	@cross/dist.sh $*
+
+FORCE:
