@@ -138,7 +138,7 @@ class Installed:
                 code = f"none after {self.machine.limit} s"
         self.seconds[script] = time.monotonic() - started
         text = log.read_text(errors="replace")
-        assert code == 0 and DONE in text.splitlines(), \
+        assert code == 0 and DONE in text, \
             f"{script}: exit status {code}; the console:\n{text}"
         return text
 
