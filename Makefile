@@ -40,7 +40,10 @@ lint: ## formatting, clippy, documentation
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 
-test-system: release ## the real world: Debian kernels, depmod, modprobe (root, network)
+# The machine of the tests that is no x86-64.
+ARMV7 = armv7-unknown-linux-musleabihf
+
+test-system: release $(if $(LIMOPACK_ARM),,cross-$(ARMV7)) ## the real world: Debian kernels, depmod, modprobe (root, network)
 	/usr/bin/python3 -m pytest tests/system
 
 manual: $(addprefix $(MANUAL)/limopack.,8 bash zsh fish) ## the man page and the completions, in target/manual

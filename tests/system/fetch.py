@@ -179,6 +179,12 @@ def dependencies(suite, arch, package):
     return [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
 
 
+def with_dependencies(suite, arch, package):
+    """A root with the package and all that it depends on."""
+    needs = [name for name in dependencies(suite, arch, package) if name != package]
+    return unpacked(suite, arch, [package] + needs)
+
+
 def kernel_packages(name):
     """(suite, arch, packages) that bring kernel `name`'s image and modules."""
     suites, arch, metapackage = KERNELS[name]
@@ -197,8 +203,7 @@ class Kmod:
     def __init__(self, release):
         suite = KMODS[release]
         self.release = release
-        self.root = unpacked(suite, "amd64", ["kmod"] + [
-            package for package in dependencies(suite, "amd64", "kmod") if package != "kmod"])
+        self.root = with_dependencies(suite, "amd64", "kmod")
 
     def argv(self, tool, *args):
         """The command line of `depmod`, `modprobe` or `modinfo`."""
@@ -229,9 +234,9 @@ def unpacked_kernel(name):
     return unpacked(*kernel_packages(name))
 
 
-def busybox():
-    """A static busybox (amd64)."""
-    return unpacked("bookworm", "amd64", ["busybox-static"]) / "bin/busybox"
+def busybox(arch="amd64"):
+    """A static busybox."""
+    return unpacked("bookworm", arch, ["busybox-static"]) / "bin/busybox"
 
 
 def main(args):
@@ -244,7 +249,9 @@ def main(args):
             print(f"{name} {trees.version(root)} kmod {release}: {root}", flush=True)
     for package in kernel_packages("forky")[2]:
         print(deb(*kernel_packages("forky")[:2], package))
-    print(busybox())
+    for arch in ("amd64", "armhf"):
+        print(busybox(arch))
+        print(with_dependencies("bookworm", arch, "kmod"))
 
 
 if __name__ == "__main__":

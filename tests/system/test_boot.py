@@ -1,0 +1,104 @@
+"""Real boots: a machine that limopack pruned does all that it did before.
+
+Owns the proof on running kernels, x86-64 and ARMv7. The first boot loads what the hardware
+asks for and what a user might, registers it, and prunes the root file system that it runs
+from. Then the same disk boots again, once with kmod's modprobe and once with busybox's, and
+loads and does the same.
+"""
+import shutil
+import tempfile
+
+import pytest
+
+import boot
+import model
+
+# Loaded by name, beyond what the hardware asks for.
+WANTED = "ext4 nf_tables nft_ct overlay loop vfat virtio_blk virtio_net"
+# Shell that all boots share. $modprobe comes from the kernel's command line.
+COMMON = """
+out=/results/$script
+# The kernel itself asks the same program.
+echo $modprobe > /proc/sys/kernel/modprobe
+loaded() { cut -d ' ' -f 1 /proc/modules | sort; }
+# As udev would; what no module serves is no error.
+hardware() {
+    find /sys/devices -name modalias -exec cat {} + | sort -u > /tmp/aliases
+    xargs $modprobe -a -b -q < /tmp/aliases || true
+}
+load() {
+    for name; do
+        $modprobe $name || { echo "boot: $name does not load"; return 1; }
+    done
+}
+# vfat asks for character sets when it mounts, of which no index tells.
+use() {
+    mkdir /tmp/lower /tmp/upper /tmp/work /tmp/merged /tmp/fat
+    echo below > /tmp/lower/file
+    mount -t overlay -o lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work none /tmp/merged
+    echo above > /tmp/merged/file
+    grep -q above /tmp/upper/file
+    dd if=/dev/zero of=/tmp/fat.image bs=1M count=4 2> /dev/null
+    mkdosfs /tmp/fat.image
+    mount -t vfat -o loop /tmp/fat.image /tmp/fat
+    echo long > "/tmp/fat/a long name"
+    umount /tmp/fat
+}
+hardware
+"""
+FIRST = COMMON + f"""
+load {WANTED}
+loaded > $out/loaded
+limopack --census > $out/census
+limopack --install
+limopack --install --static --from=$out/census
+use
+limopack --prune
+cp /lib/modules/$(uname -r)/modules.active $out/
+find /lib/modules/*/kernel -name '*.ko*' > $out/files
+"""
+AGAIN = COMMON + f"""
+load {WANTED} $(cat /results/first/loaded)
+loaded > $out/loaded
+use
+"""
+MODPROBES = {"kmod": "/sbin/modprobe", "busybox": "/busybox/modprobe"}
+SCRIPTS = {"first": FIRST} | {again: AGAIN for again in MODPROBES}
+
+
+@pytest.fixture
+def place(scratch):
+    path = tempfile.mkdtemp(prefix="boot-", dir=scratch)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("name", boot.MACHINES)
+def test_a_pruned_machine_works_as_before(name, place, pristine, index_of, capsys):
+    machine = boot.MACHINES[name]
+    index = index_of(machine.kernel)
+    installed = boot.Installed(machine, pristine(machine.kernel), place, SCRIPTS)
+
+    installed.boot("first", modprobe=MODPROBES["kmod"])
+    first = installed.results("first")
+    loaded = set(first["loaded"].split())
+    registered = {line.split(":")[0] for line in first["modules.active"].splitlines()
+                  if not line.startswith("#")}
+    assert loaded <= registered
+    assert registered <= set(index.path)
+    kept = {model.name_of(path) for path in first["files"].split()}
+    assert kept == index.needs(registered)
+    assert {"fs-ext4", "virtio_blk"} <= set(first["census"].split())
+
+    for again, modprobe in MODPROBES.items():
+        console = installed.boot(again, modprobe=modprobe)
+        second = installed.results(again)
+        assert loaded <= set(second["loaded"].split()) <= kept
+        for text in (console, second["dmesg"]):
+            assert "unknown symbol" not in text.lower(), text
+
+    times = ", ".join(f"{script} {seconds:.0f} s" for script, seconds in installed.seconds.items())
+    with capsys.disabled():
+        print(f"\n{name}: {len(index.path)} modules, {len(loaded)} loaded, "
+              f"{len(registered)} registered, {len(kept)} kept, "
+              f"{len(index.path) - len(kept)} deleted; boots: {times}")
