@@ -19,19 +19,11 @@ pub struct Kernel<'r> {
     root: &'r Root,
     version: Vec<u8>,
     lines: Lines,
-    indexes: Indexes,
     builtin: Cell<Option<&'static [u8]>>,
     rules: Cell<Option<&'static Rules>>,
     aliases: Cell<Option<&'static Patterns>>,
     symbols: Cell<Option<&'static Patterns>>,
     builtin_aliases: Cell<Option<&'static Patterns>>,
-}
-
-/// Whether depmod's binary indexes are used where they exist.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Indexes {
-    Used,
-    Ignored,
 }
 
 /// Where modules.dep's lines are found.
@@ -74,7 +66,7 @@ impl<'r> Kernel<'r> {
             None => Kernel::text_lines(root, version)?,
             Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
         };
-        Ok(Kernel::new(root, version, lines, Indexes::Used))
+        Ok(Kernel::new(root, version, lines))
     }
 
     /// Opens the text alone: what a prune goes by, since it writes the index from it.
@@ -83,7 +75,7 @@ impl<'r> Kernel<'r> {
     /// No such kernel, or a modules.dep that is empty.
     pub fn open_text(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
         let lines = Kernel::text_lines(root, version)?;
-        Ok(Kernel::new(root, version, lines, Indexes::Ignored))
+        Ok(Kernel::new(root, version, lines))
     }
 
     fn text_lines(root: &Root, version: &[u8]) -> Result<Lines> {
@@ -96,12 +88,11 @@ impl<'r> Kernel<'r> {
         Ok(Lines::Text(DepText::new(text, &root.shown(&path))?))
     }
 
-    fn new(root: &'r Root, version: &[u8], lines: Lines, indexes: Indexes) -> Kernel<'r> {
+    fn new(root: &'r Root, version: &[u8], lines: Lines) -> Kernel<'r> {
         Kernel {
             root,
             version: version.to_vec(),
             lines,
-            indexes,
             builtin: Cell::new(None),
             rules: Cell::new(None),
             aliases: Cell::new(None),
@@ -217,10 +208,8 @@ impl<'r> Kernel<'r> {
         if let Some(patterns) = cell.get() {
             return Ok(patterns);
         }
-        let bytes = match self.indexes {
-            Indexes::Used => self.file(index)?,
-            Indexes::Ignored => None,
-        };
+        // By the index even where modules.dep is read as text: it is what modprobe goes by.
+        let bytes = self.file(index)?;
         // depmod leaves an empty file where it had nothing to list.
         let patterns = match bytes.filter(|bytes| !bytes.is_empty()) {
             Some(bytes) => Patterns::of_index(Trie::new(bytes, &self.shown(index))?),
