@@ -3,5 +3,6 @@
 import bench_forget
 
 
-def test_one_package_of_three_thousand():
+def test_one_package_of_three_thousand(roots):
+    """`roots` because its mounts end with the tests, however those end."""
     assert bench_forget.main()
