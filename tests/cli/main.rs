@@ -10,6 +10,8 @@ mod kernels;
 mod list;
 mod machine;
 mod manual;
+mod names;
+mod needs;
 mod parallel;
 mod pipes;
 mod readme;
