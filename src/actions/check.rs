@@ -270,7 +270,7 @@ impl<'r> Audit<'r> {
             ),
         ] {
             if few.count > 0 {
-                let text = [&decimal(few.count)[..], b" ", what, b", such as ", few.last];
+                let text = [what, b": ", &decimal(few.count), b", such as ", few.last];
                 self.add(problems, "index", file, &text);
             }
         }
