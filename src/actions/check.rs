@@ -3,7 +3,7 @@
 //! locked. Without `--kernel` every kernel that has a registry is looked at.
 
 use crate::actions::kernels;
-use crate::actions::list::{loaded_text, registry};
+use crate::actions::list::{kept, loaded_text, registry};
 use crate::actions::register::ACTIVE;
 use crate::cli::Request;
 use crate::error::{decimal, push_escaped, Error, Result};
@@ -127,15 +127,7 @@ impl<'r> Audit<'r> {
     fn new(root: &'r Root, version: &[u8]) -> Result<Self> {
         let kernel = Kernel::open(root, version)?;
         let registry = registry(root, &kernel)?;
-        let mut keep = Closure::default();
-        for entry in registry.entries() {
-            if let Some(line) = kernel.line(entry.name)? {
-                keep.add(line, Why::Registered);
-            }
-        }
-        for line in kernel.outside()? {
-            keep.add(line, Why::Outside);
-        }
+        let mut keep = kept(&kernel, &registry)?;
         let broken = keep.complete(&kernel).err();
         let (mut disk, mut needless) = (Vec::new(), (0, 0));
         if let Some(folder) = Folder::open(root, &directory(version))? {

@@ -168,6 +168,24 @@ pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
     Registry::parse(root.text(&path)?.unwrap_or(b""), &root.shown(&path))
 }
 
+/// What stays for itself in a prune: the registered modules and those outside `kernel/`. What
+/// they need comes in with [`Closure::complete`].
+///
+/// # Errors
+/// A damaged index.
+pub fn kept(kernel: &Kernel<'_>, registry: &Registry<'_>) -> Result<Closure> {
+    let mut kept = Closure::default();
+    for entry in registry.entries() {
+        if let Some(line) = kernel.line(entry.name)? {
+            kept.add(line, Why::Registered);
+        }
+    }
+    for line in kernel.outside()? {
+        kept.add(line, Why::Outside);
+    }
+    Ok(kept)
+}
+
 fn warn_absent(report: &Report, what: &[u8], name: ModuleName<'_>, version: &[u8]) {
     let name = name.to_kernel();
     report.warn(&[

@@ -14,7 +14,7 @@
 //! needs and how: `dependency`, `soft`, `weak` or `hidden`.
 
 use crate::actions::kernels;
-use crate::actions::list::{add_loaded, loaded_text, registry};
+use crate::actions::list::{add_loaded, kept, loaded_text, registry};
 use crate::actions::wanted::{Want, Wanted};
 use crate::cli::Request;
 use crate::error::{Error, Result};
@@ -41,16 +41,8 @@ pub fn why(root: &Root, request: &Request, report: &Report) -> Result<()> {
     for version in &versions {
         let kernel = Kernel::open(root, version)?;
         let registry = registry(root, &kernel)?;
-        let mut kept = Closure::default();
-        for entry in registry.entries() {
-            if let Some(line) = kernel.line(entry.name)? {
-                kept.add(line, Why::Registered);
-            }
-        }
+        let mut kept = kept(&kernel, &registry)?;
         add_loaded(&mut kept, &kernel, loaded, root, report)?;
-        for line in kernel.outside()? {
-            kept.add(line, Why::Outside);
-        }
         kept.complete(&kernel)?;
         let answer = Answer {
             root,

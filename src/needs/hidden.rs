@@ -10,26 +10,25 @@
 //! ```
 //!
 //! MODULE may be a pattern. A target is a module or an alias, and one that the kernel does not
-//! have is none. What stands behind the second `#` is shown by `--why`.
+//! have is none.
 
 use crate::error::{Error, Result};
 use crate::text::{lines, words};
 
-/// Modules that need something, what they need, and how that is known.
+/// Modules that need something, and what they need.
 pub struct Row<'t> {
     /// The modules, or patterns of them, separated by blanks.
     pub modules: &'t [u8],
     /// Modules or aliases, separated by blanks.
     pub targets: &'t [u8],
-    /// Why, with the source.
-    pub reason: &'t [u8],
 }
 
-const fn row(modules: &'static str, targets: &'static str, reason: &'static str) -> Row<'static> {
+/// A row with its reason and where that can be read. The reason is for whoever reads this table;
+/// the program has no use for it and does not carry it.
+const fn row(modules: &'static str, targets: &'static str, _reason: &'static str) -> Row<'static> {
     Row {
         modules: modules.as_bytes(),
         targets: targets.as_bytes(),
-        reason: reason.as_bytes(),
     }
 }
 
@@ -77,8 +76,7 @@ pub fn rows<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Row<'t>>> {
     let mut rows = Vec::new();
     for (number, line) in lines(text) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let (row, reason) = crate::text::split_at_byte(line, b'#');
-        let mut row = words(row);
+        let mut row = words(crate::text::split_at_byte(line, b'#').0);
         let Some(modules) = row.next() else {
             continue;
         };
@@ -86,11 +84,7 @@ pub fn rows<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Row<'t>>> {
         if row.next().is_none() {
             return Err(Error::parse(file, number, &[b"no target behind ", modules]));
         }
-        rows.push(Row {
-            modules,
-            targets,
-            reason: reason.strip_prefix(b" ").unwrap_or(reason),
-        });
+        rows.push(Row { modules, targets });
     }
     Ok(rows)
 }
@@ -102,26 +96,21 @@ mod tests {
     #[test]
     fn every_row_of_the_table_is_complete() {
         for row in TABLE {
-            let reason = String::from_utf8(row.reason.to_vec()).unwrap();
             assert!(words(row.modules).count() > 0 && words(row.targets).count() > 0);
-            assert!(reason.contains('(') && reason.ends_with(')'), "{reason}");
             assert!(
                 !row.modules.contains(&b'-'),
-                "module names in kernel spelling: {reason}"
+                "module names in kernel spelling"
             );
         }
     }
 
     #[test]
-    fn a_file_has_rows_with_reasons() {
+    fn a_file_has_rows() {
         let text = b"# comment\n\na-b c d # why not\r\nx* y\n";
         let rows = rows(text, b"f").unwrap();
-        let parts: Vec<_> = rows
-            .iter()
-            .map(|r| (r.modules, r.targets, r.reason))
-            .collect();
-        assert_eq!(parts[0], (&b"a-b"[..], &b" c d "[..], &b"why not"[..]));
-        assert_eq!(parts[1], (&b"x*"[..], &b" y"[..], &b""[..]));
+        let parts: Vec<_> = rows.iter().map(|row| (row.modules, row.targets)).collect();
+        assert_eq!(parts[0], (&b"a-b"[..], &b" c d "[..]));
+        assert_eq!(parts[1], (&b"x*"[..], &b" y"[..]));
     }
 
     #[test]

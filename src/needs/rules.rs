@@ -34,8 +34,6 @@ pub struct Rule {
     pub need: Need,
     /// Modules or aliases, for [`crate::text::modprobe::targets`].
     pub targets: &'static [u8],
-    /// Why; only the hidden table says it.
-    pub reason: &'static [u8],
     name: ModuleName<'static>,
     hash: u32,
 }
@@ -107,28 +105,21 @@ impl Rules {
                     continue;
                 }
             };
-            self.add(need, command.subject, command.targets, b"");
+            self.add(need, command.subject, command.targets);
         }
     }
 
     fn add_row(&mut self, row: &hidden::Row<'static>) {
         for module in words(row.modules) {
-            self.add(Need::Hidden, module, row.targets, row.reason);
+            self.add(Need::Hidden, module, row.targets);
         }
     }
 
-    fn add(
-        &mut self,
-        need: Need,
-        module: &'static [u8],
-        targets: &'static [u8],
-        reason: &'static [u8],
-    ) {
+    fn add(&mut self, need: Need, module: &'static [u8], targets: &'static [u8]) {
         let name = ModuleName::new(module);
         self.rules.push(Rule {
             need,
             targets,
-            reason,
             name,
             hash: name.hash(),
         });
@@ -247,7 +238,6 @@ mod tests {
         rules.add_row(&hidden::Row {
             modules: b"a b*",
             targets: b"h",
-            reason: b"because",
         });
         rules.fill();
         rules
