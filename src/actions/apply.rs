@@ -8,7 +8,7 @@ use crate::actions::kernels;
 use crate::actions::prune::{self, Order};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::package::database::{kernels_of, Caller, Contents, Database};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns};
 use crate::package::queue::{self, put, Note, FORGOTTEN, PENDING};
@@ -31,7 +31,7 @@ pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Mode::DryRun => None,
         Mode::Execute => match database.lock(root, caller) {
             Ok(locks) => Some(locks),
-            Err(Error::Busy(_)) if caller != Caller::Anybody => {
+            Err(error) if error.kind() == ErrorKind::Busy && caller != Caller::Anybody => {
                 return defer(root, &database, request, report)
             }
             Err(error) => return Err(error),
@@ -64,7 +64,7 @@ pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
             report.error(&error);
             Ok(())
         }
-        Err(Error::Busy(_)) if caller == Caller::Script => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Busy && caller == Caller::Script => Ok(()),
         result => result,
     }
 }
@@ -79,8 +79,8 @@ pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
     match queue::read(root, PENDING) {
         Ok(pending) if pending.is_empty() => {}
         Ok(_) => match settle_as(root, caller, request, report) {
-            Ok(()) | Err(Error::Busy(_)) => {}
-            Err(error) => report.error(&error),
+            Err(error) if error.kind() != ErrorKind::Busy => report.error(&error),
+            _ => {}
         },
         Err(error) => report.error(&error),
     }

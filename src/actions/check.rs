@@ -186,7 +186,9 @@ impl<'r> Audit<'r> {
     /// What is needed and not there, and what is there and not needed.
     fn files(&self, problems: &mut Problems) -> Result<()> {
         if let Some(error) = &self.broken {
-            error.each_message(&mut |text| self.add(problems, "dependency", b"modules.dep", text));
+            for message in error.messages() {
+                self.add(problems, "dependency", b"modules.dep", &[message]);
+            }
         }
         for (position, module) in self.keep.modules().iter().enumerate() {
             if self.is_on_disk(module.line.path) {

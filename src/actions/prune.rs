@@ -178,13 +178,15 @@ fn plan_kernel(
     let left = turn.judge(&mut tree, &folder)?;
     if request.force {
         for refusal in &turn.refusals {
-            refusal.each_message(&mut |parts| report.warn(&[b"forced: ", &parts.concat()]));
+            for message in refusal.messages() {
+                report.warn(&[b"forced: ", message]);
+            }
         }
     } else if !turn.refusals.is_empty() {
         turn.refusals.push(Error::refused(&[
             b"nothing was changed; --force overrides this",
         ]));
-        return Err(Error::Several(turn.refusals));
+        Error::unless_empty(std::mem::take(&mut turn.refusals))?;
     }
     turn.warn_of_loaded(report)?;
     Ok(Prune {

@@ -58,7 +58,9 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Ok(()) => {}
         // What was loaded from elsewhere is on no disk that a prune could clear.
         Err(error) if is_loaded && is_any_found => {
-            error.each_message(&mut |parts| report.warn(parts))
+            for message in error.messages() {
+                report.warn(&[message]);
+            }
         }
         Err(_) if request.force => {}
         Err(error) => {

@@ -295,6 +295,7 @@ fn check_name(name: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn request(line: &str) -> Request {
         match parse(line.split_whitespace().map(OsString::from)) {
@@ -305,7 +306,9 @@ mod tests {
 
     fn usage_error(line: &str) -> String {
         match parse(line.split_whitespace().map(OsString::from)) {
-            Err(Error::Usage(text)) => String::from_utf8(text).unwrap(),
+            Err(error) if error.kind() == ErrorKind::Usage => {
+                String::from_utf8(error.messages().concat()).unwrap()
+            }
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -415,8 +418,8 @@ mod tests {
         ];
         fn extend(line: &mut Vec<OsString>, words: &[&str], left: usize) {
             match parse(line.clone()) {
-                Ok(_) | Err(Error::Usage(_)) => {}
-                Err(error) => panic!("{line:?}: {error:?}"),
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Usage, "{line:?}: {error:?}"),
             }
             if left > 0 {
                 for word in words {

@@ -5,7 +5,7 @@
 //! what is left is read in the order of the names, modules.softdep and modules.weakdep of the
 //! kernel among them. (kmod: libkmod/libkmod-config.c, `kmod_config_new`)
 
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::needs::hidden;
 use crate::system::{Folder, Root};
 use crate::text::alias::{is_wild, matches};
@@ -202,7 +202,7 @@ impl File {
     /// administrator hides a file without another in its place.
     pub(super) fn text(&self, root: &Root) -> Result<&'static [u8]> {
         match root.text(&self.path) {
-            Err(Error::Refused(_)) => Ok(b""),
+            Err(error) if error.kind() == ErrorKind::Refused => Ok(b""),
             text => Ok(text?.unwrap_or(b"")),
         }
     }

@@ -141,7 +141,7 @@ impl Database {
     /// Takes the locks that the manager takes, never waiting.
     ///
     /// # Errors
-    /// [`Error::Busy`] where somebody has them.
+    /// [`crate::error::ErrorKind::Busy`] where somebody has them.
     pub fn lock(&self, root: &Root, caller: Caller) -> Result<Locks> {
         if self.manager == Manager::Opkg {
             return lock_opkg(root);

@@ -1,7 +1,7 @@
 //! Record locks as dpkg, apt and opkg take them: `fcntl(F_SETLK)` over a whole file, never
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
-use crate::error::{decimal, Error, Result};
+use crate::error::{decimal, Error, ErrorKind, Result};
 use crate::system::{io, retry, Root};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
@@ -29,7 +29,7 @@ impl RecordLock {
 /// Takes the lock on a file of the root, or tells who has it.
 ///
 /// # Errors
-/// [`Error::Busy`] where another process holds it; whatever else keeps us from it.
+/// [`ErrorKind::Busy`] where another process holds it; whatever else keeps us from it.
 pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     let shown = root.shown(path);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NOCTTY;
@@ -37,7 +37,9 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     let file = io("open", &shown, opened)?;
     match retry(|| rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(RecordLock { file }),
-        Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::Busy(holder(&file, &shown))),
+        Err(Errno::AGAIN | Errno::ACCESS) => {
+            Err(Error::new(ErrorKind::Busy, &[&holder(&file, &shown)]))
+        }
         Err(errno) => io("lock", &shown, Err(errno)),
     }
 }

@@ -19,11 +19,7 @@ use rustix::io::Errno;
 
 /// Adds verb and path to a system call's error; EINTR is the caller's to repeat.
 pub(crate) fn io<T>(verb: &'static str, path: &[u8], result: rustix::io::Result<T>) -> Result<T> {
-    result.map_err(|errno| Error::Io {
-        verb,
-        path: path.to_vec(),
-        errno,
-    })
+    result.map_err(|errno| Error::io(verb, path, errno))
 }
 
 /// Repeats a call that a signal interrupted.

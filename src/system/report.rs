@@ -34,7 +34,9 @@ impl Report {
 
     /// Each message of an error.
     pub fn error(&self, error: &Error) {
-        error.each_message(&mut |parts| say(b"", parts));
+        for message in error.messages() {
+            say(b"", &[message]);
+        }
     }
 
     /// Something that the user should look at although the action goes on.

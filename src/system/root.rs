@@ -123,11 +123,8 @@ impl Root {
     /// # Errors
     /// As [`Root::text`], and where the file is missing.
     pub fn needed_text(&self, path: &[u8]) -> Result<&'static [u8]> {
-        self.text(path)?.ok_or_else(|| Error::Io {
-            verb: "open",
-            path: self.shown(path),
-            errno: Errno::NOENT,
-        })
+        self.text(path)?
+            .ok_or_else(|| Error::io("open", &self.shown(path), Errno::NOENT))
     }
 
     /// Whether there is anything at `path`.
