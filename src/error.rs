@@ -38,48 +38,42 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// An error from the parts of its message.
+    /// An error of one message, as [`fill`] makes it.
     #[cold]
-    pub fn new(kind: ErrorKind, parts: &[&[u8]]) -> Error {
-        let messages = vec![parts.concat()];
+    pub fn new(kind: ErrorKind, template: &str, parts: &[&[u8]]) -> Error {
+        let messages = vec![fill(template, parts)];
         Error(Box::new(Trouble { kind, messages }))
     }
 
-    /// A usage error from message parts.
-    pub fn usage(parts: &[&[u8]]) -> Error {
-        Error::new(
-            ErrorKind::Usage,
-            &[&parts.concat(), b" (see limopack --help)"],
-        )
+    /// A usage error; where to read on is added.
+    pub fn usage(template: &str, parts: &[&[u8]]) -> Error {
+        let message = fill(template, parts);
+        Error::new(ErrorKind::Usage, "{} (see limopack --help)", &[&message])
     }
 
-    /// A refusal from message parts.
-    pub fn refused(parts: &[&[u8]]) -> Error {
-        Error::new(ErrorKind::Refused, parts)
+    /// A refusal.
+    pub fn refused(template: &str, parts: &[&[u8]]) -> Error {
+        Error::new(ErrorKind::Refused, template, parts)
     }
 
     /// A system call's error: what was tried (`open`, `read`, …), on which path, as the user
     /// would write it, and the kernel's answer.
     #[cold]
     pub fn io(verb: &str, path: &[u8], errno: Errno) -> Error {
-        let why = errno_text(errno);
-        Error::new(
-            ErrorKind::Io,
-            &[b"cannot ", verb.as_bytes(), b" ", path, b": ", &why],
-        )
+        let parts: [&[u8]; 3] = [verb.as_bytes(), path, &errno_text(errno)];
+        Error::new(ErrorKind::Io, "cannot {} {}: {}", &parts)
     }
 
     /// A parse error in `file`, as the user would write it. `line` counts from 1; it is 0 where
     /// the format has no lines.
     #[cold]
-    pub fn parse(file: &[u8], line: usize, what: &[&[u8]]) -> Error {
-        let mut at = decimal(line as u64);
-        at.insert(0, b':');
-        at.truncate(if line == 0 { 0 } else { at.len() });
-        Error::new(
-            ErrorKind::Parse { line },
-            &[file, &at, b": ", &what.concat()],
-        )
+    pub fn parse(file: &[u8], line: usize, template: &str, parts: &[&[u8]]) -> Error {
+        let what = fill(template, parts);
+        let kind = ErrorKind::Parse { line };
+        match line {
+            0 => Error::new(kind, "{}: {}", &[file, &what]),
+            _ => Error::new(kind, "{}:{}: {}", &[file, &decimal(line as u64), &what]),
+        }
     }
 
     /// `Ok(())` for none, else one error with the messages of all.
@@ -160,9 +154,25 @@ pub fn errno_text(errno: Errno) -> Vec<u8> {
         Some((_, text)) => text.as_bytes().to_vec(),
         None => {
             let number = decimal(errno.raw_os_error().unsigned_abs().into());
-            [b"error number ", &number[..]].concat()
+            fill("error number {}", &[&number])
         }
     }
+}
+
+/// A text from a template: each `{}` is replaced by the next of `parts`. What `format!` does, for
+/// bytes, and a tenth of its size.
+pub fn fill(template: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut parts = parts.iter();
+    let mut pieces = template.as_bytes().split(|&byte| byte == b'{');
+    let mut text = pieces.next().unwrap_or(b"").to_vec();
+    for piece in pieces {
+        let part = parts.next();
+        debug_assert!(part.is_some() && piece[0] == b'}', "{template}");
+        text.extend_from_slice(part.copied().unwrap_or(b""));
+        text.extend_from_slice(piece.get(1..).unwrap_or(b""));
+    }
+    debug_assert!(parts.next().is_none(), "{template}");
+    text
 }
 
 /// A number in decimal, as bytes.
@@ -206,8 +216,8 @@ mod tests {
     fn messages_name_verb_path_and_line() {
         let io = Error::io("open", b"/x", Errno::NOENT);
         assert_eq!(messages(&io), ["cannot open /x: No such file or directory"]);
-        assert_eq!(messages(&Error::parse(b"f", 7, &[b"bad"])), ["f:7: bad"]);
-        assert_eq!(messages(&Error::parse(b"f", 0, &[b"bad"])), ["f: bad"]);
+        assert_eq!(messages(&Error::parse(b"f", 7, "bad", &[])), ["f:7: bad"]);
+        assert_eq!(messages(&Error::parse(b"f", 0, "bad", &[])), ["f: bad"]);
     }
 
     #[test]
@@ -226,7 +236,7 @@ mod tests {
     #[test]
     fn several_errors_keep_the_first_exit_code() {
         assert!(Error::unless_empty(Vec::new()).is_ok());
-        let two = vec![Error::usage(&[b"a"]), Error::refused(&[b"b"])];
+        let two = vec![Error::usage("a", &[]), Error::refused("b", &[])];
         let error = Error::unless_empty(two).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert_eq!(messages(&error).len(), 2);

@@ -6,7 +6,7 @@ use crate::actions::kernels;
 use crate::actions::list::{kept, loaded_text, registry};
 use crate::actions::register::ACTIVE;
 use crate::cli::Request;
-use crate::error::{decimal, push_escaped, Error, Result};
+use crate::error::{decimal, fill, push_escaped, Error, Result};
 use crate::index::trie::Trie;
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::{directory, Found};
@@ -70,8 +70,8 @@ pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
     print(&problems.out)?;
     match problems.count {
         0 => Ok(()),
-        1 => Err(Error::refused(&[b"1 problem"])),
-        count => Err(Error::refused(&[&decimal(count), b" problems"])),
+        1 => Err(Error::refused("1 problem", &[])),
+        count => Err(Error::refused("{} problems", &[&decimal(count)])),
     }
 }
 
@@ -101,7 +101,7 @@ impl Problems {
 fn registered_kernels(root: &Root) -> Result<Vec<Vec<u8>>> {
     let mut versions = Vec::new();
     for version in kernels::installed(root)? {
-        if root.has(&[&directory(&version), &b"/"[..], ACTIVE].concat())? {
+        if root.has(&fill("{}/{}", &[&directory(&version), ACTIVE]))? {
             versions.push(version);
         }
     }
@@ -133,7 +133,7 @@ impl<'r> Audit<'r> {
         if let Some(folder) = Folder::open(root, &directory(version))? {
             let mut tree = Branch::grow(&folder, Vec::new(), &mut |_| {})?;
             tree.each_leaf(&mut |directory, leaf| {
-                let path = [directory, b"/", &leaf.name].concat();
+                let path = fill("{}/{}", &[directory, &leaf.name]);
                 let path = path.strip_prefix(b"/").unwrap_or(&path).to_vec();
                 let is_kept = keep.position(ModulePath(&path).name()).is_some();
                 if path.starts_with(b"kernel/") && !is_kept {
@@ -300,7 +300,7 @@ impl<'r> Audit<'r> {
         let Some(kind) = kind else {
             return Ok(());
         };
-        if let Found::Modules(modules) = self.kernel.look_up(&[b"fs-", kind].concat())? {
+        if let Found::Modules(modules) = self.kernel.look_up(&fill("fs-{}", &[kind]))? {
             for module in modules
                 .iter()
                 .filter(|module| !self.keeps(module.path.name()))

@@ -5,7 +5,7 @@
 //! Whatever is missing is left out: a census is taken in chroots and on odd kernels, too.
 //! (Sources: linux/Documentation/ABI/testing/sysfs-devices, modules-load.d(5), crypttab(5))
 
-use crate::error::Result;
+use crate::error::{fill, Result};
 use crate::needs::rules::files;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
@@ -137,7 +137,7 @@ impl Census {
                 for kind in kinds.split(|&byte| byte == b',') {
                     let kind = crate::text::split_at_byte(kind, b'.').0;
                     if !matches!(kind, b"" | b"auto" | b"none" | b"swap" | b"ignore") {
-                        self.add(&[b"fs-", kind].concat());
+                        self.add(&fill("fs-{}", &[kind]));
                     }
                 }
             }
@@ -160,7 +160,7 @@ impl Census {
                     continue;
                 };
                 for part in value.split(|byte| b"-:".contains(byte)) {
-                    self.add(&[b"crypto-", part].concat());
+                    self.add(&fill("crypto-{}", &[part]));
                 }
             }
         }

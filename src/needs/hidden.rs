@@ -82,7 +82,12 @@ pub fn rows<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Row<'t>>> {
         };
         let targets = row.rest();
         if row.next().is_none() {
-            return Err(Error::parse(file, number, &[b"no target behind ", modules]));
+            return Err(Error::parse(
+                file,
+                number,
+                "no target behind {}",
+                &[modules],
+            ));
         }
         rows.push(Row { modules, targets });
     }

@@ -3,7 +3,7 @@
 //! `modules.dep.bin` is what modprobe trusts, and a look-up in it costs what the name costs,
 //! not what the tree costs; without it (busybox) modules.dep is read as text.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{Format, Patterns};
 use crate::needs::rules::Rules;
@@ -44,7 +44,7 @@ pub enum Found {
 
 /// The directory of a kernel version, relative to the root.
 pub fn directory(version: &[u8]) -> Vec<u8> {
-    [b"lib/modules/", version].concat()
+    fill("lib/modules/{}", &[version])
 }
 
 /// The module that a given name, file name or path names, whether or not a kernel has it.
@@ -61,7 +61,7 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// No such kernel, or a damaged index.
     pub fn open(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
-        let path = [&directory(version), &b"/modules.dep.bin"[..]].concat();
+        let path = fill("{}/modules.dep.bin", &[&directory(version)]);
         let lines = match root.text(&path)? {
             None => Kernel::text_lines(root, version)?,
             Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
@@ -79,11 +79,11 @@ impl<'r> Kernel<'r> {
     }
 
     fn text_lines(root: &Root, version: &[u8]) -> Result<Lines> {
-        let path = [&directory(version), &b"/modules.dep"[..]].concat();
+        let path = fill("{}/modules.dep", &[&directory(version)]);
         let Some(text) = root.text(&path)? else {
             let place = root.shown(&directory(version));
-            let what = b": no modules.dep in ";
-            return Err(Error::refused(&[b"no kernel ", version, what, &place]));
+            let what = "no kernel {}: no modules.dep in {}";
+            return Err(Error::refused(what, &[version, &place]));
         };
         Ok(Lines::Text(DepText::new(text, &root.shown(&path))?))
     }
@@ -111,7 +111,7 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// It cannot be read.
     pub fn file(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
-        let path = [&directory(&self.version), &b"/"[..], name].concat();
+        let path = fill("{}/{}", &[&directory(&self.version), name]);
         self.root.text(&path)
     }
 
@@ -136,7 +136,7 @@ impl<'r> Kernel<'r> {
                 };
                 let broken = |what: &[&[u8]]| {
                     let file = self.shown(b"modules.dep.bin");
-                    Error::parse(&file, 0, &[&what.concat(), b": ", line])
+                    Error::parse(&file, 0, "{}: {}", &[&what.concat(), line])
                 };
                 let parsed = DepLine::parse(line).map_err(|what| broken(&[what.as_bytes()]))?;
                 if parsed.path.name() != name {
@@ -159,7 +159,12 @@ impl<'r> Kernel<'r> {
             .map(|(number, line)| {
                 let what = DepLine::parse(line);
                 what.map_err(|what| {
-                    Error::parse(&self.shown(b"modules.dep"), number, &[what.as_bytes()])
+                    Error::parse(
+                        &self.shown(b"modules.dep"),
+                        number,
+                        "{}",
+                        &[what.as_bytes()],
+                    )
                 })
             })
             .collect()
@@ -167,7 +172,7 @@ impl<'r> Kernel<'r> {
 
     /// A file of this kernel as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Vec<u8> {
-        (self.root).shown(&[&directory(&self.version), &b"/"[..], name].concat())
+        (self.root).shown(&fill("{}/{}", &[&directory(&self.version), name]))
     }
 
     /// Whether the module is built into the kernel.
@@ -304,15 +309,10 @@ impl<'r> Kernel<'r> {
         };
         // depmod chose one of two files with this name, and modprobe loads that one.
         if !path.directory().is_empty() && !line.path.is_same_module(path) {
-            return Err(Error::refused(&[
-                given,
-                b" is not what kernel ",
-                &self.version,
-                b" loads as ",
-                &name.to_kernel(),
-                b": that is ",
-                line.path.0,
-            ]));
+            return Err(Error::refused(
+                "{} is not what kernel {} loads as {}: that is {}",
+                &[given, &self.version, &name.to_kernel(), line.path.0],
+            ));
         }
         Ok(Found::Modules(vec![line]))
     }

@@ -1,6 +1,6 @@
 //! The package manager's database on disk: dpkg's with apt's marks, or opkg's.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::package::forget::{is_state_of, stem, Edit};
 use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
@@ -111,7 +111,7 @@ impl Database {
             (Manager::Opkg, b"var/lib/opkg"),
         ];
         for (manager, directory) in places {
-            if root.has(&[directory, b"/status"].concat())? {
+            if root.has(&fill("{}/status", &[directory]))? {
                 let directory = directory.to_vec();
                 return Ok(Some(Database { manager, directory }));
             }
@@ -126,16 +126,15 @@ impl Database {
     pub fn needed(root: &Root, is_root_named: bool) -> Result<Database> {
         Database::find(root, is_root_named)?.ok_or_else(|| {
             let place = root.shown(&dpkg_directory(is_root_named));
-            Error::refused(&[
-                b"no package database: neither ",
-                &place,
-                b"/status nor opkg's",
-            ])
+            Error::refused(
+                "no package database: neither {}/status nor opkg's",
+                &[&place],
+            )
         })
     }
 
     fn path(&self, name: &[u8]) -> Vec<u8> {
-        [&self.directory[..], b"/", name].concat()
+        fill("{}/{}", &[&self.directory, name])
     }
 
     /// Takes the locks that the manager takes, never waiting.
@@ -167,8 +166,10 @@ impl Database {
         };
         for entry in folder.entries()? {
             if entry.name.iter().all(u8::is_ascii_digit) {
-                let what = b" is left; dpkg was interrupted, run dpkg --configure -a";
-                return Err(Error::refused(&[&folder.shown(&entry.name), what]));
+                return Err(Error::refused(
+                    "{} is left; dpkg was interrupted, run dpkg --configure -a",
+                    &[&folder.shown(&entry.name)],
+                ));
             }
         }
         Ok(())
@@ -187,10 +188,11 @@ impl Database {
             return Err(Error::parse(
                 &shown,
                 0,
-                &[b"no package in it; is the file damaged?"],
+                "no package in it; is the file damaged?",
+                &[],
             ));
         }
-        let path = [STATES.0, b"/", STATES.1].concat();
+        let path = fill("{}/{}", &[STATES.0, STATES.1]);
         let states_text = match self.manager {
             Manager::Dpkg => root.text(&path)?.unwrap_or(b""),
             Manager::Opkg => b"",
@@ -208,7 +210,7 @@ impl Database {
     /// # Errors
     /// The list cannot be read.
     pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Option<&'static [u8]>> {
-        root.text(&self.path(&[b"info/", stem, b".list"].concat()))
+        root.text(&self.path(&fill("info/{}.list", &[stem])))
     }
 
     /// The stems of every package with a list, `PKG` or `PKG:arch`.
@@ -231,7 +233,7 @@ impl Database {
     /// # Errors
     /// It has any.
     pub fn check_ties(&self, root: &Root, stanza: &Stanza<'_>) -> Result<()> {
-        let refuse = |what: &[u8]| Err(Error::refused(&[stanza.package, b" has ", what]));
+        let refuse = |what: &[u8]| Err(Error::refused("{} has {}", &[stanza.package, what]));
         if !stanza.field(b"Conffiles").is_empty() {
             return refuse(b"configuration files; purge it with the package manager");
         }
@@ -272,7 +274,7 @@ impl Database {
         let info = Folder::create(root, &self.path(b"info"))?;
         let stems = edit.stand_ins.iter().map(|new| &new.stem[..]);
         let names: Vec<Vec<u8>> = stems
-            .flat_map(|stem| [[stem, b".list"].concat(), [stem, b".md5sums"].concat()])
+            .flat_map(|stem| [fill("{}.list", &[stem]), fill("{}.md5sums", &[stem])])
             .collect();
         let empty: Vec<(&[u8], &[&[u8]])> = names.iter().map(|name| (&name[..], &[][..])).collect();
         let new_info = info.stage(Naming::Hidden, &empty)?;
@@ -298,8 +300,10 @@ impl Database {
 
         work()?;
         if root.needed_text(&self.path(STATUS))? != contents.text {
-            let what = b" was changed by somebody who does not take its lock";
-            return Err(Error::refused(&[&folder.shown(STATUS), what]));
+            return Err(Error::refused(
+                "{} was changed by somebody who does not take its lock",
+                &[&folder.shown(STATUS)],
+            ));
         }
         new_info.commit()?;
         new_status.commit()?;
@@ -376,11 +380,10 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
     }
     let database = locks.pop();
     let none = || {
-        Error::refused(&[
-            b"no place for opkg's lock: neither ",
-            &root.shown(b"var/lock"),
-            b" nor /run",
-        ])
+        Error::refused(
+            "no place for opkg's lock: neither {} nor /run",
+            &[&root.shown(b"var/lock")],
+        )
     };
     Ok(Locks {
         _database: database.ok_or_else(none)?,

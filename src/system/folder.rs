@@ -1,7 +1,7 @@
 //! A directory held open: listing it, locking it, replacing files in it so that every reader
 //! sees the old file or the new one, before and after a power cut.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::system::{io, is_missing, mapped, retry, Root};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
@@ -36,8 +36,8 @@ pub enum Naming {
 impl Naming {
     fn temporary(self, name: &[u8]) -> Vec<u8> {
         match self {
-            Naming::Hidden => [b".", name, TEMPORARY].concat(),
-            Naming::Dpkg => [name, b"-new"].concat(),
+            Naming::Hidden => fill(".{}{}", &[name, TEMPORARY]),
+            Naming::Dpkg => fill("{}-new", &[name]),
         }
     }
 }
@@ -73,7 +73,7 @@ impl Staged<'_> {
         }
         while let Some(name) = self.waiting.first() {
             if self.naming == Naming::Dpkg {
-                let old = [name, &b"-old"[..]].concat();
+                let old = fill("{}-old", &[name]);
                 folder.unlink(&old)?;
                 let link = || {
                     rustix::fs::linkat(
@@ -151,12 +151,12 @@ impl Folder {
             Err(errno) => return io("create", &root.shown(path), Err(errno)),
         }
         let made = Folder::open(root, path)?;
-        made.ok_or_else(|| Error::refused(&[&root.shown(path), b" is gone again"]))
+        made.ok_or_else(|| Error::refused("{} is gone again", &[&root.shown(path)]))
     }
 
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Vec<u8> {
-        [&self.shown, &b"/"[..], name].concat()
+        fill("{}/{}", &[&self.shown, name])
     }
 
     /// Waits for the lock that every writer of this directory takes.
@@ -180,10 +180,10 @@ impl Folder {
         let opened = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()));
         match opened {
             Err(errno) if is_missing(errno) => Ok(None),
-            Err(Errno::LOOP) => Err(Error::refused(&[
-                &self.shown(name),
-                b" is a symbolic link; replacing it would not change the file that it leads to",
-            ])),
+            Err(Errno::LOOP) => Err(Error::refused(
+                "{} is a symbolic link; replacing it would not change the file that it leads to",
+                &[&self.shown(name)],
+            )),
             opened => {
                 let shown = self.shown(name);
                 mapped::text(io("open", &shown, opened)?.as_fd(), &shown).map(Some)

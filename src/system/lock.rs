@@ -1,7 +1,7 @@
 //! Record locks as dpkg, apt and opkg take them: `fcntl(F_SETLK)` over a whole file, never
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
-use crate::error::{decimal, Error, ErrorKind, Result};
+use crate::error::{decimal, fill, Error, ErrorKind, Result};
 use crate::system::{io, retry, Root};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
@@ -38,7 +38,7 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     match retry(|| rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(RecordLock { file }),
         Err(Errno::AGAIN | Errno::ACCESS) => {
-            Err(Error::new(ErrorKind::Busy, &[&holder(&file, &shown)]))
+            Err(Error::new(ErrorKind::Busy, "{}", &[&holder(&file, &shown)]))
         }
         Err(errno) => io("lock", &shown, Err(errno)),
     }
@@ -52,25 +52,23 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Vec<u8> {
         .flatten()
         .and_then(|held| held.pid);
     let Some(pid) = pid else {
-        return [shown, b" is locked by another process"].concat();
+        return fill("{} is locked by another process", &[shown]);
     };
     let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs().into());
     // The process is one of this machine's, wherever the root is.
-    let name = [b"/proc/", &pid[..], b"/comm"].concat();
+    let name = fill("/proc/{}/comm", &[&pid]);
     let name = match rustix::fs::open(&name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => {
             let mut buffer = [0; 64];
             let count = rustix::io::read(file, &mut buffer).unwrap_or(0);
-            [
-                b" (",
-                buffer[..count]
+            fill(
+                " ({})",
+                &[buffer[..count]
                     .strip_suffix(b"\n")
-                    .unwrap_or(&buffer[..count]),
-                b")",
-            ]
-            .concat()
+                    .unwrap_or(&buffer[..count])],
+            )
         }
         Err(_) => Vec::new(),
     };
-    [shown, b" is locked by process ", &pid, &name].concat()
+    fill("{} is locked by process {}{}", &[shown, &pid, &name])
 }

@@ -2,7 +2,7 @@
 //! Each message is one write, so that parallel calls do not mix their lines.
 //! The print macros are not used: they panic on a closed pipe.
 
-use crate::error::{decimal, push_escaped, Error, Result};
+use crate::error::{decimal, fill, push_escaped, Error, Result};
 use crate::system::{io, retry};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -35,26 +35,26 @@ impl Report {
     /// Each message of an error.
     pub fn error(&self, error: &Error) {
         for message in error.messages() {
-            say(b"", &[message]);
+            say("{}", &[message]);
         }
     }
 
     /// Something that the user should look at although the action goes on.
-    pub fn warn(&self, parts: &[&[u8]]) {
-        say(b"warning: ", parts);
+    pub fn warn(&self, template: &str, parts: &[&[u8]]) {
+        say("warning: {}", &[&fill(template, parts)]);
     }
 
     /// What was done.
-    pub fn note(&self, parts: &[&[u8]]) {
+    pub fn note(&self, template: &str, parts: &[&[u8]]) {
         if self.volume >= Volume::Normal {
-            say(b"", parts);
+            say(template, parts);
         }
     }
 
     /// What was looked at.
-    pub fn debug(&self, parts: &[&[u8]]) {
+    pub fn debug(&self, template: &str, parts: &[&[u8]]) {
         if self.volume >= Volume::Debug {
-            say(b"debug: ", parts);
+            say("debug: {}", &[&fill(template, parts)]);
         }
     }
 }
@@ -64,11 +64,9 @@ impl Report {
 const LONGEST: usize = 4096;
 
 /// A message on stderr. Where even that fails there is nobody left to tell.
-fn say(kind: &[u8], parts: &[&[u8]]) {
-    let mut line = [b"limopack: ", kind].concat();
-    for part in parts {
-        push_escaped(&mut line, part);
-    }
+fn say(template: &str, parts: &[&[u8]]) {
+    let mut line = b"limopack: ".to_vec();
+    push_escaped(&mut line, &fill(template, parts));
     if line.len() >= LONGEST {
         line.truncate(LONGEST - b"...\n".len());
         line.extend_from_slice(b"...");
@@ -109,7 +107,7 @@ impl Progress {
             self.next = Some(next + PAUSE);
             self.is_shown = true;
             let (done, total) = (decimal(self.done), decimal(self.total));
-            write_stderr(&[b"\rlimopack: removed ", &done[..], b" of ", &total].concat());
+            write_stderr(&fill("\rlimopack: removed {} of {}", &[&done, &total]));
         }
     }
 

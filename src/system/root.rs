@@ -4,7 +4,7 @@
 //! `RESOLVE_IN_ROOT` does it in the kernel; before Linux 5.6, and where a sandbox forbids the
 //! call, each component is opened by hand.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::system::{io, is_missing, mapped, retry};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
@@ -58,7 +58,7 @@ impl Root {
 
     /// A path below the root as the user would write it; `path` has no slash at its start.
     pub fn shown(&self, path: &[u8]) -> Vec<u8> {
-        [&self.shown, &b"/"[..], path].concat()
+        fill("{}/{}", &[&self.shown, path])
     }
 
     /// Opens what is at `path`, resolved inside the root.
@@ -68,7 +68,7 @@ impl Root {
     pub fn open_at(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         let Some(dir) = &self.dir else {
-            let absolute = [b"/", path].concat();
+            let absolute = fill("/{}", &[path]);
             return retry(|| rustix::fs::openat(CWD, &absolute[..], flags, Mode::empty()));
         };
         if !self.openat2_is_missing.get() {
@@ -133,7 +133,7 @@ impl Root {
     /// It cannot be told.
     pub fn has(&self, path: &[u8]) -> Result<bool> {
         let found = match self.dir {
-            None => rustix::fs::stat([b"/", path].concat()).map(drop),
+            None => rustix::fs::stat(fill("/{}", &[path])).map(drop),
             Some(_) => self.open_at(path, OFlags::PATH).map(drop),
         };
         match found {

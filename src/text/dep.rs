@@ -78,10 +78,10 @@ impl<'t> DepText<'t> {
     /// No line at all, or a file of 4 GiB.
     pub fn new(text: &'t [u8], file: &[u8]) -> Result<Self> {
         if text.is_empty() {
-            return Err(Error::parse(file, 0, &[b"the file is empty; run depmod"]));
+            return Err(Error::parse(file, 0, "the file is empty; run depmod", &[]));
         }
         if u32::try_from(text.len() + 1).is_err() {
-            return Err(Error::parse(file, 0, &[b"the file is too large"]));
+            return Err(Error::parse(file, 0, "the file is too large", &[]));
         }
         let mut index = DepText {
             text,
@@ -201,7 +201,7 @@ impl<'t> DepText<'t> {
         DepLine::parse(line).map_err(|what| {
             let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
             let before = memchr::memchr_iter(b'\n', &self.text[..start]).count();
-            Error::parse(&self.file, before + 1, &[what.as_bytes()])
+            Error::parse(&self.file, before + 1, "{}", &[what.as_bytes()])
         })
     }
 }

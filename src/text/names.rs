@@ -63,7 +63,7 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Names<'t>> {
             continue; // the head of lsmod's table
         }
         if name.iter().any(|&byte| is_control(byte)) {
-            return Err(Error::parse(file, number, &[b"control bytes in a name"]));
+            return Err(Error::parse(file, number, "control bytes in a name", &[]));
         }
         let is_optional = second == Some(b"?") || is_alias(name);
         let insist = if is_optional {

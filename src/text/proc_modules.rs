@@ -22,7 +22,8 @@ pub fn names<'t>(
             true => Err(Error::parse(
                 file,
                 number,
-                &[b"no module name at the start of the line"],
+                "no module name at the start of the line",
+                &[],
             )),
         }
     })
