@@ -72,7 +72,7 @@ impl Error {
         let kind = ErrorKind::Parse { line };
         match line {
             0 => Error::new(kind, "{}: {}", &[file, &what]),
-            _ => Error::new(kind, "{}:{}: {}", &[file, &decimal(line as u64), &what]),
+            _ => Error::new(kind, "{}:{}: {}", &[file, &decimal(line), &what]),
         }
     }
 
@@ -153,7 +153,7 @@ pub fn errno_text(errno: Errno) -> Vec<u8> {
     match TEXTS.iter().find(|(known, _)| *known == errno) {
         Some((_, text)) => text.as_bytes().to_vec(),
         None => {
-            let number = decimal(errno.raw_os_error().unsigned_abs().into());
+            let number = decimal(errno.raw_os_error().unsigned_abs() as usize);
             fill("error number {}", &[&number])
         }
     }
@@ -176,7 +176,7 @@ pub fn fill(template: &str, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A number in decimal, as bytes.
-pub fn decimal(mut number: u64) -> Vec<u8> {
+pub fn decimal(mut number: usize) -> Vec<u8> {
     let mut digits = Vec::with_capacity(20);
     loop {
         digits.push(b'0' + (number % 10) as u8);
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn decimal_writes_the_whole_range() {
         assert_eq!(decimal(0), b"0");
-        assert_eq!(decimal(u64::MAX), u64::MAX.to_string().into_bytes());
+        assert_eq!(decimal(usize::MAX), usize::MAX.to_string().into_bytes());
     }
 
     #[test]

@@ -58,9 +58,9 @@ pub enum Content {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many module files.
-    pub modules: u64,
+    pub modules: usize,
     /// Their bytes.
-    pub bytes: u64,
+    pub bytes: usize,
 }
 
 impl Content {
@@ -121,7 +121,7 @@ impl Prune {
         }
         for rewrite in &self.rewrites {
             let sizes = [rewrite.old_size, rewrite.content.size()];
-            let sizes = sizes.map(|size| decimal(size as u64));
+            let sizes = sizes.map(decimal);
             let change = fill(" {} -> {}", &[&sizes[0], &sizes[1]]);
             steps.push((b"write ", self.folder.shown(rewrite.name), change));
         }
@@ -138,8 +138,8 @@ impl Prune {
         for (what, modules, bytes) in [
             (&b"kept"[..], Some(kept.modules), kept.bytes),
             (b"removed", Some(removed.modules), removed.bytes),
-            (b"indexes before", None, before as u64),
-            (b"indexes after", None, after as u64),
+            (b"indexes before", None, before),
+            (b"indexes after", None, after),
         ] {
             out.extend_from_slice(&fill("total {} {}: ", &[&self.version, what]));
             if let Some(modules) = modules {

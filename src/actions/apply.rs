@@ -281,7 +281,7 @@ fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
     if package == b"limopack" {
         return Err(Error::refused("limopack does not forget itself", &[]));
     }
-    if variable("DPKG_MAINTSCRIPT_PACKAGE").as_deref() == Some(package) {
+    if variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(package) {
         return Err(is_the_caller(package));
     }
     if package.len() > LONGEST {
@@ -325,7 +325,7 @@ fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -
                     check_forgettable(stanza)?;
                     database.check_ties(root, stanza)?;
                 }
-                None if variable("DPKG_MAINTSCRIPT_PACKAGE").as_deref() == Some(package) => {
+                None if variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(package) => {
                     return Err(is_the_caller(package));
                 }
                 None => {}

@@ -79,7 +79,7 @@ pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
 #[derive(Default)]
 struct Problems {
     out: Vec<u8>,
-    count: u64,
+    count: usize,
 }
 
 impl Problems {
@@ -120,7 +120,7 @@ struct Audit<'r> {
     /// The paths of the module files on disk, sorted.
     disk: Vec<Vec<u8>>,
     /// How many of them nothing needs, and their bytes.
-    needless: (u64, u64),
+    needless: (usize, usize),
 }
 
 impl<'r> Audit<'r> {
@@ -351,7 +351,7 @@ impl<'r> Audit<'r> {
 /// How many there are, and one of them.
 #[derive(Default)]
 struct Few<'t> {
-    count: u64,
+    count: usize,
     last: &'t [u8],
 }
 

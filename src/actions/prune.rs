@@ -476,6 +476,6 @@ fn some_of(names: &[Vec<u8>]) -> Vec<u8> {
     let shown = names[..names.len().min(MOST)].join(&b", "[..]);
     match names.len().checked_sub(MOST) {
         None | Some(0) => shown,
-        Some(more) => fill("{} and {} more", &[&shown, &decimal(more as u64)]),
+        Some(more) => fill("{} and {} more", &[&shown, &decimal(more)]),
     }
 }

@@ -407,12 +407,12 @@ fn calling_package(root: &Root) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     };
     let Some(arch) = variable("DPKG_MAINTSCRIPT_ARCH") else {
-        return Ok(Some(package));
+        return Ok(Some(package.to_vec()));
     };
-    let qualified = fill("{}:{}", &[&package, &arch]);
+    let qualified = fill("{}:{}", &[package, arch]);
     let list = fill("var/lib/dpkg/info/{}.list", &[&qualified]);
     Ok(Some(match root.has(&list)? {
         true => qualified,
-        false => package,
+        false => package.to_vec(),
     }))
 }

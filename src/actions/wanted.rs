@@ -82,7 +82,7 @@ impl Wanted {
         let registry = self.add_text(mapped::argument(file)?, file)?;
         let added = self.names.len() - before;
         if let Some(registry) = registry {
-            let count = decimal(registry.entries().len() as u64);
+            let count = decimal(registry.entries().len());
             report.debug("{}: a registry of {} modules", &[file, &count]);
             let directory = file.strip_suffix(b"modules.active");
             let sibling = |name: &[u8]| match directory {
@@ -123,7 +123,7 @@ impl Wanted {
 pub fn judge(missing: &[&Want], versions: &[Vec<u8>], report: &Report) -> Result<()> {
     let versions = versions.join(&b", "[..]);
     let mut errors = Vec::new();
-    let mut passed: u64 = 0;
+    let mut passed = 0;
     for want in missing {
         let (what, parts) = ("no module {} in kernel {}", [&want.given[..], &versions]);
         match want.insist {

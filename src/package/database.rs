@@ -87,15 +87,15 @@ impl Caller {
 }
 
 /// dpkg's directory relative to the root. Under `dpkg --root` the variable holds the root, too.
-pub fn dpkg_directory(is_root_named: bool) -> Vec<u8> {
+pub fn dpkg_directory(is_root_named: bool) -> &'static [u8] {
     let given = variable("DPKG_ADMINDIR").filter(|_| !is_root_named);
     let Some(given) = given else {
-        return b"var/lib/dpkg".to_vec();
+        return b"var/lib/dpkg";
     };
     let root = variable("DPKG_ROOT").unwrap_or_default();
-    let below = given.strip_prefix(&root[..]).unwrap_or(&given);
+    let below = given.strip_prefix(root).unwrap_or(given);
     let slashes = below.iter().take_while(|&&byte| byte == b'/').count();
-    below[slashes..].to_vec()
+    &below[slashes..]
 }
 
 impl Database {
@@ -106,7 +106,7 @@ impl Database {
     pub fn find(root: &Root, is_root_named: bool) -> Result<Option<Database>> {
         let dpkg = dpkg_directory(is_root_named);
         let places = [
-            (Manager::Dpkg, &dpkg[..]),
+            (Manager::Dpkg, dpkg),
             (Manager::Opkg, b"usr/lib/opkg"),
             (Manager::Opkg, b"var/lib/opkg"),
         ];
@@ -125,7 +125,7 @@ impl Database {
     /// There is none.
     pub fn needed(root: &Root, is_root_named: bool) -> Result<Database> {
         Database::find(root, is_root_named)?.ok_or_else(|| {
-            let place = root.shown(&dpkg_directory(is_root_named));
+            let place = root.shown(dpkg_directory(is_root_named));
             Error::refused(
                 "no package database: neither {}/status nor opkg's",
                 &[&place],

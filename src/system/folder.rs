@@ -347,13 +347,15 @@ impl Folder {
         }
     }
 
-    /// The size of an entry in bytes; 0 for one that is gone.
+    /// The size of an entry in bytes, as far as a number holds it; 0 for one that is gone.
     ///
     /// # Errors
     /// It cannot be told.
-    pub fn size(&self, name: &[u8]) -> Result<u64> {
+    pub fn size(&self, name: &[u8]) -> Result<usize> {
         let stat = self.stat(name)?;
-        Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)))
+        Ok(stat.map_or(0, |stat| {
+            usize::try_from(stat.st_size).unwrap_or(usize::MAX)
+        }))
     }
 
     /// Opens a directory in this one; `None` if it is gone, a symbolic link, or another file

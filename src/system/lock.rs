@@ -54,7 +54,7 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Vec<u8> {
     let Some(pid) = pid else {
         return fill("{} is locked by another process", &[shown]);
     };
-    let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs().into());
+    let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs() as usize);
     // The process is one of this machine's, wherever the root is.
     let name = fill("/proc/{}/comm", &[&pid]);
     let name = match rustix::fs::open(&name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {

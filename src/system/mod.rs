@@ -15,7 +15,10 @@ pub use report::Report;
 pub use root::Root;
 
 use crate::error::{Error, Result};
+use core::ffi::{c_char, CStr};
 use rustix::io::Errno;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 
 /// Adds verb and path to a system call's error; EINTR is the caller's to repeat.
 pub(crate) fn io<T>(verb: &'static str, path: &[u8], result: rustix::io::Result<T>) -> Result<T> {
@@ -40,20 +43,45 @@ pub(crate) fn is_missing(errno: Errno) -> bool {
 /// The words behind the program's name, as the C library hands them to `main`.
 ///
 /// # Safety
-/// `argv` holds `argc` pointers to strings that live as long as the process.
+/// As for [`strings`].
 #[allow(unsafe_code)]
-pub unsafe fn arguments(
-    argc: core::ffi::c_int,
-    argv: *const *const core::ffi::c_char,
-) -> Vec<std::ffi::OsString> {
-    use std::os::unix::ffi::OsStringExt;
-    let words = 1..usize::try_from(argc).unwrap_or(0);
-    let word = |at| {
-        // SAFETY: `at` is below argc, and the caller vouches for the rest.
-        let word = unsafe { core::ffi::CStr::from_ptr(*argv.add(at)) };
-        std::ffi::OsString::from_vec(word.to_bytes().to_vec())
-    };
-    words.map(word).collect()
+pub unsafe fn arguments(argv: *const *const c_char) -> impl Iterator<Item = OsString> {
+    // SAFETY: the caller vouches for it.
+    let words = unsafe { strings(argv) };
+    words.skip(1).map(|word| OsString::from_vec(word.to_vec()))
+}
+
+/// A variable of the environment; an empty one counts as unset. Read where the C library keeps
+/// it: std's way locks and copies, for programs that have threads and change it.
+#[allow(unsafe_code)]
+pub fn variable(name: &str) -> Option<&'static [u8]> {
+    extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: POSIX has `environ` be such a list, and we never change it.
+    let mut variables = unsafe { strings(environ) };
+    let value = |text: &'static [u8]| text.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+    variables.find_map(value).filter(|value| !value.is_empty())
+}
+
+/// The strings of a list as C makes them: a null pointer ends it, and null itself is an empty one.
+///
+/// # Safety
+/// The list and its strings live, unchanged, as long as the process.
+#[allow(unsafe_code)]
+unsafe fn strings(mut list: *const *const c_char) -> impl Iterator<Item = &'static [u8]> {
+    core::iter::from_fn(move || {
+        // SAFETY: `list` never moves behind the null pointer at its end, and the caller vouches
+        // for the rest.
+        unsafe {
+            if list.is_null() || (*list).is_null() {
+                return None;
+            }
+            let string = CStr::from_ptr(*list);
+            list = list.add(1);
+            Some(string.to_bytes())
+        }
+    })
 }
 
 /// Opens /dev/null for each of the three standard descriptors that our caller closed. Without
@@ -91,12 +119,4 @@ pub fn fill_standard_descriptors() -> Result<()> {
 /// The release of the running kernel (`uname -r`).
 pub fn running_kernel() -> Vec<u8> {
     rustix::system::uname().release().to_bytes().to_vec()
-}
-
-/// A variable of the environment; an empty one counts as unset.
-pub fn variable(name: &str) -> Option<Vec<u8>> {
-    use std::os::unix::ffi::OsStringExt;
-    std::env::var_os(name)
-        .map(OsStringExt::into_vec)
-        .filter(|value| !value.is_empty())
 }

@@ -23,7 +23,7 @@ pub struct Leaf {
     /// Its name in its directory.
     pub name: Vec<u8>,
     /// Its size in bytes.
-    pub size: u64,
+    pub size: usize,
     /// A file, or a symbolic link.
     pub kind: LeafKind,
     /// What is to become of it.

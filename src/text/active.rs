@@ -29,7 +29,7 @@ impl Hold {
     pub fn to_text(self) -> Vec<u8> {
         match self {
             Hold::Static => b"S".to_vec(),
-            Hold::Dynamic(count) => decimal(u64::from(count)),
+            Hold::Dynamic(count) => decimal(count as usize),
         }
     }
 }
