@@ -2,11 +2,12 @@
 //! sees the old file or the new one, before and after a power cut.
 
 use crate::error::{fill, Error, Result};
-use crate::system::{io, is_missing, mapped, retry, Root};
+use crate::system::{c_string, io, is_missing, mapped, open_in, retry, Root};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use std::ffi::CString;
 use std::io::IoSlice;
 
 /// An open directory.
@@ -75,20 +76,10 @@ impl Staged<'_> {
             if self.naming == Naming::Dpkg {
                 let old = fill("{}-old", &[name]);
                 folder.unlink(&old)?;
-                let link = || {
-                    rustix::fs::linkat(
-                        &folder.fd,
-                        &name[..],
-                        &folder.fd,
-                        &old[..],
-                        AtFlags::empty(),
-                    )
-                };
-                io("keep", &folder.shown(&old), retry(link))?;
+                io("keep", &folder.shown(&old), folder.link(name, &old))?;
             }
             let new = self.naming.temporary(name);
-            let rename = || rustix::fs::renameat(&folder.fd, &new[..], &folder.fd, &name[..]);
-            io("replace", &folder.shown(name), retry(rename))?;
+            io("replace", &folder.shown(name), folder.rename(&new, name))?;
             self.waiting.remove(0);
         }
         match self.durability {
@@ -102,7 +93,7 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         for name in &self.waiting {
             let new = self.naming.temporary(name);
-            let _ = rustix::fs::unlinkat(&self.folder.fd, &new[..], AtFlags::empty());
+            let _ = self.folder.unlinkat(&new, AtFlags::empty());
         }
     }
 }
@@ -146,7 +137,7 @@ impl Folder {
             None => (&b"."[..], path),
         };
         let above = Folder::create(root, above)?;
-        match retry(|| rustix::fs::mkdirat(&above.fd, name, Mode::from_raw_mode(0o755))) {
+        match above.mkdir(name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return io("create", &root.shown(path), Err(errno)),
         }
@@ -175,10 +166,8 @@ impl Folder {
     /// # Errors
     /// It cannot be opened or read, or is no regular file.
     pub fn text(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()));
-        match opened {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match open_in(self.fd.as_fd(), name, flags, Mode::empty()) {
             Err(errno) if is_missing(errno) => Ok(None),
             Err(Errno::LOOP) => Err(Error::refused(
                 "{} is a symbolic link; replacing it would not change the file that it leads to",
@@ -196,8 +185,8 @@ impl Folder {
     /// # Errors
     /// It cannot be opened or read.
     pub fn read(&self, name: &[u8]) -> rustix::io::Result<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
         mapped::read_all(file.as_fd())
     }
 
@@ -259,14 +248,13 @@ impl Folder {
         durability: Durability,
     ) -> Result<()> {
         let shown = self.shown(temporary);
-        let old = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let old = self.statat(name).ok();
         // Left behind by a run that was killed.
         self.unlink(temporary)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(NEW_MODE);
-        let create = || rustix::fs::openat(&self.fd, temporary, flags, mode);
-        let file = io("create", &shown, retry(create))?;
+        let created = open_in(self.fd.as_fd(), temporary, flags, mode);
+        let file = io("create", &shown, created)?;
         io("write", &shown, write_parts(&file, parts))?;
         io("set the mode of", &shown, keep_mode(&file, old.as_ref()))?;
         match durability {
@@ -280,7 +268,7 @@ impl Folder {
     /// # Errors
     /// It cannot be removed.
     pub fn unlink(&self, name: &[u8]) -> Result<()> {
-        match retry(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())) {
+        match self.unlinkat(name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => io("remove", &self.shown(name), Err(errno)),
         }
@@ -291,7 +279,7 @@ impl Folder {
     /// # Errors
     /// It cannot be removed for another reason.
     pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
-        match retry(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)) {
+        match self.unlinkat(name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
             Err(errno) => io("remove", &self.shown(name), Err(errno)),
         }
@@ -304,8 +292,7 @@ impl Folder {
     /// Neither a link nor a copy can be made.
     pub fn keep_as(&self, name: &[u8], second: &[u8]) -> Result<()> {
         self.unlink(second)?;
-        let link = || rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty());
-        if retry(link).is_err() {
+        if self.link(name, second).is_err() {
             return self.replace(second, self.text(name)?.unwrap_or(b""));
         }
         self.sync()
@@ -340,7 +327,7 @@ impl Folder {
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<rustix::fs::Stat>> {
-        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match self.statat(name) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => io("stat", &self.shown(name), Err(errno)),
@@ -366,8 +353,10 @@ impl Folder {
     pub fn enter(&self, name: &[u8]) -> Result<Option<Folder>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-        let opened = retry(|| rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), resolve));
-        let opened = match opened {
+        let open = |name: CString| {
+            retry(|| rustix::fs::openat2(&self.fd, &*name, flags, Mode::empty(), resolve))
+        };
+        let opened = match c_string(name).and_then(open) {
             Err(Errno::NOSYS | Errno::PERM) => self.enter_by_device(name, flags),
             opened => opened,
         };
@@ -381,11 +370,35 @@ impl Folder {
 
     /// As the kernel does it since Linux 5.6, as far as it can be seen from outside.
     fn enter_by_device(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let fd = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        let fd = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
         match rustix::fs::fstat(&fd)?.st_dev == rustix::fs::fstat(&self.fd)?.st_dev {
             true => Ok(fd),
             false => Err(Errno::XDEV),
         }
+    }
+
+    fn statat(&self, name: &[u8]) -> rustix::io::Result<rustix::fs::Stat> {
+        rustix::fs::statat(&self.fd, &*c_string(name)?, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn unlinkat(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+        let name = c_string(name)?;
+        retry(|| rustix::fs::unlinkat(&self.fd, &*name, flags))
+    }
+
+    fn link(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
+        let (old, new) = (c_string(old)?, c_string(new)?);
+        retry(|| rustix::fs::linkat(&self.fd, &*old, &self.fd, &*new, AtFlags::empty()))
+    }
+
+    fn rename(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
+        let (old, new) = (c_string(old)?, c_string(new)?);
+        retry(|| rustix::fs::renameat(&self.fd, &*old, &self.fd, &*new))
+    }
+
+    fn mkdir(&self, name: &[u8]) -> rustix::io::Result<()> {
+        let name = c_string(name)?;
+        retry(|| rustix::fs::mkdirat(&self.fd, &*name, Mode::from_raw_mode(0o755)))
     }
 
     /// Makes renames and unlinks in the directory durable.

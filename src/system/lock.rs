@@ -2,9 +2,9 @@
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
 use crate::error::{decimal, fill, Error, ErrorKind, Result};
-use crate::system::{io, retry, Root};
+use crate::system::{io, open_in, retry, Root};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::{fcntl_getlk, Flock, FlockType};
 
@@ -57,7 +57,7 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Vec<u8> {
     let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs() as usize);
     // The process is one of this machine's, wherever the root is.
     let name = fill("/proc/{}/comm", &[&pid]);
-    let name = match rustix::fs::open(&name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+    let name = match open_in(CWD, &name, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => {
             let mut buffer = [0; 64];
             let count = rustix::io::read(file, &mut buffer).unwrap_or(0);

@@ -7,7 +7,7 @@
 //! keeps the file that was opened. /proc has to be read: mapping it fails, and its size is 0.
 
 use crate::error::{Error, Result};
-use crate::system::{io, retry};
+use crate::system::{io, open_in};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, CWD};
 use rustix::io::Errno;
@@ -46,9 +46,8 @@ pub fn argument(path: &[u8]) -> Result<&'static [u8]> {
     if path == b"-" {
         return read(rustix::stdio::stdin());
     }
-    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(CWD, path, flags, Mode::empty());
-    let file = io("open", path, retry(open))?;
+    let flags = OFlags::RDONLY | OFlags::NOCTTY;
+    let file = io("open", path, open_in(CWD, path, flags, Mode::empty()))?;
     let stat = io("stat", path, rustix::fs::fstat(&file))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => text(file.as_fd(), path),

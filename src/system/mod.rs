@@ -16,8 +16,10 @@ pub use root::Root;
 
 use crate::error::{Error, Result};
 use core::ffi::{c_char, CStr};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, CWD};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 /// Adds verb and path to a system call's error; EINTR is the caller's to repeat.
@@ -33,6 +35,23 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rusti
             result => return result,
         }
     }
+}
+
+/// Opens `name` in a directory, or in the working directory ([`rustix::fs::CWD`]); what is opened
+/// is not inherited.
+pub(crate) fn open_in(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<OwnedFd> {
+    let name = c_string(name)?;
+    retry(|| rustix::fs::openat(directory, &*name, flags | OFlags::CLOEXEC, mode))
+}
+
+/// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
+pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<CString> {
+    CString::new(name).map_err(|_| Errno::INVAL)
 }
 
 /// Whether a call failed because there is nothing of that name.
@@ -91,9 +110,8 @@ unsafe fn strings(mut list: *const *const c_char) -> impl Iterator<Item = &'stat
 /// One is closed and there is no /dev/null.
 pub fn fill_standard_descriptors() -> Result<()> {
     use rustix::fd::{AsRawFd, IntoRawFd};
-    use rustix::fs::{Mode, OFlags};
     loop {
-        let null = retry(|| rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()));
+        let null = open_in(CWD, b"/dev/null", OFlags::RDWR, Mode::empty());
         let Ok(null) = null else {
             // A chroot may have no /dev; then what matters is whether one is closed at all.
             let standard = [
