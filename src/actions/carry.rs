@@ -81,7 +81,7 @@ fn heirs<'s>(
         .collect();
     old.sort_unstable();
     let mut heirs: Vec<(ModuleName<'static>, &Entry<'static>)> = Vec::new();
-    let new = kernel.file(b"modules.alias")?.unwrap_or(b"");
+    let new = kernel.file_or_empty(b"modules.alias")?;
     for (_, line) in lines(new) {
         let Some((_, module)) = alias(line) else {
             continue;

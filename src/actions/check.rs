@@ -219,7 +219,7 @@ impl<'r> Audit<'r> {
 
     /// What depmod's files say of each other and of the directory.
     fn indexes(&self, problems: &mut Problems) -> Result<()> {
-        let text = self.kernel.file(b"modules.dep")?.unwrap_or(b"");
+        let text = self.kernel.file_or_empty(b"modules.dep")?;
         let shown = self.kernel.shown(b"modules.dep.bin");
         let bytes = self.kernel.file(b"modules.dep.bin")?;
         let index = bytes.map(|bytes| Trie::new(bytes, &shown)).transpose()?;
@@ -243,7 +243,7 @@ impl<'r> Audit<'r> {
             }
         }
         let mut strange = Few::default();
-        let aliases = self.kernel.file(b"modules.alias")?.unwrap_or(b"");
+        let aliases = self.kernel.file_or_empty(b"modules.alias")?;
         for (_, module) in lines(aliases).filter_map(|(_, line)| alias(line)) {
             if dep.find(ModuleName::new(module))?.is_none() {
                 strange.add(module);
@@ -289,7 +289,7 @@ impl<'r> Audit<'r> {
     /// The module of the root file system, as it is mounted or will be.
     fn root_fs(&self, problems: &mut Problems) -> Result<()> {
         let kind_in = |file: &[u8]| -> Result<Option<&'static [u8]>> {
-            let text = self.root.text(file)?.unwrap_or(b"");
+            let text = self.root.text_or_empty(file)?;
             let mounts = lines(text).filter(|(_, line)| words(line).nth(1) == Some(b"/"));
             Ok(mounts.last().and_then(|(_, line)| words(line).nth(2)))
         };

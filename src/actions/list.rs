@@ -164,7 +164,7 @@ fn add_registered(
 /// A malformed line.
 pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
     let path = fill("{}/modules.active", &[&directory(kernel.version())]);
-    Registry::parse(root.text(&path)?.unwrap_or(b""), &root.shown(&path))
+    Registry::parse(root.text_or_empty(&path)?, &root.shown(&path))
 }
 
 /// What stays for itself in a prune: the registered modules and those outside `kernel/`. What

@@ -134,7 +134,7 @@ fn plan_kernel(
         folder.lock()?;
     }
     let kernel = Kernel::open_text(root, version)?;
-    let dep_text = kernel.file(b"modules.dep")?.unwrap_or(b"");
+    let dep_text = kernel.file_or_empty(b"modules.dep")?;
     let mut turn = Turn {
         root,
         dep: DepText::new(dep_text, &folder.shown(b"modules.dep"))?,
@@ -192,7 +192,7 @@ impl Turn<'_> {
     /// they need.
     fn gather(&mut self, folder: &Folder) -> Result<()> {
         let shown = folder.shown(ACTIVE);
-        let registry = Registry::parse(folder.text(ACTIVE)?.unwrap_or(b""), &shown)?;
+        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, &shown)?;
         if registry.entries().is_empty() {
             self.refuse(
                 "nothing is registered in {}, so everything would go",
@@ -257,14 +257,14 @@ impl Turn<'_> {
         if !self.root.is_host() || running_kernel() != self.kernel.version() {
             return Ok(());
         }
-        let mounts = self.root.text(b"proc/mounts")?.unwrap_or(b"");
+        let mounts = self.root.text_or_empty(b"proc/mounts")?;
         // The last mount on `/` is the one that is seen.
         let root_mounts = lines(mounts).filter(|(_, line)| words(line).nth(1) == Some(b"/"));
         let Some(kind) = root_mounts.last().and_then(|(_, line)| words(line).nth(2)) else {
             return Ok(());
         };
         let wanted = fill("fs-{}", &[kind]);
-        let aliases = self.kernel.file(b"modules.alias")?.unwrap_or(b"");
+        let aliases = self.kernel.file_or_empty(b"modules.alias")?;
         let aliases = lines(aliases).filter_map(|(_, line)| alias(line));
         let mut modules: Vec<&[u8]> = aliases
             .filter(|alias| alias.0 == wanted)
@@ -353,7 +353,7 @@ impl Turn<'_> {
             return Ok(());
         }
         let shown = self.root.shown(b"proc/modules");
-        let text = self.root.text(b"proc/modules")?.unwrap_or(b"");
+        let text = self.root.text_or_empty(b"proc/modules")?;
         let mut lost = Vec::new();
         for name in proc_modules::names(text, &shown) {
             let name = name?;

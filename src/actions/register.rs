@@ -271,7 +271,7 @@ fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec
         if mode == Mode::Execute {
             folder.lock()?;
         }
-        let old = folder.text(ACTIVE)?.unwrap_or(b"");
+        let old = folder.text_or_empty(ACTIVE)?;
         let registry = Registry::parse(old, &folder.shown(ACTIVE))?;
         turns.push(Turn {
             version,

@@ -115,6 +115,14 @@ impl<'r> Kernel<'r> {
         self.root.text(&path)
     }
 
+    /// As [`Kernel::file`]; none where it is missing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn file_or_empty(&self, name: &[u8]) -> Result<&'static [u8]> {
+        Ok(self.file(name)?.unwrap_or(b""))
+    }
+
     /// The line of the module that modprobe would load by this name.
     ///
     /// # Errors
@@ -134,14 +142,14 @@ impl<'r> Kernel<'r> {
                 let Some(line) = index.find(name)? else {
                     return Ok(None);
                 };
-                let broken = |what: &[&[u8]]| {
+                let broken = |what: &[u8]| {
                     let file = self.shown(b"modules.dep.bin");
-                    Error::parse(&file, 0, "{}: {}", &[&what.concat(), line])
+                    Error::parse(&file, 0, "{}: {}", &[what, line])
                 };
-                let parsed = DepLine::parse(line).map_err(|what| broken(&[what.as_bytes()]))?;
+                let parsed = DepLine::parse(line).map_err(|what| broken(what.as_bytes()))?;
                 if parsed.path.name() != name {
-                    let what: [&[u8]; 2] = [b"another module in the place of ", &name.to_kernel()];
-                    return Err(broken(&what));
+                    let instead = fill("another module in the place of {}", &[&name.to_kernel()]);
+                    return Err(broken(&instead));
                 }
                 Ok(Some(parsed))
             }
@@ -153,7 +161,7 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// modules.dep cannot be read, or one of these lines is malformed.
     pub fn outside(&self) -> Result<Vec<DepLine<'static>>> {
-        let text = self.file(b"modules.dep")?.unwrap_or(b"");
+        let text = self.file_or_empty(b"modules.dep")?;
         lines(text)
             .filter(|(_, line)| !line.starts_with(b"kernel/"))
             .map(|(number, line)| {
@@ -183,7 +191,7 @@ impl<'r> Kernel<'r> {
         let text = match self.builtin.get() {
             Some(text) => text,
             None => {
-                let text = self.file(b"modules.builtin")?.unwrap_or(b"");
+                let text = self.file_or_empty(b"modules.builtin")?;
                 self.builtin.set(Some(text));
                 text
             }
@@ -218,7 +226,7 @@ impl<'r> Kernel<'r> {
         // depmod leaves an empty file where it had nothing to list.
         let patterns = match bytes.filter(|bytes| !bytes.is_empty()) {
             Some(bytes) => Patterns::of_index(Trie::new(bytes, &self.shown(index))?),
-            None => Patterns::of_text(self.file(text)?.unwrap_or(b""), format),
+            None => Patterns::of_text(self.file_or_empty(text)?, format),
         };
         let patterns = Box::leak(Box::new(patterns));
         cell.set(Some(patterns));

@@ -194,7 +194,7 @@ impl Database {
         }
         let path = fill("{}/{}", &[STATES.0, STATES.1]);
         let states_text = match self.manager {
-            Manager::Dpkg => root.text(&path)?.unwrap_or(b""),
+            Manager::Dpkg => root.text_or_empty(&path)?,
             Manager::Opkg => b"",
         };
         Ok(Contents {
@@ -237,12 +237,12 @@ impl Database {
         if !stanza.field(b"Conffiles").is_empty() {
             return refuse(b"configuration files; purge it with the package manager");
         }
-        let diversions = root.text(&self.path(b"diversions"))?.unwrap_or(b"");
+        let diversions = root.text_or_empty(&self.path(b"diversions"))?;
         // Three lines each: the file, where it went, whose diversion it is.
         if lines(diversions).any(|(number, line)| number % 3 == 0 && line == stanza.package) {
             return refuse(b"diversions (dpkg-divert --list)");
         }
-        let overrides = root.text(&self.path(b"statoverride"))?.unwrap_or(b"");
+        let overrides = root.text_or_empty(&self.path(b"statoverride"))?;
         let files = self
             .files(root, &stem(stanza.package, stanza))?
             .unwrap_or(b"");

@@ -33,7 +33,7 @@ pub struct Note {
 pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
     let path = fill("{}/{}", &[DIRECTORY, name]);
     let shown = root.shown(&path);
-    let text = root.text(&path)?.unwrap_or(b"");
+    let text = root.text_or_empty(&path)?;
     lines(text)
         .map(|(number, line)| parse(line).ok_or_else(|| malformed(&shown, number)))
         .collect()

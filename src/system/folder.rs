@@ -2,7 +2,7 @@
 //! sees the old file or the new one, before and after a power cut.
 
 use crate::error::{fill, Error, Result};
-use crate::system::{c_string, io, is_missing, mapped, open_in, retry, Root};
+use crate::system::{c_string, io, is_missing, mapped, open_in, retry, stat_in, Root};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
@@ -180,6 +180,14 @@ impl Folder {
         }
     }
 
+    /// As [`Folder::text`]; none where the file is missing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn text_or_empty(&self, name: &[u8]) -> Result<&'static [u8]> {
+        Ok(self.text(name)?.unwrap_or(b""))
+    }
+
     /// The bytes of a small file in the directory, for the many below /sys that are read once.
     ///
     /// # Errors
@@ -248,7 +256,7 @@ impl Folder {
         durability: Durability,
     ) -> Result<()> {
         let shown = self.shown(temporary);
-        let old = self.statat(name).ok();
+        let old = stat_in(self.fd.as_fd(), name).ok();
         // Left behind by a run that was killed.
         self.unlink(temporary)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
@@ -293,7 +301,7 @@ impl Folder {
     pub fn keep_as(&self, name: &[u8], second: &[u8]) -> Result<()> {
         self.unlink(second)?;
         if self.link(name, second).is_err() {
-            return self.replace(second, self.text(name)?.unwrap_or(b""));
+            return self.replace(second, self.text_or_empty(name)?);
         }
         self.sync()
     }
@@ -327,7 +335,7 @@ impl Folder {
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<rustix::fs::Stat>> {
-        match self.statat(name) {
+        match stat_in(self.fd.as_fd(), name) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => io("stat", &self.shown(name), Err(errno)),
@@ -371,14 +379,10 @@ impl Folder {
     /// As the kernel does it since Linux 5.6, as far as it can be seen from outside.
     fn enter_by_device(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let fd = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
-        match rustix::fs::fstat(&fd)?.st_dev == rustix::fs::fstat(&self.fd)?.st_dev {
+        match stat_in(fd.as_fd(), b"")?.st_dev == stat_in(self.fd.as_fd(), b"")?.st_dev {
             true => Ok(fd),
             false => Err(Errno::XDEV),
         }
-    }
-
-    fn statat(&self, name: &[u8]) -> rustix::io::Result<rustix::fs::Stat> {
-        rustix::fs::statat(&self.fd, &*c_string(name)?, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     fn unlinkat(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
@@ -448,7 +452,7 @@ fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
 /// Gives a new file the mode and owner of the one that it replaces, or [`NEW_MODE`] whatever
 /// the umask. Only root can give a file away; for everybody else the file is theirs already.
 fn keep_mode(file: &OwnedFd, old: Option<&rustix::fs::Stat>) -> rustix::io::Result<()> {
-    let new = rustix::fs::fstat(file)?;
+    let new = stat_in(file.as_fd(), b"")?;
     let mut mode = NEW_MODE;
     if let Some(old) = old {
         mode = old.st_mode & 0o7777;

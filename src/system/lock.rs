@@ -2,9 +2,9 @@
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
 use crate::error::{decimal, fill, Error, ErrorKind, Result};
-use crate::system::{io, open_in, retry, Root};
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, CWD};
+use crate::system::{io, open_in, retry, stat_in, Root};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::{fcntl_getlk, Flock, FlockType};
 
@@ -18,8 +18,8 @@ impl RecordLock {
     pub fn is_at(&self, root: &Root, path: &[u8]) -> bool {
         // Closing a descriptor of any other kind would drop the lock.
         let there = root.open_at(path, OFlags::PATH);
-        let stat = |file: OwnedFd| rustix::fs::statat(file, "", AtFlags::EMPTY_PATH);
-        match (rustix::fs::fstat(&self.file), there.and_then(stat)) {
+        let stat = |file: OwnedFd| stat_in(file.as_fd(), b"");
+        match (stat_in(self.file.as_fd(), b""), there.and_then(stat)) {
             (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
             _ => false,
         }

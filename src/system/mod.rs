@@ -17,7 +17,7 @@ pub use root::Root;
 use crate::error::{Error, Result};
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, CWD};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, CWD};
 use rustix::io::Errno;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -47,6 +47,13 @@ pub(crate) fn open_in(
 ) -> rustix::io::Result<OwnedFd> {
     let name = c_string(name)?;
     retry(|| rustix::fs::openat(directory, &*name, flags | OFlags::CLOEXEC, mode))
+}
+
+/// What `name` in a directory is, a link itself; no name means the directory, or whatever else the
+/// descriptor is (Linux 2.6.39, also for `O_PATH`, which fstat takes since 3.6 only).
+pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    rustix::fs::statat(directory, &*c_string(name)?, flags)
 }
 
 /// A name as the kernel takes it. rustix makes its own from anything, once more for each call.

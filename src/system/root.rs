@@ -5,7 +5,7 @@
 //! call, each component is opened by hand.
 
 use crate::error::{fill, Error, Result};
-use crate::system::{c_string, io, is_missing, mapped, open_in, retry};
+use crate::system::{c_string, io, is_missing, mapped, open_in, retry, stat_in};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
@@ -114,6 +114,14 @@ impl Root {
         }
     }
 
+    /// As [`Root::text`]; none where the file is missing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn text_or_empty(&self, path: &[u8]) -> Result<&'static [u8]> {
+        Ok(self.text(path)?.unwrap_or(b""))
+    }
+
     /// The bytes of a file that must be there.
     ///
     /// # Errors
@@ -128,14 +136,8 @@ impl Root {
     /// # Errors
     /// It cannot be told.
     pub fn has(&self, path: &[u8]) -> Result<bool> {
-        let found = match self.dir {
-            None => {
-                c_string(&fill("/{}", &[path])).and_then(|path| rustix::fs::stat(&*path).map(drop))
-            }
-            Some(_) => self.open_at(path, OFlags::PATH).map(drop),
-        };
-        match found {
-            Ok(()) => Ok(true),
+        match self.open_at(path, OFlags::PATH) {
+            Ok(_) => Ok(true),
             Err(errno) if is_missing(errno) => Ok(false),
             Err(errno) => io("open", &self.shown(path), Err(errno)),
         }
@@ -149,7 +151,7 @@ impl Root {
         let stat = |path| match self.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
-                let stat = opened.and_then(rustix::fs::fstat);
+                let stat = opened.and_then(|directory| stat_in(directory.as_fd(), b""));
                 io("open", &self.shown(path), stat).map(Some)
             }
         };
