@@ -114,21 +114,16 @@ impl Prune {
     pub fn print(&mut self, out: &mut Vec<u8>) {
         let mut steps = Vec::new();
         if let Some(branch) = self.kernel_branch() {
-            list_steps(branch, &mut steps);
-        }
-        for step in &mut steps {
-            step.1 = self.folder.shown(&step.1);
+            list_steps(&self.folder, branch, &mut steps);
         }
         for rewrite in &self.rewrites {
             let sizes = [rewrite.old_size, rewrite.content.size()];
             let sizes = sizes.map(decimal);
-            let change = fill(" {} -> {}", &[&sizes[0], &sizes[1]]);
-            steps.push((b"write ", self.folder.shown(rewrite.name), change));
+            let path = self.folder.shown(rewrite.name);
+            steps.push(fill("write {} {} -> {}\n", &[&path, &sizes[0], &sizes[1]]));
         }
         steps.sort_unstable();
-        for (verb, path, size) in steps {
-            out.extend_from_slice(&fill("{}{}{}\n", &[verb, &path, &size]));
-        }
+        out.extend(steps.concat());
         let (kept, removed) = self.tallies();
         let (mut before, mut after) = (0, 0);
         for rewrite in &self.rewrites {
@@ -203,22 +198,19 @@ impl Prune {
     }
 }
 
-/// A verb, a path and what follows it.
-type Step = (&'static [u8], Vec<u8>, Vec<u8>);
-
-fn list_steps(branch: &Branch, steps: &mut Vec<Step>) {
+fn list_steps(folder: &Folder, branch: &Branch, steps: &mut Vec<Vec<u8>>) {
     for leaf in branch
         .leaves
         .iter()
         .filter(|leaf| leaf.verdict == Verdict::Delete)
     {
-        let size = fill(" {}", &[&decimal(leaf.size)]);
-        steps.push((b"delete ", branch.path_of(&leaf.name), size));
+        let path = folder.shown(&branch.path_of(&leaf.name));
+        steps.push(fill("delete {} {}\n", &[&path, &decimal(leaf.size)]));
     }
     for inner in &branch.branches {
-        list_steps(inner, steps);
+        list_steps(folder, inner, steps);
         if inner.will_be_empty() {
-            steps.push((b"rmdir ", inner.path.clone(), Vec::new()));
+            steps.push(fill("rmdir {}\n", &[&folder.shown(&inner.path)]));
         }
     }
 }

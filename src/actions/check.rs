@@ -8,6 +8,7 @@ use crate::actions::register::ACTIVE;
 use crate::cli::Request;
 use crate::error::{decimal, fill, push_escaped, Error, Result};
 use crate::index::trie::Trie;
+use crate::needs::census::root_file_system;
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::{directory, Found};
 use crate::needs::{Closure, Kernel, Why};
@@ -20,7 +21,7 @@ use crate::text::active::Registry;
 use crate::text::alias::alias;
 use crate::text::dep::DepText;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, words};
+use crate::text::{lines, proc_modules};
 
 /// The kinds of problems, and what each means.
 pub const KINDS: &[(&str, &str)] = &[
@@ -288,30 +289,12 @@ impl<'r> Audit<'r> {
 
     /// The module of the root file system, as it is mounted or will be.
     fn root_fs(&self, problems: &mut Problems) -> Result<()> {
-        let kind_in = |file: &[u8]| -> Result<Option<&'static [u8]>> {
-            let text = self.root.text_or_empty(file)?;
-            let mounts = lines(text).filter(|(_, line)| words(line).nth(1) == Some(b"/"));
-            Ok(mounts.last().and_then(|(_, line)| words(line).nth(2)))
-        };
-        let kind = match kind_in(b"proc/mounts")? {
-            Some(kind) => Some(kind),
-            None => kind_in(b"etc/fstab")?,
-        };
-        let Some(kind) = kind else {
-            return Ok(());
-        };
-        if let Found::Modules(modules) = self.kernel.look_up(&fill("fs-{}", &[kind]))? {
-            for module in modules
-                .iter()
-                .filter(|module| !self.keeps(module.path.name()))
-            {
-                let name = module.path.name().to_kernel();
-                self.add(
-                    problems,
-                    "root",
-                    &name,
-                    &[b"the root file system is ", kind],
-                );
+        let (kind, modules) = root_file_system(self.root, &self.kernel)?;
+        for line in modules {
+            let name = line.path.name();
+            if !self.keeps(name) {
+                let text: [&[u8]; 2] = [b"the root file system is ", kind];
+                self.add(problems, "root", &name.to_kernel(), &text);
             }
         }
         Ok(())

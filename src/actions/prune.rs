@@ -9,6 +9,7 @@ use crate::error::{decimal, fill, Error, Result};
 use crate::index::binary::{self, BINARIES};
 use crate::index::filter::{filter, FILES};
 use crate::index::trie::{Layout, Trie};
+use crate::needs::census::root_file_system;
 use crate::needs::kernel::directory;
 use crate::needs::{Closure, Kernel, Why};
 use crate::plan::{Content, Left, Prune, Rewrite, Tally, UNFINISHED};
@@ -16,10 +17,9 @@ use crate::system::report::{print, Progress};
 use crate::system::tree::{Branch, LeafKind, Verdict};
 use crate::system::{running_kernel, Folder, Report, Root};
 use crate::text::active::Registry;
-use crate::text::alias::alias;
 use crate::text::dep::DepText;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, words};
+use crate::text::{lines, proc_modules};
 
 /// Prunes the kernels named, or every one that has a registry.
 ///
@@ -257,23 +257,10 @@ impl Turn<'_> {
         if !self.root.is_host() || running_kernel() != self.kernel.version() {
             return Ok(());
         }
-        let mounts = self.root.text_or_empty(b"proc/mounts")?;
-        // The last mount on `/` is the one that is seen.
-        let root_mounts = lines(mounts).filter(|(_, line)| words(line).nth(1) == Some(b"/"));
-        let Some(kind) = root_mounts.last().and_then(|(_, line)| words(line).nth(2)) else {
-            return Ok(());
-        };
-        let wanted = fill("fs-{}", &[kind]);
-        let aliases = self.kernel.file_or_empty(b"modules.alias")?;
-        let aliases = lines(aliases).filter_map(|(_, line)| alias(line));
-        let mut modules: Vec<&[u8]> = aliases
-            .filter(|alias| alias.0 == wanted)
-            .map(|alias| alias.1)
-            .collect();
-        modules.push(kind);
-        for module in modules {
-            let name = ModuleName::new(module);
-            if self.kernel.line(name)?.is_some() && !self.keeps(name) {
+        let (kind, modules) = root_file_system(self.root, &self.kernel)?;
+        for line in modules {
+            let name = line.path.name();
+            if !self.keeps(name) {
                 let module = name.to_kernel();
                 self.refuse(
                     "the root file system is {}, but nothing keeps {}",

@@ -7,8 +7,10 @@
 
 use crate::error::{fill, Result};
 use crate::needs::rules::files;
+use crate::needs::Kernel;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
+use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
 use crate::text::{is_control, lines, words};
 use rustix::fs::FileType;
@@ -209,6 +211,30 @@ impl Census {
             }
         }
     }
+}
+
+/// The type of the root file system, as it is mounted or will be, and its modules in a kernel.
+///
+/// # Errors
+/// As [`Root::text`]; a damaged index.
+pub fn root_file_system(
+    root: &Root,
+    kernel: &Kernel<'_>,
+) -> Result<(&'static [u8], Vec<DepLine<'static>>)> {
+    for file in [&b"proc/mounts"[..], b"etc/fstab"] {
+        // The last mount on `/` is the one that is seen.
+        let mounts = lines(root.text_or_empty(file)?);
+        let mounts =
+            mounts.filter(|(_, line)| !line.starts_with(b"#") && words(line).nth(1) == Some(b"/"));
+        if let Some(kind) = mounts.last().and_then(|(_, line)| words(line).nth(2)) {
+            let mut modules = kernel.modules_of(&fill("fs-{}", &[kind]))?;
+            if modules.is_empty() {
+                modules = kernel.modules_of(kind)?;
+            }
+            return Ok((kind, modules));
+        }
+    }
+    Ok((b"", Vec::new()))
 }
 
 #[cfg(test)]

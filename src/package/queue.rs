@@ -89,8 +89,8 @@ pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result
 /// Adds a note, or replaces the one of the same package.
 pub fn put(notes: &mut Vec<Note>, note: Note) {
     notes.retain(|old| old.package != note.package);
-    notes.push(note);
-    notes.sort_unstable_by(|a, b| a.package.cmp(&b.package));
+    let at = notes.partition_point(|old| old.package < note.package);
+    notes.insert(at, note);
 }
 
 #[cfg(test)]
