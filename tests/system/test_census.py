@@ -17,7 +17,7 @@ CASES = [
     ("x86-64", "bookworm", "30", {"ahci", "i2c_i801", "psmouse", "ext4", "nft_ct"}),
     ("x86-64", "trixie", "34", {"ahci", "i2c_i801", "psmouse", "ext4", "nft_ct"}),
     ("x86-64", "forky", "34", {"ahci", "i2c_i801", "psmouse", "ext4", "nft_ct"}),
-    ("armv7", "armmp", "30", {"virtio_mmio", "physmap", "ext4", "nft_ct"}),
+    ("armv7", "armmp", "30", {"virtio_mmio", "virtio_net", "ext4", "nft_ct"}),
 ]
 
 
