@@ -69,7 +69,7 @@ pub(crate) fn is_missing(errno: Errno) -> bool {
 /// The words behind the program's name, as the C library hands them to `main`.
 ///
 /// # Safety
-/// As for [`strings`].
+/// As for `strings`.
 #[allow(unsafe_code)]
 pub unsafe fn arguments(argv: *const *const c_char) -> impl Iterator<Item = OsString> {
     // SAFETY: the caller vouches for it.

@@ -8,6 +8,7 @@ mod generator;
 use generator::{completions, page, texts};
 use limopack::cli::flags::FLAGS;
 use limopack::error::{Error, ErrorKind};
+use limopack::needs::hidden::KNOWN;
 use limopack::text::active::Registry;
 use std::ffi::OsString;
 use std::fs;
@@ -98,6 +99,17 @@ fn the_page_names_every_flag_with_its_letters_and_its_value() {
         };
         let item = format!("\n.It {letters}Fl Fl {}{value}\n", flag.long);
         assert!(page.contains(&item), "{item}");
+    }
+}
+
+#[test]
+fn the_page_tells_every_hidden_need_and_its_reason() {
+    let page = page::man();
+    let section = page.split(".Ss Hidden needs\n").nth(1).unwrap();
+    let section = section.split(".Ss ").next().unwrap().replace('\n', " ");
+    for (modules, targets, reason) in KNOWN {
+        let entry = format!(".It Li {modules} .Li {targets} : {reason}. ");
+        assert!(section.contains(&entry), "{entry}");
     }
 }
 
