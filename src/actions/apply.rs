@@ -212,7 +212,10 @@ impl Wanted {
         if let Some(note) = notes().find(|note| note.kernels.is_empty()) {
             return Err(owns_no_module(&note.package));
         }
-        let mut kernels: Vec<Vec<u8>> = notes().flat_map(|note| note.kernels.clone()).collect();
+        let mut kernels = Vec::new();
+        for note in notes() {
+            kernels.extend_from_slice(&note.kernels);
+        }
         kernels.sort_unstable();
         kernels.dedup();
         self.kernels = kernels;

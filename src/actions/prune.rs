@@ -19,7 +19,7 @@ use crate::system::{running_kernel, Folder, Report, Root};
 use crate::text::active::Registry;
 use crate::text::dep::DepText;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules};
+use crate::text::{lines, proc_modules, split_at_byte};
 
 /// Prunes the kernels named, or every one that has a registry.
 ///
@@ -406,12 +406,15 @@ impl Turn<'_> {
     /// For each module that stays, its line number in the new modules.dep.
     fn priorities(&self, texts: &[(&[u8], Vec<&[u8]>)]) -> Vec<u32> {
         let mut priorities = vec![0; self.keep.modules().len()];
-        let parts = texts.iter().filter(|(name, _)| *name == b"modules.dep");
-        let all = parts.flat_map(|(_, parts)| parts.iter().flat_map(|part| lines(part)));
-        for (number, (_, line)) in (0..).zip(all) {
-            let path = memchr::memchr(b':', line).map_or(line, |colon| &line[..colon]);
-            if let Some(position) = self.keep.position(ModulePath(path).name()) {
-                priorities[position] = number;
+        let dep = texts.iter().find(|(name, _)| *name == b"modules.dep");
+        let mut number = 0;
+        for part in dep.map_or(&[][..], |(_, parts)| parts) {
+            for (_, line) in lines(part) {
+                let path = split_at_byte(line, b':').0;
+                if let Some(position) = self.keep.position(ModulePath(path).name()) {
+                    priorities[position] = number;
+                }
+                number += 1;
             }
         }
         priorities

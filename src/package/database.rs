@@ -272,10 +272,11 @@ impl Database {
             return self.clean(root, contents, gone);
         }
         let info = Folder::create(root, &self.path(b"info"))?;
-        let stems = edit.stand_ins.iter().map(|new| &new.stem[..]);
-        let names: Vec<Vec<u8>> = stems
-            .flat_map(|stem| [fill("{}.list", &[stem]), fill("{}.md5sums", &[stem])])
-            .collect();
+        let mut names = Vec::new();
+        for new in &edit.stand_ins {
+            names.push(fill("{}.list", &[&new.stem]));
+            names.push(fill("{}.md5sums", &[&new.stem]));
+        }
         let empty: Vec<(&[u8], &[&[u8]])> = names.iter().map(|name| (&name[..], &[][..])).collect();
         let new_info = info.stage(Naming::Hidden, &empty)?;
 

@@ -10,7 +10,7 @@
 //! archive has for obsolete and bring the real package back (apt 3.3: apt-pkg/solver3.cc).
 
 use crate::error::fill;
-use crate::package::relation::{alternatives, groups, Relation};
+use crate::package::relation::{alternatives, groups, relations, Relation};
 use crate::text::find;
 use crate::text::stanza::{position, Stanza};
 
@@ -226,9 +226,11 @@ impl<'t, 'a> Judge<'t, 'a> {
         let depends = |stanza: &Stanza<'_>| {
             names.iter().any(|name| find(stanza.text, name).is_some())
                 && [&b"Pre-Depends"[..], b"Depends"].iter().any(|field| {
-                    groups(stanza.field(field)).any(|group| {
-                        alternatives(group).any(|relation| names.contains(&relation.name))
-                            && !alternatives(group).any(|relation| self.is_satisfied(&relation))
+                    groups(stanza.field(field)).into_iter().any(|group| {
+                        let relations = alternatives(group);
+                        let is_named = |relation: &Relation<'_>| names.contains(&relation.name);
+                        relations.iter().any(is_named)
+                            && !relations.iter().any(|relation| self.is_satisfied(relation))
                     })
                 })
         };
@@ -254,8 +256,8 @@ impl<'t, 'a> Judge<'t, 'a> {
                 return relation.accepts(stanza.field(b"Version"));
             }
             find(stanza.text, relation.name).is_some()
-                && groups(stanza.field(b"Provides"))
-                    .flat_map(alternatives)
+                && relations(&[stanza.field(b"Provides")])
+                    .iter()
                     .any(|provided| {
                         provided.name == relation.name
                             && (relation.operator.is_empty()
@@ -268,12 +270,8 @@ impl<'t, 'a> Judge<'t, 'a> {
     /// Whether a dependency that was installed automatically has nobody else who wants it.
     fn holds_orphans(&self, candidate: usize) -> bool {
         let stanza = &self.situation.stanzas[candidate];
-        let own = [&b"Pre-Depends"[..], b"Depends"].map(|field| stanza.field(field));
-        let mut needs = own
-            .iter()
-            .flat_map(|field| groups(field))
-            .flat_map(alternatives);
-        needs.any(|relation| {
+        let needs = relations(&[stanza.field(b"Pre-Depends"), stanza.field(b"Depends")]);
+        needs.iter().any(|relation| {
             let mut found = self
                 .standing()
                 .filter(|(_, other)| other.package == relation.name);
@@ -293,12 +291,9 @@ impl<'t, 'a> Judge<'t, 'a> {
             .filter(|(at, _)| *at != own && *at != candidate);
         others.any(|(_, stanza)| {
             names.iter().any(|name| find(stanza.text, name).is_some())
-                && WANTING.iter().any(|field| {
-                    let relations = groups(stanza.field(field)).flat_map(alternatives);
-                    relations
-                        .into_iter()
-                        .any(|relation| names.contains(&relation.name))
-                })
+                && relations(&WANTING.map(|field| stanza.field(field)))
+                    .iter()
+                    .any(|relation| names.contains(&relation.name))
         })
     }
 }
@@ -306,27 +301,25 @@ impl<'t, 'a> Judge<'t, 'a> {
 /// The names by which a package satisfies others; those of its stand-in, if it gets one.
 fn names<'t>(stanza: &Stanza<'t>) -> Vec<&'t [u8]> {
     let mut names: Vec<&[u8]> = vec![stanza.package];
-    names.extend(provided(stanza).map(relation_name));
+    names.extend(provided(stanza).into_iter().map(relation_name));
     names
 }
 
 /// The `Provides` that a stand-in takes over. A name that the package also conflicts with is an
 /// exclusive one, and would keep the package itself from coming back.
-fn provided<'t>(stanza: &Stanza<'t>) -> impl Iterator<Item = &'t [u8]> {
-    let refused = [stanza.field(b"Conflicts"), stanza.field(b"Breaks")];
-    groups(stanza.field(b"Provides")).filter(move |group| {
+fn provided<'t>(stanza: &Stanza<'t>) -> Vec<&'t [u8]> {
+    let refused = relations(&[stanza.field(b"Conflicts"), stanza.field(b"Breaks")]);
+    let mut provided = groups(stanza.field(b"Provides"));
+    provided.retain(|group| {
         let name = relation_name(group);
-        let mut refused = refused
-            .iter()
-            .flat_map(|field| groups(field))
-            .flat_map(alternatives);
-        !refused.any(|relation| relation.name == name)
-    })
+        refused.iter().all(|relation| relation.name != name)
+    });
+    provided
 }
 
 fn relation_name(group: &[u8]) -> &[u8] {
     alternatives(group)
-        .next()
+        .first()
         .map_or(b"", |relation| relation.name)
 }
 
