@@ -162,20 +162,18 @@ impl<'r> Kernel<'r> {
     /// modules.dep cannot be read, or one of these lines is malformed.
     pub fn outside(&self) -> Result<Vec<DepLine<'static>>> {
         let text = self.file_or_empty(b"modules.dep")?;
-        lines(text)
-            .filter(|(_, line)| !line.starts_with(b"kernel/"))
-            .map(|(number, line)| {
-                let what = DepLine::parse(line);
-                what.map_err(|what| {
-                    Error::parse(
-                        &self.shown(b"modules.dep"),
-                        number,
-                        "{}",
-                        &[what.as_bytes()],
-                    )
-                })
-            })
-            .collect()
+        let mut outside = Vec::new();
+        for (number, line) in lines(text) {
+            if line.starts_with(b"kernel/") {
+                continue;
+            }
+            let broken = |what: &str| {
+                let file = self.shown(b"modules.dep");
+                Error::parse(&file, number, "{}", &[what.as_bytes()])
+            };
+            outside.push(DepLine::parse(line).map_err(broken)?);
+        }
+        Ok(outside)
     }
 
     /// A file of this kernel as the user would write it.

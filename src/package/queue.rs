@@ -33,14 +33,17 @@ pub struct Note {
 pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
     let path = fill("{}/{}", &[DIRECTORY, name]);
     let shown = root.shown(&path);
-    let text = root.text_or_empty(&path)?;
-    lines(text)
-        .map(|(number, line)| parse(line).ok_or_else(|| malformed(&shown, number)))
-        .collect()
+    notes_of(root.text_or_empty(&path)?, &shown)
 }
 
-fn malformed(file: &[u8], number: usize) -> Error {
-    Error::parse(file, number, "not PACKAGE MARK KERNEL...", &[])
+fn notes_of(text: &[u8], file: &[u8]) -> Result<Vec<Note>> {
+    let mut notes = Vec::new();
+    for (number, line) in lines(text) {
+        let note = parse(line);
+        let what = "not PACKAGE MARK KERNEL...";
+        notes.push(note.ok_or_else(|| Error::parse(file, number, what, &[]))?);
+    }
+    Ok(notes)
 }
 
 fn parse(line: &[u8]) -> Option<Note> {
