@@ -18,7 +18,7 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 initramfsdir = $(if $(filter /usr,$(PREFIX)),/usr/share/initramfs-tools,$(sysconfdir)/initramfs-tools)
 dracutdir = /usr/lib/dracut/modules.d
 
-.PHONY: bench help release run test lint test-system manual lint-manual install clean sample
+.PHONY: help release run test lint test-system manual lint-manual install clean sample
 
 release: ## build the release binary (the default)
 	$(CARGO) build --release --locked
@@ -65,10 +65,6 @@ HOOKS = \
 	kernel/postinst.d:$(sysconfdir)/kernel/postinst.d:755 \
 	initramfs-tools/hooks:$(initramfsdir)/hooks:755 \
 	dracut/90limopack:$(dracutdir)/90limopack:755
-
-bench: release ## the ratios of the README, side by side in one run (root, network)
-	/usr/bin/python3 tests/system/bench.py
-	/usr/bin/python3 tests/system/dpkg/bench_forget.py
 
 install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(BIN) $(DESTDIR)$(sbindir)/limopack
