@@ -67,11 +67,11 @@ HOOKS = \
 	dracut/90limopack:$(dracutdir)/90limopack:755
 
 install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFIX)
-	install -D -m 755 $(BIN) $(DESTDIR)$(sbindir)/limopack
-	install -D -m 644 $(MANUAL)/limopack.8 $(DESTDIR)$(mandir)/man8/limopack.8
-	install -D -m 644 $(MANUAL)/limopack.bash $(DESTDIR)$(bashdir)/limopack
-	install -D -m 644 $(MANUAL)/limopack.zsh $(DESTDIR)$(zshdir)/_limopack
-	install -D -m 644 $(MANUAL)/limopack.fish $(DESTDIR)$(fishdir)/limopack.fish
+	install -D -m 755 '$(BIN)' '$(DESTDIR)$(sbindir)/limopack'
+	install -D -m 644 $(MANUAL)/limopack.8 '$(DESTDIR)$(mandir)/man8/limopack.8'
+	install -D -m 644 $(MANUAL)/limopack.bash '$(DESTDIR)$(bashdir)/limopack'
+	install -D -m 644 $(MANUAL)/limopack.zsh '$(DESTDIR)$(zshdir)/_limopack'
+	install -D -m 644 $(MANUAL)/limopack.fish '$(DESTDIR)$(fishdir)/limopack.fish'
 	@set -e; for hook in $(HOOKS); do \
 		IFS=:; set -- $$hook; unset IFS; \
 		for file in cross/hooks/$$1/*; do \

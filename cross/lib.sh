@@ -45,6 +45,23 @@ release() {
     export SOURCE_DATE_EPOCH
 }
 
+# Begins a package of a row's binary, which build.sh has built: sets binary and what row and release
+# set, and what is made from now on is readable for all.
+packing() {
+    umask 022
+    row "$1"
+    release
+    binary=target/cross/$target/limopack
+    [ -f "$binary" ] || die "first: make cross-$target"
+}
+
+# into DIRECTORY VARIABLE=VALUE...: what `make install` puts in place. Its words matter if it fails.
+into() {
+    said=$(${MAKE:-make} --no-print-directory install BIN="$binary" DESTDIR="$@" 2>&1) ||
+        die "make install failed:
+$said"
+}
+
 # Gives everything below a directory the release's time and the usual modes.
 normalise() {
     chmod -R u=rwX,go=rX "$1"
