@@ -57,7 +57,9 @@ packing() {
 
 # into DIRECTORY VARIABLE=VALUE...: what `make install` puts in place. Its words matter if it fails.
 into() {
-    said=$(${MAKE:-make} --no-print-directory install BIN="$binary" DESTDIR="$@" 2>&1) ||
+    place=$1
+    shift
+    said=$(${MAKE:-make} --no-print-directory install BIN="$binary" DESTDIR="$place" "$@" 2>&1) ||
         die "make install failed:
 $said"
 }

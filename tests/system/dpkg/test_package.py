@@ -131,6 +131,7 @@ def test_the_board_s_program_lists_what_this_machine_s_does(debs, pristine, tmp_
 
 def test_built_elsewhere_and_later_by_another_user_s_rules_the_bytes_are_the_same(debs, tmp_path):
     """Package and tarball; the copy is no git repository, and its files are older."""
+    make(fetch.TOP, f"dist-{BOARD_TARGET}")
     files = tools.run("git", "-C", fetch.TOP, "ls-files", "-co", "--exclude-standard").stdout.splitlines()
     copy = tmp_path / "a place with another name"
     for name in files:
@@ -150,7 +151,6 @@ def test_built_elsewhere_and_later_by_another_user_s_rules_the_bytes_are_the_sam
         make(copy, "deb", f"ARCH={BOARD}", f"dist-{BOARD_TARGET}", env=other)
     finally:
         os.umask(before)
-    make(fetch.TOP, f"dist-{BOARD_TARGET}")
     assert made(copy, BOARD).name == debs[BOARD].name
     assert made(copy, BOARD).read_bytes() == debs[BOARD].read_bytes()
     tarball, = (copy / "target/dist").glob("*.tar.gz")
