@@ -7,10 +7,13 @@ Its foreign sister, for boards, is looked into and run by qemu.
 import os
 import re
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+import bench_start
 import fetch
 import tools
 from checks import forgotten, installed, modules_right, pending, registry, sound, stand_ins, unknown
@@ -127,6 +130,20 @@ def test_the_board_s_program_lists_what_this_machine_s_does(debs, pristine, tmp_
     _, *arguments = tools.argv(root, "--list", "--use=ext4,virtio_net")
     board = tools.run("qemu-arm", "-cpu", "cortex-a8", tmp_path / "usr/sbin/limopack", *arguments)
     assert board.stdout == tools.limopack(root, "--list", "--use=ext4,virtio_net").stdout != ""
+
+
+def test_the_program_starts_in_few_steps_and_leaves_signals_to_the_kernel(debs, pristine, tmp_path):
+    tools.run("dpkg-deb", "-x", debs[ARCH], tmp_path)
+    program = tmp_path / "usr/sbin/limopack"
+    calls = tools.system_calls(program, "--version")
+    assert len(calls) <= bench_start.CALLS_LIMIT, calls
+    assert tools.instructions(program, "--version") <= bench_start.INSTRUCTIONS_LIMIT
+    listing = [program, f"--root={pristine('cloud')}", "--list", "--use=ext4,virtio_net"]
+    assert not [call for call in tools.system_calls(*listing) if " rt_sig" in call]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        assert subprocess.run(listing, stdout=closed).returncode == -signal.SIGPIPE
 
 
 def test_built_elsewhere_and_later_by_another_user_s_rules_the_bytes_are_the_same(debs, tmp_path):
