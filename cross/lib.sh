@@ -37,7 +37,8 @@ release() {
         die "CHANGELOG.md begins with $version, Cargo.toml has another version"
     day=${heading##* }
     if [ "$day" = unreleased ]; then
-        : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
+        [ -n "${SOURCE_DATE_EPOCH-}" ] || SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) ||
+            die "no commit to take the time from: set SOURCE_DATE_EPOCH"
         version=$version~$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M%S)
     else
         : "${SOURCE_DATE_EPOCH:=$(date -u -d "$day" +%s)}"
