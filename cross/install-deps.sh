@@ -37,6 +37,6 @@ install() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 \
         --no-install-recommends --no-remove install $missing
 }
-# The list may be old or absent.
-$as_root apt-get -qq update
+# The list may be old or absent. One that cannot be renewed may do.
+$as_root apt-get -qq update || echo "install-deps.sh: warning: apt-get update failed" >&2
 install

@@ -1,7 +1,7 @@
 //! What a prune will change, as data: made and checked for all kernels before the first is
 //! touched, printed by `--dry-run`, consumed by the execution.
 
-use crate::error::{decimal, Result};
+use crate::error::{decimal, fill, Result};
 use crate::system::folder::Naming;
 use crate::system::tree::{Branch, Leaf, Verdict};
 use crate::system::Folder;
@@ -58,9 +58,9 @@ pub enum Content {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many module files.
-    pub modules: u64,
+    pub modules: usize,
     /// Their bytes.
-    pub bytes: u64,
+    pub bytes: usize,
 }
 
 impl Content {
@@ -120,17 +120,14 @@ impl Prune {
             step.1 = self.folder.shown(&step.1);
         }
         for rewrite in &self.rewrites {
-            let sizes = [
-                b" ",
-                &decimal(rewrite.old_size as u64)[..],
-                b" -> ",
-                &decimal(rewrite.content.size() as u64),
-            ];
-            steps.push((b"write ", self.folder.shown(rewrite.name), sizes.concat()));
+            let sizes = [rewrite.old_size, rewrite.content.size()];
+            let sizes = sizes.map(decimal);
+            let change = fill(" {} -> {}", &[&sizes[0], &sizes[1]]);
+            steps.push((b"write ", self.folder.shown(rewrite.name), change));
         }
         steps.sort_unstable();
         for (verb, path, size) in steps {
-            out.extend_from_slice(&[verb, &path[..], &size, b"\n"].concat());
+            out.extend_from_slice(&fill("{}{}{}\n", &[verb, &path, &size]));
         }
         let (kept, removed) = self.tallies();
         let (mut before, mut after) = (0, 0);
@@ -141,14 +138,14 @@ impl Prune {
         for (what, modules, bytes) in [
             (&b"kept"[..], Some(kept.modules), kept.bytes),
             (b"removed", Some(removed.modules), removed.bytes),
-            (b"indexes before", None, before as u64),
-            (b"indexes after", None, after as u64),
+            (b"indexes before", None, before),
+            (b"indexes after", None, after),
         ] {
-            out.extend_from_slice(&[b"total ", &self.version[..], b" ", what, b": "].concat());
+            out.extend_from_slice(&fill("total {} {}: ", &[&self.version, what]));
             if let Some(modules) = modules {
-                out.extend_from_slice(&[&decimal(modules)[..], b" modules, "].concat());
+                out.extend_from_slice(&fill("{} modules, ", &[&decimal(modules)]));
             }
-            out.extend_from_slice(&[&decimal(bytes)[..], b" bytes\n"].concat());
+            out.extend_from_slice(&fill("{} bytes\n", &[&decimal(bytes)]));
         }
     }
 
@@ -215,7 +212,7 @@ fn list_steps(branch: &Branch, steps: &mut Vec<Step>) {
         .iter()
         .filter(|leaf| leaf.verdict == Verdict::Delete)
     {
-        let size = [b" ", &decimal(leaf.size)[..]].concat();
+        let size = fill(" {}", &[&decimal(leaf.size)]);
         steps.push((b"delete ", branch.path_of(&leaf.name), size));
     }
     for inner in &branch.branches {

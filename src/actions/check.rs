@@ -6,7 +6,7 @@ use crate::actions::kernels;
 use crate::actions::list::{kept, loaded_text, registry};
 use crate::actions::register::ACTIVE;
 use crate::cli::Request;
-use crate::error::{decimal, push_escaped, Error, Result};
+use crate::error::{decimal, fill, push_escaped, Error, Result};
 use crate::index::trie::Trie;
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::{directory, Found};
@@ -70,8 +70,8 @@ pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
     print(&problems.out)?;
     match problems.count {
         0 => Ok(()),
-        1 => Err(Error::refused(&[b"1 problem"])),
-        count => Err(Error::refused(&[&decimal(count), b" problems"])),
+        1 => Err(Error::refused("1 problem", &[])),
+        count => Err(Error::refused("{} problems", &[&decimal(count)])),
     }
 }
 
@@ -79,7 +79,7 @@ pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
 #[derive(Default)]
 struct Problems {
     out: Vec<u8>,
-    count: u64,
+    count: usize,
 }
 
 impl Problems {
@@ -101,7 +101,7 @@ impl Problems {
 fn registered_kernels(root: &Root) -> Result<Vec<Vec<u8>>> {
     let mut versions = Vec::new();
     for version in kernels::installed(root)? {
-        if root.has(&[&directory(&version), &b"/"[..], ACTIVE].concat())? {
+        if root.has(&fill("{}/{}", &[&directory(&version), ACTIVE]))? {
             versions.push(version);
         }
     }
@@ -120,7 +120,7 @@ struct Audit<'r> {
     /// The paths of the module files on disk, sorted.
     disk: Vec<Vec<u8>>,
     /// How many of them nothing needs, and their bytes.
-    needless: (u64, u64),
+    needless: (usize, usize),
 }
 
 impl<'r> Audit<'r> {
@@ -133,7 +133,7 @@ impl<'r> Audit<'r> {
         if let Some(folder) = Folder::open(root, &directory(version))? {
             let mut tree = Branch::grow(&folder, Vec::new(), &mut |_| {})?;
             tree.each_leaf(&mut |directory, leaf| {
-                let path = [directory, b"/", &leaf.name].concat();
+                let path = fill("{}/{}", &[directory, &leaf.name]);
                 let path = path.strip_prefix(b"/").unwrap_or(&path).to_vec();
                 let is_kept = keep.position(ModulePath(&path).name()).is_some();
                 if path.starts_with(b"kernel/") && !is_kept {
@@ -186,7 +186,9 @@ impl<'r> Audit<'r> {
     /// What is needed and not there, and what is there and not needed.
     fn files(&self, problems: &mut Problems) -> Result<()> {
         if let Some(error) = &self.broken {
-            error.each_message(&mut |text| self.add(problems, "dependency", b"modules.dep", text));
+            for message in error.messages() {
+                self.add(problems, "dependency", b"modules.dep", &[message]);
+            }
         }
         for (position, module) in self.keep.modules().iter().enumerate() {
             if self.is_on_disk(module.line.path) {
@@ -217,7 +219,7 @@ impl<'r> Audit<'r> {
 
     /// What depmod's files say of each other and of the directory.
     fn indexes(&self, problems: &mut Problems) -> Result<()> {
-        let text = self.kernel.file(b"modules.dep")?.unwrap_or(b"");
+        let text = self.kernel.file_or_empty(b"modules.dep")?;
         let shown = self.kernel.shown(b"modules.dep.bin");
         let bytes = self.kernel.file(b"modules.dep.bin")?;
         let index = bytes.map(|bytes| Trie::new(bytes, &shown)).transpose()?;
@@ -241,7 +243,7 @@ impl<'r> Audit<'r> {
             }
         }
         let mut strange = Few::default();
-        let aliases = self.kernel.file(b"modules.alias")?.unwrap_or(b"");
+        let aliases = self.kernel.file_or_empty(b"modules.alias")?;
         for (_, module) in lines(aliases).filter_map(|(_, line)| alias(line)) {
             if dep.find(ModuleName::new(module))?.is_none() {
                 strange.add(module);
@@ -287,7 +289,7 @@ impl<'r> Audit<'r> {
     /// The module of the root file system, as it is mounted or will be.
     fn root_fs(&self, problems: &mut Problems) -> Result<()> {
         let kind_in = |file: &[u8]| -> Result<Option<&'static [u8]>> {
-            let text = self.root.text(file)?.unwrap_or(b"");
+            let text = self.root.text_or_empty(file)?;
             let mounts = lines(text).filter(|(_, line)| words(line).nth(1) == Some(b"/"));
             Ok(mounts.last().and_then(|(_, line)| words(line).nth(2)))
         };
@@ -298,7 +300,7 @@ impl<'r> Audit<'r> {
         let Some(kind) = kind else {
             return Ok(());
         };
-        if let Found::Modules(modules) = self.kernel.look_up(&[b"fs-", kind].concat())? {
+        if let Found::Modules(modules) = self.kernel.look_up(&fill("fs-{}", &[kind]))? {
             for module in modules
                 .iter()
                 .filter(|module| !self.keeps(module.path.name()))
@@ -349,7 +351,7 @@ impl<'r> Audit<'r> {
 /// How many there are, and one of them.
 #[derive(Default)]
 struct Few<'t> {
-    count: u64,
+    count: usize,
     last: &'t [u8],
 }
 

@@ -1,7 +1,7 @@
 //! Which kernels an action works on.
 
 use crate::cli::Request;
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::needs::kernel::directory;
 use crate::system::{running_kernel, Folder, Root};
 
@@ -21,10 +21,10 @@ pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
     }
     let all = installed(root)?;
     if all.len() > 1 {
-        return Err(Error::refused(&[
-            b"several kernels; choose with --kernel: ",
-            &all.join(&b", "[..]),
-        ]));
+        return Err(Error::refused(
+            "several kernels; choose with --kernel: {}",
+            &[&all.join(&b", "[..])],
+        ));
     }
     Ok(all)
 }
@@ -62,14 +62,15 @@ pub fn to_prune(root: &Root, request: &Request, registry: &[u8]) -> Result<Vec<V
     }
     let mut kernels = Vec::new();
     for version in installed(root)? {
-        if root.has(&[&directory(&version), &b"/"[..], registry].concat())? {
+        if root.has(&fill("{}/{}", &[&directory(&version), registry]))? {
             kernels.push(version);
         }
     }
     match kernels.is_empty() {
-        true => Err(Error::refused(&[
-            b"no kernel has a registry; see --install",
-        ])),
+        true => Err(Error::refused(
+            "no kernel has a registry; see --install",
+            &[],
+        )),
         false => Ok(kernels),
     }
 }
@@ -83,7 +84,7 @@ pub fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let mut errors = Vec::new();
     for name in names {
         if name.contains(&b'/') || name == b"." || name == b".." {
-            errors.push(Error::usage(&[b"not a kernel version: ", name]));
+            errors.push(Error::usage("not a kernel version: {}", &[name]));
         }
     }
     Error::unless_empty(errors)?;
@@ -118,8 +119,10 @@ pub fn installed(root: &Root) -> Result<Vec<Vec<u8>>> {
     let versions = all_installed(root)?;
     if versions.is_empty() {
         let place = root.shown(b"lib/modules");
-        let what = b"no kernel with a modules.dep in ";
-        return Err(Error::refused(&[what, &place]));
+        return Err(Error::refused(
+            "no kernel with a modules.dep in {}",
+            &[&place],
+        ));
     }
     Ok(versions)
 }

@@ -5,7 +5,7 @@
 //! Whatever is missing is left out: a census is taken in chroots and on odd kernels, too.
 //! (Sources: linux/Documentation/ABI/testing/sysfs-devices, modules-load.d(5), crypttab(5))
 
-use crate::error::Result;
+use crate::error::{fill, Result};
 use crate::needs::rules::files;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
@@ -126,7 +126,7 @@ impl Census {
     /// What is mounted, and what is to be.
     fn file_systems(&mut self, root: &Root) -> Result<()> {
         for file in [&b"proc/mounts"[..], b"etc/fstab"] {
-            for (_, line) in lines(root.text(file)?.unwrap_or(b"")) {
+            for (_, line) in lines(root.text_or_empty(file)?) {
                 let is_comment = words(line)
                     .next()
                     .map_or(true, |word| word.starts_with(b"#"));
@@ -137,7 +137,7 @@ impl Census {
                 for kind in kinds.split(|&byte| byte == b',') {
                     let kind = crate::text::split_at_byte(kind, b'.').0;
                     if !matches!(kind, b"" | b"auto" | b"none" | b"swap" | b"ignore") {
-                        self.add(&[b"fs-", kind].concat());
+                        self.add(&fill("fs-{}", &[kind]));
                     }
                 }
             }
@@ -147,7 +147,7 @@ impl Census {
 
     /// Encrypted disks: `cipher=aes-xts-plain64`, `hash=sha256`, `cipher=aes-cbc-essiv:sha256`.
     fn ciphers(&mut self, root: &Root) -> Result<()> {
-        for (_, line) in lines(root.text(b"etc/crypttab")?.unwrap_or(b"")) {
+        for (_, line) in lines(root.text_or_empty(b"etc/crypttab")?) {
             let mut fields = words(line).skip_while(|word| word.starts_with(b"#"));
             if line.starts_with(b"#") || fields.next().is_none() {
                 continue;
@@ -160,7 +160,7 @@ impl Census {
                     continue;
                 };
                 for part in value.split(|byte| b"-:".contains(byte)) {
-                    self.add(&[b"crypto-", part].concat());
+                    self.add(&fill("crypto-{}", &[part]));
                 }
             }
         }
@@ -170,12 +170,12 @@ impl Census {
     /// What an administrator wants loaded.
     fn configured(&mut self, root: &Root) -> Result<()> {
         for file in [&b"etc/modules"[..], b"etc/initramfs-tools/modules"] {
-            self.first_words(root.text(file)?.unwrap_or(b""));
+            self.first_words(root.text_or_empty(file)?);
         }
         for file in files(root, MODULES_LOAD)? {
             self.first_words(file.text(root)?);
         }
-        let line = root.text(b"proc/cmdline")?.unwrap_or(b"");
+        let line = root.text_or_empty(b"proc/cmdline")?;
         for word in line.split(|byte| b" \n\t".contains(byte)) {
             let (key, value) = crate::text::split_at_byte(word, b'=');
             let key = key.strip_prefix(b"rd.").unwrap_or(key);
@@ -190,8 +190,8 @@ impl Census {
 
     /// What the kernel has loaded, and what its ciphers come from.
     fn running(&mut self, root: &Root) -> Result<()> {
-        self.first_words(root.text(b"proc/modules")?.unwrap_or(b""));
-        for (_, line) in lines(root.text(b"proc/crypto")?.unwrap_or(b"")) {
+        self.first_words(root.text_or_empty(b"proc/modules")?);
+        for (_, line) in lines(root.text_or_empty(b"proc/crypto")?) {
             let (key, value) = crate::text::split_at_byte(line, b':');
             let is_module = words(key).next() == Some(b"module");
             match words(value).next() {

@@ -9,6 +9,7 @@
 //! A stand-in is never marked as automatically installed: apt's solver would take one that no
 //! archive has for obsolete and bring the real package back (apt 3.3: apt-pkg/solver3.cc).
 
+use crate::error::fill;
 use crate::package::relation::{alternatives, groups, Relation};
 use crate::text::find;
 use crate::text::stanza::{position, Stanza};
@@ -90,7 +91,7 @@ pub fn subject(package: &[u8]) -> Option<&[u8]> {
 /// The `info/` stem of a package.
 pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Vec<u8> {
     match stanza.is_multi_arch_same() {
-        true => [package, b":", stanza.arch].concat(),
+        true => fill("{}:{}", &[package, stanza.arch]),
         false => package.to_vec(),
     }
 }
@@ -337,7 +338,7 @@ fn stand_in(stanza: &Stanza<'_>) -> StandIn {
     let mut line = |field: &[u8], parts: &[&[u8]]| {
         let value = parts.concat();
         if !value.is_empty() {
-            text.extend_from_slice(&[field, b": ", &value, b"\n"].concat());
+            text.extend_from_slice(&fill("{}: {}\n", &[field, &value]));
         }
     };
     line(b"Package", &[&name]);
@@ -348,7 +349,7 @@ fn stand_in(stanza: &Stanza<'_>) -> StandIn {
     line(b"Architecture", &[stanza.arch]);
     line(b"Multi-Arch", &[stanza.field(b"Multi-Arch")]);
     line(b"Version", &[version]);
-    let mut provides = [stanza.package, b" (= ", version, b")"].concat();
+    let mut provides = fill("{} (= {})", &[stanza.package, version]);
     for group in provided(stanza) {
         provides.extend_from_slice(b", ");
         provides.extend_from_slice(group);

@@ -4,7 +4,7 @@
 //! `PKG[:arch] stand-in|plain KERNEL…`. `forgotten`: what was done, so that a maintainer script
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::system::folder::{Durability, Naming};
 use crate::system::{Folder, Root};
 use crate::text::{lines, words};
@@ -31,16 +31,16 @@ pub struct Note {
 /// # Errors
 /// It cannot be read, or has a line that is no note.
 pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
-    let path = [DIRECTORY, b"/", name].concat();
+    let path = fill("{}/{}", &[DIRECTORY, name]);
     let shown = root.shown(&path);
-    let text = root.text(&path)?.unwrap_or(b"");
+    let text = root.text_or_empty(&path)?;
     lines(text)
         .map(|(number, line)| parse(line).ok_or_else(|| malformed(&shown, number)))
         .collect()
 }
 
 fn malformed(file: &[u8], number: usize) -> Error {
-    Error::parse(file, number, &[b"not PACKAGE MARK KERNEL..."])
+    Error::parse(file, number, "not PACKAGE MARK KERNEL...", &[])
 }
 
 fn parse(line: &[u8]) -> Option<Note> {
@@ -68,7 +68,7 @@ pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result
     }
     let mut text = Vec::new();
     for note in &new {
-        text.extend_from_slice(&[&note.package[..], b" ", &note.mark].concat());
+        text.extend_from_slice(&fill("{} {}", &[&note.package, &note.mark]));
         for kernel in &note.kernels {
             text.push(b' ');
             text.extend_from_slice(kernel);

@@ -7,7 +7,7 @@ mod generator;
 
 use generator::{completions, page, texts};
 use limopack::cli::flags::FLAGS;
-use limopack::error::Error;
+use limopack::error::{Error, ErrorKind};
 use limopack::text::active::Registry;
 use std::ffi::OsString;
 use std::fs;
@@ -136,9 +136,9 @@ fn the_page_knows_every_exit_code() {
         .filter_map(|line| line.strip_prefix(".It "))
         .collect();
     let errors = [
-        Error::refused(&[]),
-        Error::usage(&[]),
-        Error::Busy(Vec::new()),
+        Error::refused("", &[]),
+        Error::usage("", &[]),
+        Error::new(ErrorKind::Busy, "", &[]),
     ];
     let real = errors.iter().map(|error| error.exit_code().to_string());
     let real: Vec<String> = ["0".to_string()].into_iter().chain(real).collect();
