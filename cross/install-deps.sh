@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 . cross/lib.sh
 
 # std's source: rustup's nightly may have it.
-packages='gcc libc6-dev make debian-archive-keyring lintian'
+packages='gcc git libc6-dev make debian-archive-keyring lintian'
 source=$(rustup which --toolchain nightly rustc 2> /dev/null || :)
 source=${source%/bin/rustc}/lib/rustlib/src/rust/library/Cargo.lock
 [ -f "$source" ] || packages="$packages rustc-web cargo-web rust-web-src"

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Flags of other programs of which ours may speak.
-const OTHERS: &[&str] = &["configure", "verify"];
+const OTHERS: &[&str] = &["configure", "show-depends", "verify"];
 
 fn read(file: &str) -> String {
     fs::read_to_string(format!("{HERE}/{file}")).unwrap()
