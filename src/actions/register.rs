@@ -170,7 +170,7 @@ fn look_up(
     names: &[Want],
     report: &Report,
 ) -> Result<Vec<Vec<Place>>> {
-    let mut found = vec![Vec::with_capacity(versions.len()); names.len()];
+    let mut found: Vec<Vec<Place>> = names.iter().map(|_| Vec::new()).collect();
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         for (want, places) in names.iter().zip(&mut found) {

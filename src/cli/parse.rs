@@ -109,17 +109,16 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     };
     while let Some(argument) = parser.next().map_err(usage)? {
         let flag = match argument {
-            lexopt::Arg::Short(letter) => by_short(letter),
-            lexopt::Arg::Long(name) => by_long(name),
+            lexopt::Arg::Short(letter) => {
+                by_short(letter).ok_or_else(|| no_such("-", letter.encode_utf8(&mut [0; 4])))?
+            }
+            lexopt::Arg::Long(name) => by_long(name).ok_or_else(|| no_such("--", name))?,
             lexopt::Arg::Value(value) => {
                 return Err(Error::usage(
                     "unexpected argument: {}; modules are named with --use",
                     &[value.as_bytes()],
                 ));
             }
-        };
-        let Some(flag) = flag else {
-            return Err(usage(argument.unexpected()));
         };
         let value = match flag.value {
             "" => Vec::new(),
@@ -184,17 +183,16 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     Ok(Parsed::Request(request))
 }
 
+fn no_such(dashes: &str, name: &str) -> Error {
+    let parts = [dashes.as_bytes(), name.as_bytes()];
+    Error::usage("no such option: {}{}", &parts)
+}
+
 /// lexopt's errors in our words. Its own would be formatted, which costs 8 KiB of program.
 fn usage(error: lexopt::Error) -> Error {
     match error {
         lexopt::Error::MissingValue { option } => {
             Error::usage("{} needs a value", &[option.unwrap_or_default().as_bytes()])
-        }
-        lexopt::Error::UnexpectedOption(option) => {
-            Error::usage("no such option: {}", &[option.as_bytes()])
-        }
-        lexopt::Error::UnexpectedArgument(value) => {
-            Error::usage("unexpected argument: {}", &[value.as_bytes()])
         }
         lexopt::Error::UnexpectedValue { option, .. } => {
             Error::usage("{} takes no value", &[option.as_bytes()])
