@@ -4,7 +4,6 @@
 
 use crate::actions::kernels;
 use crate::actions::list::{kept, loaded_text, registry};
-use crate::actions::register::ACTIVE;
 use crate::cli::Request;
 use crate::error::{decimal, fill, push_escaped, Error, Result};
 use crate::index::trie::Trie;
@@ -52,7 +51,7 @@ pub const KINDS: &[(&str, &str)] = &[
 pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let versions = match request.kernels.is_empty() {
         false => kernels::to_show(root, request)?,
-        true => registered_kernels(root)?,
+        true => kernels::registered(root)?,
     };
     let census = census::take(root)?;
     let loaded = loaded_text(root, report)?.unwrap_or(b"");
@@ -84,29 +83,16 @@ struct Problems {
 }
 
 impl Problems {
-    fn add(&mut self, kind: &str, version: &[u8], name: &[u8], text: &[&[u8]]) {
+    fn add(&mut self, kind: &str, version: &[u8], name: &[u8], what: &str, parts: &[&[u8]]) {
         debug_assert!(KINDS.iter().any(|known| known.0 == kind));
-        for (field, end) in [
-            (kind.as_bytes(), b'\t'),
-            (version, b'\t'),
-            (name, b'\t'),
-            (&text.concat(), b'\n'),
-        ] {
+        for field in [kind.as_bytes(), version, name] {
             push_escaped(&mut self.out, field);
-            self.out.push(end);
+            self.out.push(b'\t');
         }
+        push_escaped(&mut self.out, &fill(what, parts));
+        self.out.push(b'\n');
         self.count += 1;
     }
-}
-
-fn registered_kernels(root: &Root) -> Result<Vec<Vec<u8>>> {
-    let mut versions = Vec::new();
-    for version in kernels::installed(root)? {
-        if root.has(&fill("{}/{}", &[&directory(&version), ACTIVE]))? {
-            versions.push(version);
-        }
-    }
-    Ok(versions)
 }
 
 /// One kernel.
@@ -155,8 +141,8 @@ impl<'r> Audit<'r> {
         })
     }
 
-    fn add(&self, problems: &mut Problems, kind: &str, name: &[u8], text: &[&[u8]]) {
-        problems.add(kind, self.kernel.version(), name, text);
+    fn add(&self, to: &mut Problems, kind: &str, name: &[u8], what: &str, parts: &[&[u8]]) {
+        to.add(kind, self.kernel.version(), name, what, parts);
     }
 
     fn is_on_disk(&self, path: ModulePath<'_>) -> bool {
@@ -173,12 +159,8 @@ impl<'r> Audit<'r> {
         for entry in self.registry.entries() {
             if self.kernel.line(entry.name)?.is_none() && !self.kernel.is_builtin(entry.name)? {
                 let name = entry.name.to_kernel();
-                self.add(
-                    problems,
-                    "missing",
-                    &name,
-                    &[b"neither listed nor built in"],
-                );
+                let what = "neither listed nor built in";
+                self.add(problems, "missing", &name, what, &[]);
             }
         }
         Ok(())
@@ -188,7 +170,7 @@ impl<'r> Audit<'r> {
     fn files(&self, problems: &mut Problems) -> Result<()> {
         if let Some(error) = &self.broken {
             for message in error.messages() {
-                self.add(problems, "dependency", b"modules.dep", &[message]);
+                self.add(problems, "dependency", b"modules.dep", "{}", &[message]);
             }
         }
         for (position, module) in self.keep.modules().iter().enumerate() {
@@ -199,21 +181,22 @@ impl<'r> Audit<'r> {
             match self.keep.first_user(position) {
                 Some((user, _)) if module.why == Why::Needed => {
                     let user = self.keep.modules()[user].name().to_kernel();
-                    let text = [path, b" is gone, which ", &user, b" needs"];
-                    self.add(problems, "dependency", &name, &text);
+                    let what = "{} is gone, which {} needs";
+                    self.add(problems, "dependency", &name, what, &[path, &user]);
                 }
-                _ => self.add(problems, "missing", &name, &[path, b" is gone"]),
+                _ => self.add(problems, "missing", &name, "{} is gone", &[path]),
             }
         }
         let (count, bytes) = self.needless;
         if count > 0 && self.broken.is_none() {
-            let text = [
-                &decimal(count)[..],
-                b" modules, ",
-                &decimal(bytes),
-                b" bytes",
-            ];
-            self.add(problems, "unpruned", b"kernel", &text);
+            let parts: [&[u8]; 2] = [&decimal(count), &decimal(bytes)];
+            self.add(
+                problems,
+                "unpruned",
+                b"kernel",
+                "{} modules, {} bytes",
+                &parts,
+            );
         }
         Ok(())
     }
@@ -250,25 +233,19 @@ impl<'r> Audit<'r> {
                 strange.add(module);
             }
         }
-        for (few, file, what) in [
-            (gone, &b"modules.dep"[..], &b"files that are gone"[..]),
-            (
-                differ,
-                b"modules.dep.bin",
-                b"lines that differ from modules.dep",
-            ),
-            (unlisted, b"modules.dep", b"files that it does not list"),
-            (
-                strange,
-                b"modules.alias",
-                b"aliases of modules that are not listed",
-            ),
-        ] {
+        let mut add = |file: &[u8], what, few: &Few<'_>| {
             if few.count > 0 {
-                let text = [what, b": ", &decimal(few.count), b", such as ", few.last];
-                self.add(problems, "index", file, &text);
+                let parts = [&decimal(few.count), few.last];
+                self.add(problems, "index", file, what, &parts);
             }
-        }
+        };
+        add(b"modules.dep", "files that are gone: {}, such as {}", &gone);
+        let what = "lines that differ from modules.dep: {}, such as {}";
+        add(b"modules.dep.bin", what, &differ);
+        let what = "files that it does not list: {}, such as {}";
+        add(b"modules.dep", what, &unlisted);
+        let what = "aliases of modules that are not listed: {}, such as {}";
+        add(b"modules.alias", what, &strange);
         Ok(())
     }
 
@@ -280,8 +257,8 @@ impl<'r> Audit<'r> {
         for name in proc_modules::names(loaded, b"proc/modules") {
             let name = name?;
             if self.kernel.line(name)?.is_some() && !self.keeps(name) {
-                let text = b"loaded, but nothing registered keeps it";
-                self.add(problems, "loaded", &name.to_kernel(), &[text]);
+                let what = "loaded, but nothing registered keeps it";
+                self.add(problems, "loaded", &name.to_kernel(), what, &[]);
             }
         }
         Ok(())
@@ -293,8 +270,8 @@ impl<'r> Audit<'r> {
         for line in modules {
             let name = line.path.name();
             if !self.keeps(name) {
-                let text: [&[u8]; 2] = [b"the root file system is ", kind];
-                self.add(problems, "root", &name.to_kernel(), &text);
+                let what = "the root file system is {}";
+                self.add(problems, "root", &name.to_kernel(), what, &[kind]);
             }
         }
         Ok(())
@@ -319,8 +296,8 @@ impl<'r> Audit<'r> {
                     Found::Modules(modules) => {
                         let names = modules.iter().map(|module| module.path.name().to_kernel());
                         let names: Vec<Vec<u8>> = names.collect();
-                        let text = [&b"kernel "[..], &version, b" has ", &names.join(&b", "[..])];
-                        self.add(problems, "alias", alias, &text);
+                        let parts = [&version[..], &names.join(&b", "[..])];
+                        self.add(problems, "alias", alias, "kernel {} has {}", &parts);
                     }
                     _ => left.push(alias),
                 }
@@ -348,7 +325,7 @@ impl<'t> Few<'t> {
 fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
     for note in queue::read(root, PENDING)? {
         let kernels = note.kernels.join(&b" "[..]);
-        problems.add("pending", &kernels, &note.package, &[b"see --settle"]);
+        problems.add("pending", &kernels, &note.package, "see --settle", &[]);
     }
     Ok(())
 }
@@ -376,7 +353,7 @@ fn owners(
         for entry in registry(root, &kernel)?.entries() {
             for owner in entry.owners.iter().filter(|owner| !is_installed(owner)) {
                 let name = entry.name.to_kernel();
-                problems.add("owner", version, &name, &[owner, b" is not installed"]);
+                problems.add("owner", version, &name, "{} is not installed", &[owner]);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Which kernels an action works on.
 
+use crate::actions::register::ACTIVE;
 use crate::cli::Request;
 use crate::error::{fill, Error, Result};
 use crate::needs::kernel::directory;
@@ -56,16 +57,11 @@ pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
 ///
 /// # Errors
 /// There is none.
-pub fn to_prune(root: &Root, request: &Request, registry: &[u8]) -> Result<Vec<Vec<u8>>> {
+pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
-    let mut kernels = Vec::new();
-    for version in installed(root)? {
-        if root.has(&fill("{}/{}", &[&directory(&version), registry]))? {
-            kernels.push(version);
-        }
-    }
+    let kernels = registered(root)?;
     match kernels.is_empty() {
         true => Err(Error::refused(
             "no kernel has a registry; see --install",
@@ -73,6 +69,20 @@ pub fn to_prune(root: &Root, request: &Request, registry: &[u8]) -> Result<Vec<V
         )),
         false => Ok(kernels),
     }
+}
+
+/// The installed kernels that have a registry.
+///
+/// # Errors
+/// They cannot be looked for.
+pub fn registered(root: &Root) -> Result<Vec<Vec<u8>>> {
+    let mut kernels = Vec::new();
+    for version in installed(root)? {
+        if root.has(&fill("{}/{}", &[&directory(&version), ACTIVE]))? {
+            kernels.push(version);
+        }
+    }
+    Ok(kernels)
 }
 
 /// The kernels of `--kernel`, sorted and each once. That they are installed is seen when they

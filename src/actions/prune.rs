@@ -26,7 +26,7 @@ use crate::text::{lines, proc_modules, split_at_byte};
 /// # Errors
 /// Every refusal; nothing is touched then. A step that failed; the same command finishes.
 pub fn prune(root: &Root, request: &Request, report: &Report) -> Result<()> {
-    let versions = kernels::to_prune(root, request, ACTIVE)?;
+    let versions = kernels::to_prune(root, request)?;
     let plans = plan(root, &versions, Order::Filter, request, report)?;
     carry_out(plans, request, report)
 }
