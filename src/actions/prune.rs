@@ -7,7 +7,7 @@ use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{decimal, Error, Result};
 use crate::index::binary::{self, BINARIES};
-use crate::index::filter::{filter, FILES};
+use crate::index::filter::{damaged_line, filter, FILES};
 use crate::index::trie::{Layout, Trie};
 use crate::needs::kernel::directory;
 use crate::needs::{Closure, Kernel, Why};
@@ -401,6 +401,14 @@ impl Turn<'_> {
             let Some(text) = folder.text(name)? else {
                 continue;
             };
+            if let Some(line) = damaged_line(format, text) {
+                let shown = folder.shown(name);
+                return Err(Error::parse(
+                    &shown,
+                    line,
+                    &[b"no line of depmod's; run depmod"],
+                ));
+            }
             let parts = filter(format, text, &keeps);
             texts.push((name, parts.clone()));
             push_changed(&mut rewrites, name, text, Content::Parts(parts));

@@ -366,7 +366,7 @@ impl Folder {
         let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
         let opened = retry(|| rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), resolve));
         let opened = match opened {
-            Err(Errno::NOSYS | Errno::PERM) => self.enter_by_device(name, flags),
+            Err(Errno::NOSYS | Errno::PERM) => self.enter_by_hand(name, flags),
             opened => opened,
         };
         let shown = self.shown(name);
@@ -377,12 +377,16 @@ impl Folder {
         }
     }
 
-    /// As the kernel does it since Linux 5.6, as far as it can be seen from outside.
-    fn enter_by_device(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    /// As the kernel does it since Linux 5.6. No device number tells a directory that is bound
+    /// there from the same file system, and a btrfs subvolume, which is no mount, has its own.
+    /// But a rename looks at the mounts first of all (EXDEV) and then refuses `.` (EBUSY), so
+    /// that this one never renames anything. (linux: fs/namei.c, `do_renameat2`)
+    fn enter_by_hand(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let fd = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
-        match rustix::fs::fstat(&fd)?.st_dev == rustix::fs::fstat(&self.fd)?.st_dev {
-            true => Ok(fd),
-            false => Err(Errno::XDEV),
+        match retry(|| rustix::fs::renameat(&self.fd, ".", &fd, ".")) {
+            Err(Errno::BUSY) => Ok(fd),
+            Err(errno) => Err(errno),
+            Ok(()) => Err(Errno::XDEV),
         }
     }
 
