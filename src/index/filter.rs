@@ -76,9 +76,11 @@ pub fn filter<'t>(format: Format, text: &'t [u8], keeps: Keeps<'_>) -> Vec<&'t [
 pub fn damaged_line(format: Format, text: &[u8]) -> Option<usize> {
     let is_good = |line: &[u8]| match format {
         _ if line.is_empty() || line.starts_with(b"#") => true,
+        // No index can hold one: it ends a key and a value there.
+        _ if line.contains(&0) => false,
         Format::LastWord => alias(line).is_some(),
         Format::SecondWord => matches!(words(line).next(), Some(b"softdep" | b"weakdep")),
-        // modules.dep has a parser of its own, and the others only list what is there.
+        // modules.dep has a parser of its own, and the others say nothing about needs.
         Format::Path | Format::FirstWord | Format::Record => true,
     };
     let damaged = lines(text).find(|(_, line)| !is_good(line));
@@ -141,6 +143,7 @@ mod tests {
             (Format::LastWord, "# x\nalias a b\n\nalias c d\n", None),
             (Format::LastWord, "alias a b\nalias c\n", Some(2)),
             (Format::LastWord, "\0\0\0\0", Some(1)),
+            (Format::LastWord, "alias a\0b c\n", Some(1)),
             (
                 Format::SecondWord,
                 "# x\nsoftdep a pre: b\nweakdep a b\n",

@@ -32,10 +32,16 @@ pub struct Note {
 /// It cannot be read, or has a line that is no note.
 pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
     let path = [DIRECTORY, b"/", name].concat();
-    let shown = root.shown(&path);
-    let text = root.text(&path)?.unwrap_or(b"");
+    notes(root.text(&path)?.unwrap_or(b""), &root.shown(&path))
+}
+
+/// The notes of a text; `file` is for messages.
+///
+/// # Errors
+/// A line that is no note.
+pub fn notes(text: &[u8], file: &[u8]) -> Result<Vec<Note>> {
     lines(text)
-        .map(|(number, line)| parse(line).ok_or_else(|| malformed(&shown, number)))
+        .map(|(number, line)| parse(line).ok_or_else(|| malformed(file, number)))
         .collect()
 }
 
