@@ -193,7 +193,10 @@ fn dep(data: &[u8]) {
         }
         let found = index.find(name).expect("all lines are sound");
         let wanted = first.get(&name.to_kernel()).copied();
-        assert_eq!(found.map(|found| found.as_written()), wanted);
+        // A path is no name, and nobody asks for one.
+        if !name.as_written().contains(&b'/') {
+            assert_eq!(found.map(|found| found.as_written()), wanted);
+        }
     } else {
         let _ = index.find(name);
     }

@@ -18,6 +18,7 @@ import pytest
 
 import faults
 import model
+import small as small_kernel
 import tools
 import trees
 
@@ -29,8 +30,8 @@ RENAME_EXCHANGE = 2
 
 @pytest.fixture(scope="module")
 def template(scratch):
-    root = faults.small_root(scratch / "hostile")
-    tools.limopack(root, "--install", "--static", f"--use={faults.KEPT}")
+    root = small_kernel.root(scratch / "hostile")
+    tools.limopack(root, "--install", "--static", f"--use={small_kernel.KEPT}")
     return root
 
 
@@ -45,7 +46,7 @@ class Place:
         shutil.copytree(self.vdir / TWIN, self.outside / "fs")
         for name in ("precious.ko", "precious", "passwd.ko"):
             (self.outside / name).write_text("precious\n")
-        self.kept = set(model.Index(self.vdir).paths(model.Index(self.vdir).needs(faults.KEPT.split(","))))
+        self.kept = set(model.Index(self.vdir).paths(model.Index(self.vdir).needs(small_kernel.KEPT.split(","))))
 
     def beside(self):
         """All that no prune may change: the outside, and the root without the version directory."""
