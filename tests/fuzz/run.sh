@@ -30,7 +30,7 @@ for target; do
     mkdir -p "$corpus"
     log=target/fuzz/logs/$target
     if TARGET=$target "target/fuzz/$host/release/fuzz" ${RUNS:+-runs="$RUNS"} -max_total_time="$seconds" -timeout=10 \
-        -rss_limit_mb=2048 -max_len=512 -artifact_prefix="target/fuzz/findings/$target-" \
+        -rss_limit_mb=2048 -max_len=256 -artifact_prefix="target/fuzz/findings/$target-" \
         "$corpus" "tests/fuzz/seeds/$target" 2> "$log"
     then
         echo "$target: $(grep '^Done' "$log"), no finding"
