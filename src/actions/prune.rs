@@ -76,6 +76,7 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
         }
         let (kept, removed) = plan.tallies();
         if plan.is_done() {
+            plan.remove_leftovers()?;
             let kept = tally_text(kept);
             let what = b": nothing to remove, kept ";
             report.note(&[b"kernel ", &plan.version, what, &kept]);

@@ -328,6 +328,8 @@ fn trie(data: &[u8]) {
 /// `KEY VALUE` lines, the priority being the key's length: keys that share beginnings, and
 /// several values of one key, are what a fuzzer finds soon.
 fn entries(data: &[u8]) -> Vec<Entry<'_>> {
+    // Whatever can go wrong with keys goes wrong with a few short ones; long ones are slow.
+    let data = &data[..data.len().min(80)];
     let pair = |line| {
         let (key, value) = split_at_byte(line, b' ');
         (key, (value.len() % 3) as u32, value)
