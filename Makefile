@@ -18,7 +18,7 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 initramfsdir = $(if $(filter /usr,$(PREFIX)),/usr/share/initramfs-tools,$(sysconfdir)/initramfs-tools)
 dracutdir = /usr/lib/dracut/modules.d
 
-.PHONY: help release run test lint test-system manual lint-manual install clean sample
+.PHONY: faults fuzz help release run test lint test-system manual lint-manual install clean sample
 
 release: ## build the release binary (the default)
 	$(CARGO) build --release --locked
@@ -46,6 +46,14 @@ ARMV7 = armv7-unknown-linux-musleabihf
 test-system: release ## the real world: Debian kernels, depmod, modprobe (root, network)
 	$(if $(LIMOPACK_ARM),,OVERSIZE=warn cross/build.sh $(ARMV7))
 	/usr/bin/python3 -m pytest tests/system
+
+faults: release ## a fault at every system call of every action that writes (root, network)
+	/usr/bin/python3 -m pytest -q -s tests/system/dpkg/test_faults.py
+
+SECONDS = 60
+
+fuzz: ## feed every parser with SECONDS=60 of invented bytes each (TARGET=dep for one)
+	tests/fuzz/run.sh $(SECONDS) $(TARGET)
 
 manual: $(addprefix $(MANUAL)/limopack.,8 bash zsh fish) ## the man page and the completions, in target/manual
 

@@ -188,7 +188,10 @@ impl Prune {
     }
 
     /// Removes what a killed run was writing; our lock says that nobody writes now.
-    fn remove_leftovers(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_leftovers(&self) -> Result<()> {
         for entry in self.folder.entries()? {
             if crate::system::folder::is_temporary(&entry.name) {
                 self.folder.unlink(&entry.name)?;

@@ -7,7 +7,7 @@ use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{decimal, fill, Error, Result};
 use crate::index::binary::{self, BINARIES};
-use crate::index::filter::{filter, FILES};
+use crate::index::filter::{damaged_line, filter, FILES};
 use crate::index::trie::{Layout, Trie};
 use crate::needs::census::root_file_system;
 use crate::needs::kernel::directory;
@@ -76,6 +76,7 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
         }
         let (kept, removed) = plan.tallies();
         if plan.is_done() {
+            plan.remove_leftovers()?;
             let kept = tally_text(kept);
             report.note(
                 "kernel {}: nothing to remove, kept {}",
@@ -371,6 +372,15 @@ impl Turn<'_> {
             let Some(text) = folder.text(name)? else {
                 continue;
             };
+            if let Some(line) = damaged_line(format, text) {
+                let shown = folder.shown(name);
+                return Err(Error::parse(
+                    &shown,
+                    line,
+                    "no line of depmod's; run depmod",
+                    &[],
+                ));
+            }
             let parts = filter(format, text, &keeps);
             texts.push((name, parts.clone()));
             push_changed(&mut rewrites, name, text, Content::Parts(parts));

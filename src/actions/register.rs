@@ -47,6 +47,8 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         false => Hold::Dynamic(1),
     };
     let versions = kernels::to_register(root, request)?;
+    // Locked before anything is looked up: a prune that ends meanwhile may have taken it away.
+    let mut turns = open_turns(root, versions.clone(), request.mode)?;
     let found = look_up(root, &versions, &wanted.names, report)?;
     let is_nowhere = |places: &[Place]| places.iter().all(|place| *place == Place::Nowhere);
     let missing: Vec<&Want> = (wanted.names.iter().zip(&found))
@@ -69,7 +71,6 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         }
     }
     let is_forced = request.force && !is_loaded;
-    let mut turns = open_turns(root, versions, request.mode)?;
     for (at, turn) in turns.iter_mut().enumerate() {
         let mut modules = Vec::new();
         for (want, places) in wanted.names.iter().zip(&found) {

@@ -5,6 +5,7 @@
 //! pruned tree, header and order included. A line that is not of the file's format stays as it
 //! is: it may mean something to somebody.
 
+use crate::text::alias::alias;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, words};
 
@@ -70,6 +71,22 @@ pub fn filter<'t>(format: Format, text: &'t [u8], keeps: Keeps<'_>) -> Vec<&'t [
     kept.parts
 }
 
+/// The number of the first line that says what is needed, and not in depmod's way. Passed over,
+/// such a file would cost modules that something needs.
+pub fn damaged_line(format: Format, text: &[u8]) -> Option<usize> {
+    let is_good = |line: &[u8]| match format {
+        _ if line.is_empty() || line.starts_with(b"#") => true,
+        // No index can hold one: it ends a key and a value there.
+        _ if line.contains(&0) => false,
+        Format::LastWord => alias(line).is_some(),
+        Format::SecondWord => matches!(words(line).next(), Some(b"softdep" | b"weakdep")),
+        // modules.dep has a parser of its own, and the others say nothing about needs.
+        Format::Path | Format::FirstWord | Format::Record => true,
+    };
+    let damaged = lines(text).find(|(_, line)| !is_good(line));
+    damaged.map(|(number, _)| number)
+}
+
 /// The module that a line belongs to; `None` for comments and what is not of the format.
 fn owner(format: Format, line: &[u8]) -> Option<ModuleName<'_>> {
     if line.starts_with(b"#") {
@@ -118,6 +135,28 @@ mod tests {
         let keeps = |name: ModuleName<'_>| name.to_kernel().starts_with(b"k");
         let parts = filter(format, text.as_bytes(), &keeps);
         String::from_utf8(parts.concat()).unwrap()
+    }
+
+    #[test]
+    fn the_first_line_that_is_damaged_is_named() {
+        for (format, text, wanted) in [
+            (Format::LastWord, "# x\nalias a b\n\nalias c d\n", None),
+            (Format::LastWord, "alias a b\nalias c\n", Some(2)),
+            (Format::LastWord, "\0\0\0\0", Some(1)),
+            (Format::LastWord, "alias a\0b c\n", Some(1)),
+            (
+                Format::SecondWord,
+                "# x\nsoftdep a pre: b\nweakdep a b\n",
+                None,
+            ),
+            (
+                Format::SecondWord,
+                "softdep a pre: b\nftdep a post: c\n",
+                Some(2),
+            ),
+        ] {
+            assert_eq!(damaged_line(format, text.as_bytes()), wanted, "{text}");
+        }
     }
 
     #[test]

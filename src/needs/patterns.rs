@@ -111,7 +111,7 @@ impl Patterns {
 }
 
 /// Pattern and module of a record.
-fn record(record: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn record(record: &[u8]) -> Option<(&[u8], &[u8])> {
     let dot = memchr::memchr(b'.', record)?;
     let pattern = record[dot..].strip_prefix(b".alias=")?;
     Some((pattern, &record[..dot]))

@@ -11,8 +11,8 @@
 
 use crate::error::fill;
 use crate::package::relation::{alternatives, groups, relations, Relation};
-use crate::text::find;
 use crate::text::stanza::{position, Stanza};
+use crate::text::{find, split_at_byte};
 
 /// What the names of stand-ins begin with.
 pub const PREFIX: &[u8] = b"limopack-stand-in-";
@@ -124,6 +124,11 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
                 }
             }
         }
+    }
+    // dpkg keeps the stanza of a stand-in that somebody removed; a second one would be too many.
+    for (stanza, goes) in stanzas.iter().zip(&mut goes) {
+        let is_same = |new: &StandIn| split_at_byte(&new.stem, b':').0 == stanza.package;
+        *goes |= !stanza.is_there() && edit.stand_ins.iter().any(is_same);
     }
     // Neighbours that stay are one part; what is before the first stanza stays, too.
     let mut start = 0;
@@ -467,6 +472,17 @@ mod tests {
         assert!(!forgotten(&text, "k", &["kmod", "k"])
             .0
             .contains("limopack-stand-in-k"));
+    }
+
+    #[test]
+    fn a_stand_in_that_somebody_removed_is_replaced() {
+        for state in ["purge ok not-installed", "deinstall ok config-files"] {
+            let removed = format!("Package: limopack-stand-in-k\nStatus: {state}\n\n");
+            let text = removed + &status(&["a;Depends: k", "k"]);
+            let (new, _) = forgotten(&text, "k", &[]);
+            assert_eq!(new.matches("Package: limopack-stand-in-k\n").count(), 1);
+            assert!(!new.contains(state));
+        }
     }
 
     #[test]

@@ -33,10 +33,14 @@ pub struct Note {
 pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
     let path = fill("{}/{}", &[DIRECTORY, name]);
     let shown = root.shown(&path);
-    notes_of(root.text_or_empty(&path)?, &shown)
+    notes(root.text_or_empty(&path)?, &shown)
 }
 
-fn notes_of(text: &[u8], file: &[u8]) -> Result<Vec<Note>> {
+/// The notes of a text; `file` is for messages.
+///
+/// # Errors
+/// A line that is no note.
+pub fn notes(text: &[u8], file: &[u8]) -> Result<Vec<Note>> {
     let mut notes = Vec::new();
     for (number, line) in lines(text) {
         let note = parse(line);

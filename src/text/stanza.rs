@@ -25,7 +25,7 @@ pub struct Stanza<'t> {
 /// # Errors
 /// What dpkg would not read, either, or would read as less than it is: a NUL, a carriage return
 /// at the end of a line, a comment, a line that is no field, a missing final newline, a stanza
-/// without a package, two of one package and architecture.
+/// without a package or with a name that no package can have, two of one package and architecture.
 pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Stanza<'t>>> {
     let mut stanzas = Vec::new();
     let mut open: Option<Open<'t>> = None;
@@ -128,6 +128,14 @@ impl<'t> Open<'t> {
                 &[],
             ));
         }
+        // They are parts of file names and words of our own lists.
+        for name in [self.package, self.arch] {
+            let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
+            if !name.iter().all(is_good) || name.starts_with(b".") {
+                let what = "a stanza of no package: {}";
+                return Err(Error::parse(file, self.number, what, &[name]));
+            }
+        }
         Ok(Stanza {
             text: &text[self.start..self.end],
             package: self.package,
@@ -227,7 +235,11 @@ mod tests {
 
     #[test]
     fn what_dpkg_does_not_read_is_refused() {
-        let cases: [(&[u8], usize); 8] = [
+        let cases: [(&[u8], usize); 12] = [
+            (b"Package: ../a\n\n", 1),
+            (b"Package: a b\n\n", 1),
+            (b"Package: .\n\n", 1),
+            (b"Package: a\nArchitecture: x/..\n\n", 1),
             (b"Package: a\r\n\n", 1),
             (b"Package: a\nDescription: x\0\n", 0),
             (b"Package: a\n\nVersion: 1\n", 3),

@@ -1,7 +1,8 @@
 //! Calls at the same time: none is lost.
 
 use crate::machine::Machine;
-use std::process::Child;
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 const MANY: usize = 64;
 
@@ -68,4 +69,39 @@ fn a_reader_sees_a_whole_registry_at_any_moment() {
     for mut writer in writers {
         assert!(writer.wait().unwrap().success());
     }
+}
+
+/// Once an install looked its modules up and then waited for the lock that a prune held. The prune
+/// deleted them; the install registered what was gone, and the next prune refused.
+#[test]
+fn an_install_that_waited_for_a_prune_sees_what_it_left() {
+    let machine = Machine::new().kernel("1", "a.ko:\nb.ko:\n");
+    let folder = std::fs::File::open(machine.path("lib/modules/1")).unwrap();
+    let whole = rustix::fs::FlockOperation::LockExclusive;
+    rustix::fs::flock(&folder, whole).unwrap();
+    let mut install = machine.command("--install --use=b");
+    let install = install.stderr(Stdio::piped()).spawn().unwrap();
+    // Only the moment before it waits would hide the fault, so a while is enough.
+    for _ in 0..200 {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        let waits =
+            |line: &str| line.contains("->") && line.contains(&format!(" {} ", install.id()));
+        if locks.lines().any(waits) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    machine.write("new", "a.ko:\n");
+    std::fs::rename(
+        machine.path("new"),
+        machine.path("lib/modules/1/modules.dep"),
+    )
+    .unwrap();
+    drop(folder);
+    let said = install.wait_with_output().unwrap();
+    assert_eq!(
+        (said.status.code(), &said.stderr[..]),
+        (Some(1), &b"limopack: no module b in kernel 1\n"[..])
+    );
+    assert_eq!(machine.read(&crate::machine::active("1")), "");
 }

@@ -416,6 +416,17 @@ fn the_file_that_a_killed_run_left_behind_is_replaced() {
 }
 
 #[test]
+fn what_a_killed_run_left_behind_goes_with_the_next_prune_even_if_that_has_nothing_to_do() {
+    let machine = Machine::new()
+        .kernel("1", "kernel/a.ko:\n")
+        .file(&active("1"), "a:S\n");
+    let left = "lib/modules/1/.modules.dep.limopack-new";
+    machine.write(left, "half of an ind");
+    assert!(machine.run("--prune").err.contains("nothing to remove"));
+    assert!(!machine.path(left).exists());
+}
+
+#[test]
 fn debug_says_which_file_was_written() {
     let machine = Machine::typical();
     let ran = machine.run("-d -i -u ext4");

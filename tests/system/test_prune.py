@@ -2,7 +2,7 @@
 
 Owns the promise of a prune: exactly the keep set stays, and the indexes that
 limopack writes are those that depmod would write on what is left; a refusal
-changes nothing; a run that fails or is killed at any system call loses nothing.
+changes nothing; what a prune writes is durable before the first module goes.
 What is needed is the model's answer, what is right is depmod's.
 """
 import functools
@@ -17,6 +17,7 @@ import pytest
 import faults
 import fetch
 import model
+import small as small_kernel
 import tools
 import trees
 
@@ -257,8 +258,8 @@ def small(scratch, tmp_path):
     """A copy of the small kernel, with `vfat` and `dm_crypt` registered."""
     template = scratch / "small"
     if not template.exists():
-        faults.small_root(template)
-        tools.limopack(template, "--install", "--static", f"--use={faults.KEPT}")
+        small_kernel.root(template)
+        tools.limopack(template, "--install", "--static", f"--use={small_kernel.KEPT}")
     root = trees.copy(template, scratch / "small-copy")
     yield root
     shutil.rmtree(root)
@@ -311,7 +312,7 @@ def test_what_lies_outside_kernel_stays_with_what_it_needs(small):
     fetch.kmod("30").depmod(small, vdir.name)
     index = model.Index(vdir)
     tools.limopack(small, "--prune")
-    kept = index.needs(faults.KEPT.split(",") + ["snd_hda_intel"])
+    kept = index.needs(small_kernel.KEPT.split(",") + ["snd_hda_intel"])
     assert trees.modules(vdir) == set(index.paths(kept))
 
 
@@ -341,7 +342,7 @@ def test_compressed_modules_are_pruned_alike(suffix, small):
     dep = (vdir / "modules.dep").read_text()
     (vdir / "modules.dep").write_text(re.sub(r"\.ko\b", ".ko" + suffix, dep))
     tools.limopack(small, "--prune")
-    kept = index.paths(index.needs(faults.KEPT.split(",")))
+    kept = index.paths(index.needs(small_kernel.KEPT.split(",")))
     assert trees.modules(vdir) == {path + suffix for path in kept}
     assert set(model.Index(vdir).path.values()) == trees.modules(vdir)
 
@@ -368,7 +369,7 @@ def test_links_below_kernel_are_not_followed(small, tmp_path):
     assert (outside / "precious.ko").exists()
 
 
-# ---------------------------------------------------------------------------- faults
+# ------------------------------------------------------------------------ power cuts
 
 def test_indexes_are_durable_before_the_first_module_goes(small, tmp_path):
     trace = tmp_path / "trace"
@@ -387,13 +388,3 @@ def test_indexes_are_durable_before_the_first_module_goes(small, tmp_path):
         source = re.search(r'"([^"]+)"', lines[rename])[1]
         assert any(source in lines[sync] or "syncfs(" in lines[sync]
                    for sync in syncs if sync < rename), f"not synced: {source}"
-
-
-def test_a_fault_at_any_system_call_loses_nothing(scratch):
-    place = scratch / "faults"
-    place.mkdir()
-    case = faults.cases(place)["prune"]
-    case.faults = ["EIO", "ENOSPC", "EROFS", "KILL"]
-    table, broken = faults.campaign(case, place)
-    print(table)
-    assert not broken, "\n".join(f"{point}\n    {problem}" for point, problem in broken[:20])
