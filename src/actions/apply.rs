@@ -15,6 +15,7 @@ use crate::package::queue::{self, put, Note, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
+use crate::text::sort_once;
 use crate::text::stanza::Stanza;
 
 /// As long as a stand-in's name may be in `info/` without exceeding a file name.
@@ -216,8 +217,7 @@ impl Wanted {
         for note in notes() {
             kernels.extend_from_slice(&note.kernels);
         }
-        kernels.sort_unstable();
-        kernels.dedup();
+        sort_once(&mut kernels);
         self.kernels = kernels;
         Ok(())
     }
@@ -250,8 +250,7 @@ impl Wanted {
                 }
                 self.settled.push(note.package.clone());
                 self.kernels.extend(note.kernels.iter().cloned());
-                self.kernels.sort_unstable();
-                self.kernels.dedup();
+                sort_once(&mut self.kernels);
             }
         }
         Ok(())
@@ -271,9 +270,9 @@ fn is_the_caller(package: &[u8]) -> Error {
 /// Packages of this name that were forgotten before.
 fn forgotten_before(root: &Root, spec: &Spec<'_>) -> Result<Vec<Note>> {
     let mut notes = queue::read(root, FORGOTTEN)?;
-    notes.retain(|note| {
+    queue::drop_those(&mut notes, &|note| {
         let (package, arch) = crate::text::split_at_byte(&note.package, b':');
-        spec.matches(package, arch)
+        !spec.matches(package, arch)
     });
     Ok(notes)
 }
@@ -417,15 +416,17 @@ fn forget(
         prune::carry_out(plans, request, report)?;
         return print(&edit_lines(wanted, &edit));
     }
-    let mut gone: Vec<Vec<u8>> = wanted
-        .notes
-        .iter()
-        .map(|note| note.package.clone())
-        .collect();
-    let dropped = edit.dropped.iter();
-    gone.extend(dropped.map(|stanza| stem(stanza.package, stanza)));
-    // The new stand-in of a package that was forgotten before has the old one's name.
-    gone.retain(|stem| edit.stand_ins.iter().all(|new| new.stem != *stem));
+    let mut gone = Vec::new();
+    for note in &wanted.notes {
+        gone.push(note.package.clone());
+    }
+    for stanza in &edit.dropped {
+        let stem = stem(stanza.package, stanza);
+        // The new stand-in of a package that was forgotten before has the old one's name.
+        if edit.stand_ins.iter().all(|new| new.stem != stem) {
+            gone.push(stem);
+        }
+    }
     // One that is in `status` in any state has its `info/` files for a reason.
     let is_known = |note: &&Note| {
         let spec = Spec::new(&note.package);
@@ -434,8 +435,9 @@ fn forget(
             .iter()
             .any(|stanza| spec.matches_stanza(stanza))
     };
-    let left = wanted.gone.iter().filter(|note| !is_known(note));
-    gone.extend(left.map(|note| note.package.clone()));
+    for note in wanted.gone.iter().filter(|note| !is_known(note)) {
+        gone.push(note.package.clone());
+    }
     let mut plans = Some(plans);
     database.edit(root, contents, &edit, &gone, &mut || {
         prune::carry_out(plans.take().unwrap_or_default(), request, report)?;
@@ -486,7 +488,7 @@ fn remember(root: &Root, contents: &Contents, wanted: &Wanted) -> Result<()> {
             wanted.settled.contains(&note.package)
                 || wanted.notes.iter().any(|done| done.package == note.package)
         };
-        queue::change(root, PENDING, &|notes| notes.retain(|note| !is_done(note)))?;
+        queue::change(root, PENDING, &|notes| queue::drop_those(notes, &is_done))?;
     }
     let is_back = |note: &Note| {
         let is_doomed = wanted.notes.iter().any(|done| done.package == note.package);
@@ -496,9 +498,7 @@ fn remember(root: &Root, contents: &Contents, wanted: &Wanted) -> Result<()> {
     };
     let remembered = queue::read(root, FORGOTTEN)?;
     if remembered.iter().any(is_back) {
-        queue::change(root, FORGOTTEN, &|notes| {
-            notes.retain(|note| !is_back(note))
-        })?;
+        queue::change(root, FORGOTTEN, &|notes| queue::drop_those(notes, &is_back))?;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! Which kernels an action works on.
 
 use crate::actions::register::ACTIVE;
+use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{fill, Error, Result};
 use crate::needs::kernel::directory;
 use crate::system::{running_kernel, Folder, Root};
+use crate::text::sort_once;
 
 /// The kernels to show something of: those named, else the running one, else the only one.
 ///
@@ -53,6 +55,22 @@ pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
     }
 }
 
+/// Opens a kernel's directory, and locks it for a plan that will be carried out.
+///
+/// # Errors
+/// There is none.
+pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
+    let path = directory(version);
+    let Some(folder) = Folder::open(root, &path)? else {
+        let place = root.shown(&path);
+        return Err(Error::refused("no kernel {}: no {}", &[version, &place]));
+    };
+    if mode == Mode::Execute {
+        folder.lock()?;
+    }
+    Ok(folder)
+}
+
 /// The kernels to prune: those named, else every one that has a registry.
 ///
 /// # Errors
@@ -99,8 +117,7 @@ pub fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     }
     Error::unless_empty(errors)?;
     let mut kernels = names.to_vec();
-    kernels.sort_unstable();
-    kernels.dedup();
+    sort_once(&mut kernels);
     without_second_names(root, kernels)
 }
 

@@ -10,7 +10,6 @@ use crate::index::binary::{self, BINARIES};
 use crate::index::filter::{damaged_line, filter, FILES};
 use crate::index::trie::{Layout, Trie};
 use crate::needs::census::root_file_system;
-use crate::needs::kernel::directory;
 use crate::needs::{Closure, Kernel, Why};
 use crate::plan::{Content, Left, Prune, Rewrite, Tally, UNFINISHED};
 use crate::system::report::{print, Progress};
@@ -128,12 +127,7 @@ fn plan_kernel(
     request: &Request,
     report: &Report,
 ) -> Result<Prune> {
-    let path = directory(version);
-    let folder = Folder::open(root, &path)?
-        .ok_or_else(|| Error::refused("no kernel {}: no {}", &[version, &root.shown(&path)]))?;
-    if request.mode == Mode::Execute {
-        folder.lock()?;
-    }
+    let folder = kernels::open(root, version, request.mode)?;
     let kernel = Kernel::open_text(root, version)?;
     let dep_text = kernel.file_or_empty(b"modules.dep")?;
     let mut turn = Turn {
@@ -189,6 +183,13 @@ impl Turn<'_> {
         ));
     }
 
+    /// Refuses because of all these; there may be none.
+    fn refuse_all(&mut self, template: &str, names: &[Vec<u8>]) {
+        if !names.is_empty() {
+            self.refuse(template, &[&some_of(names)]);
+        }
+    }
+
     /// The modules that stay: the registered ones and those outside `kernel/`, with all that
     /// they need.
     fn gather(&mut self, folder: &Folder) -> Result<()> {
@@ -210,13 +211,8 @@ impl Turn<'_> {
                 None => missing.push(entry.name.to_kernel()),
             }
         }
-        if !missing.is_empty() {
-            let names = some_of(&missing);
-            self.refuse(
-                "registered, but neither in modules.dep nor built in: {}",
-                &[&names],
-            );
-        }
+        let what = "registered, but neither in modules.dep nor built in: {}";
+        self.refuse_all(what, &missing);
         for line in self.dep.all() {
             let line = line?;
             if !line.path.0.starts_with(b"kernel/") {
@@ -243,13 +239,8 @@ impl Turn<'_> {
                 differ.push(module.name().to_kernel());
             }
         }
-        if !differ.is_empty() {
-            let names = some_of(&differ);
-            self.refuse(
-                "modules.dep and modules.dep.bin differ; run depmod: {}",
-                &[&names],
-            );
-        }
+        let what = "modules.dep and modules.dep.bin differ; run depmod: {}";
+        self.refuse_all(what, &differ);
         Ok(())
     }
 
@@ -308,26 +299,16 @@ impl Turn<'_> {
         if let Some(error) = error {
             return Err(error);
         }
-        if !unseen.is_empty() {
-            let files = some_of(&unseen);
-            self.refuse("on disk, but not in modules.dep; run depmod: {}", &[&files]);
+        let mut gone = Vec::new();
+        for (module, is_present) in self.keep.modules().iter().zip(is_present) {
+            if !is_present && !module.line.path.is_absolute() {
+                gone.push(module.line.path.0.to_vec());
+            }
         }
-        if !links.is_empty() {
-            let files = some_of(&links);
-            self.refuse(
-                "needed, but symbolic links whose targets may go: {}",
-                &[&files],
-            );
-        }
-        let gone = self.keep.modules().iter().zip(&is_present);
-        let gone =
-            gone.filter(|(module, is_present)| !**is_present && !module.line.path.is_absolute());
-        let gone: Vec<Vec<u8>> = gone
-            .map(|(module, _)| module.line.path.0.to_vec())
-            .collect();
-        if !gone.is_empty() {
-            self.refuse("needed, but not on disk: {}", &[&some_of(&gone)]);
-        }
+        self.refuse_all("on disk, but not in modules.dep; run depmod: {}", &unseen);
+        let what = "needed, but symbolic links whose targets may go: {}";
+        self.refuse_all(what, &links);
+        self.refuse_all("needed, but not on disk: {}", &gone);
         Ok(match (old.is_some(), leftovers) {
             (false, _) => Left::Nothing,
             (true, 0) => Left::Mark,

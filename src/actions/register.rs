@@ -264,14 +264,7 @@ fn loaded(root: &Root) -> Result<Wanted> {
 fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec<Turn<'s>>> {
     let mut turns = Vec::with_capacity(versions.len());
     for version in versions {
-        let path = directory(&version);
-        let folder = Folder::open(root, &path)?;
-        let folder = folder.ok_or_else(|| {
-            Error::refused("no kernel {}: no {}", &[&version, &root.shown(&path)])
-        })?;
-        if mode == Mode::Execute {
-            folder.lock()?;
-        }
+        let folder = kernels::open(root, &version, mode)?;
         let old = folder.text_or_empty(ACTIVE)?;
         let registry = Registry::parse(old, &folder.shown(ACTIVE))?;
         turns.push(Turn {

@@ -12,7 +12,7 @@ use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
 use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
-use crate::text::{is_control, lines, words};
+use crate::text::{is_control, lines, sort_once, words};
 use rustix::fs::FileType;
 
 /// Deeper than any device lies below another.
@@ -52,8 +52,7 @@ pub fn take(root: &Root) -> Result<Census> {
     census.ciphers(root)?;
     census.configured(root)?;
     census.running(root)?;
-    census.lines.sort_unstable();
-    census.lines.dedup();
+    sort_once(&mut census.lines);
     Ok(census)
 }
 
@@ -150,8 +149,8 @@ impl Census {
     /// Encrypted disks: `cipher=aes-xts-plain64`, `hash=sha256`, `cipher=aes-cbc-essiv:sha256`.
     fn ciphers(&mut self, root: &Root) -> Result<()> {
         for (_, line) in lines(root.text_or_empty(b"etc/crypttab")?) {
-            let mut fields = words(line).skip_while(|word| word.starts_with(b"#"));
-            if line.starts_with(b"#") || fields.next().is_none() {
+            let mut fields = words(line);
+            if fields.next().map_or(true, |name| name.starts_with(b"#")) {
                 continue;
             }
             self.add(b"dm_crypt");

@@ -6,7 +6,7 @@ use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
 use crate::system::{variable, Folder, Root};
 use crate::text::stanza::{parse, position, Stanza};
-use crate::text::{lines, words};
+use crate::text::{lines, sort_once, words};
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,8 +405,7 @@ pub fn kernels_of(files: &[u8]) -> Vec<Vec<u8>> {
             kernels.push(version.to_vec());
         }
     }
-    kernels.sort_unstable();
-    kernels.dedup();
+    sort_once(&mut kernels);
     kernels
 }
 

@@ -159,11 +159,12 @@ impl<'t, 'a> Judge<'t, 'a> {
         let stanzas = situation.stanzas;
         let mut stays: Vec<bool> = stanzas.iter().map(Stanza::is_there).collect();
         let mut candidates = situation.doomed.to_vec();
-        let old = stanzas.iter().enumerate().filter(|(at, stanza)| {
-            stanza.is_there() && subject(stanza.package).is_some() && !candidates.contains(at)
-        });
-        let old: Vec<usize> = old.map(|(at, _)| at).collect();
-        candidates.extend(old);
+        for (at, stanza) in stanzas.iter().enumerate() {
+            let is_old = stanza.is_there() && subject(stanza.package).is_some();
+            if is_old && !candidates.contains(&at) {
+                candidates.push(at);
+            }
+        }
         for &candidate in &candidates {
             stays[candidate] = false;
         }

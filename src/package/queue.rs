@@ -93,9 +93,14 @@ pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result
     Ok(())
 }
 
+/// Drops the notes of which `is_one` is true.
+pub fn drop_those(notes: &mut Vec<Note>, is_one: &dyn Fn(&Note) -> bool) {
+    notes.retain(|note| !is_one(note));
+}
+
 /// Adds a note, or replaces the one of the same package.
 pub fn put(notes: &mut Vec<Note>, note: Note) {
-    notes.retain(|old| old.package != note.package);
+    drop_those(notes, &|old| old.package == note.package);
     let at = notes.partition_point(|old| old.package < note.package);
     notes.insert(at, note);
 }
