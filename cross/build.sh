@@ -1,5 +1,8 @@
 #!/bin/sh
-# Builds limopack for one row of targets.tsv: build.sh TARGET|ARCH
+# Builds limopack for one row of targets.tsv: build.sh TARGET|ARCH [test]
+#
+# With `test` it runs the tests instead, with debug assertions and checks for overflow, where this
+# machine can run them: i686 on x86-64.
 #
 # The result, one static binary that is no PIE, is target/cross/TARGET/limopack. It must not be
 # larger than the row's limit.
@@ -17,6 +20,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . cross/lib.sh
 row "${1-}"
+what=${2-build}
 out=target/cross/$target
 
 # Whether a compiler has the source of std beside it and knows how to abort at once.
@@ -96,18 +100,33 @@ if [ $std = built ]; then
     # std asks for an unwinder even where nothing unwinds: an empty archive will do.
     mkdir -p target/cross/none
     printf '!<arch>\n' > target/cross/none/libunwind.a
-    flag -Zunstable-options -Cpanic=immediate-abort
+    flag -Zunstable-options
     # lld is called without a compiler before it, so what that would add is added here. libc comes
     # again after the compiler's builtins, which use its memcpy.
     flag -Clink-self-contained=no -Lnative="$musl" -Lnative="$PWD/target/cross/none" \
         -Zpre-link-arg="$musl/crt1.o" -Zpre-link-arg="$musl/crti.o" \
         -Clink-arg=-lc -Clink-arg="$musl/crtn.o"
-    set -- -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+    if [ "$what" = test ]; then
+        # Panics abort here, too, but say why. What would need an unwinder is their backtrace.
+        flag -Cpanic=abort -Zpanic_abort_tests
+        flag -Clink-arg=--defsym=_Unwind_Backtrace=abort -Clink-arg=--defsym=_Unwind_GetIP=abort
+        export RUST_BACKTRACE=0
+        set -- -Zbuild-std=std,test,panic_abort
+    else
+        flag -Cpanic=immediate-abort
+        set -- -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+    fi
 else
     flag -Clink-self-contained=yes
     set --
 fi
 echo "build.sh: $target with $("$rustc" -V), std $std, $lld" >&2
+
+if [ "$what" = test ]; then
+    export RUSTC="$rustc" CARGO_ENCODED_RUSTFLAGS="$encoded"
+    exec "$cargo" test --quiet --locked --lib --test cli --target "$target" \
+        --target-dir target/cross/tests "$@"
+fi
 
 # Smallest first, here, whatever Cargo.toml prefers for the machine it is built on.
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=z

@@ -5,7 +5,7 @@ CROSS = $(shell awk -F '\t' '!/^\#/ { print $$1 }' cross/targets.tsv)
 # What packages are built for when none is asked for.
 ARCH = $(shell dpkg --print-architecture)
 
-.PHONY: cross-deps cross smoke size deb dist bench
+.PHONY: cross-deps cross smoke size deb dist test-i686 bench
 
 cross-deps: ## install the Debian packages that the goals below need
 	cross/install-deps.sh
@@ -19,6 +19,9 @@ smoke: $(addprefix smoke-,$(CROSS)) ## run them all under qemu and compare with 
 
 smoke-%: cross-% release sample
 	@cross/smoke.sh $* $(BIN) $(SAMPLE)
+
+test-i686: ## the tests with 32-bit numbers and pointers, and all of Rust's checks
+	@cross/build.sh i686-unknown-linux-musl test
 
 size: size-armv7-unknown-linux-musleabihf ## what each module costs on ARMv7 (size-TARGET for another)
 

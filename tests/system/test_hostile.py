@@ -212,6 +212,68 @@ def test_no_file_of_a_kernel_leads_out_or_hangs_as(name, kind, place, call):
         assert not gone or (name, action[-1]) == ("modules.active", "--force"), (action, gone)
 
 
+PACKAGE = """Package: modules
+Status: install ok installed
+Architecture: armhf
+Version: 1
+
+Package: needs-it
+Status: install ok installed
+Architecture: armhf
+Version: 1
+Depends: modules
+
+"""
+DATABASE = {
+    "var/lib/dpkg/status": PACKAGE, "var/lib/dpkg/info/modules.list": "/lib/modules/{version}/kernel/fs/ext4/ext4.ko\n",
+    "var/lib/dpkg/info/modules.md5sums": "", "var/lib/dpkg/lock": "", "var/lib/dpkg/lock-frontend": "",
+    "var/lib/apt/extended_states": "Package: modules\nArchitecture: armhf\nAuto-Installed: 1\n\n",
+    "var/lib/limopack/pending": "modules stand-in {version}\n", "var/lib/limopack/forgotten": "other manual {version}\n",
+}
+FOLDERS = "var var/lib var/lib/dpkg var/lib/dpkg/info var/lib/apt var/lib/limopack var/lib/dpkg/updates".split()
+TEMPORARY = "var/lib/dpkg/status-new var/lib/dpkg/status-old var/lib/limopack/.pending.limopack-new".split()
+
+
+@pytest.fixture
+def database(place):
+    """The place with a package database that a forget changes, and the same outside."""
+    for top in (place.root, place.outside):
+        for name, text in DATABASE.items():
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            (top / name).write_text(text.format(version=place.vdir.name))
+        (top / "var/lib/dpkg/updates").mkdir()
+    return place
+
+
+def test_without_a_trap_the_database_is_one_that_a_forget_changes(database, call):
+    call(database, "--apply", "--pkname=modules", code=(0,))
+    status = (database.root / "var/lib/dpkg/status").read_text()
+    assert "Package: modules" not in status and "Package: limopack-stand-in-modules" in status
+
+
+def forget(place, call):
+    before = trees.snapshot(place.outside)
+    for action in (["--apply", "--pkname=modules"], ["--settle"], ["--check"], ["--install", "--use=dummy"]):
+        call(place, *action)
+        assert trees.snapshot(place.outside) == before
+
+
+@pytest.mark.parametrize("style", ["absolute", "relative"])
+@pytest.mark.parametrize("name", FOLDERS)
+def test_no_folder_of_the_database_leads_out_as_a_link(name, style, database, call):
+    path, target = database.root / name, database.outside / name
+    shutil.rmtree(path)
+    path.symlink_to(target if style == "absolute" else os.path.relpath(target, path.parent))
+    forget(database, call)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [*DATABASE, *TEMPORARY])
+def test_no_file_of_the_database_leads_out_or_hangs_as(name, kind, database, call):
+    exchange(database.root / name, lambda path: KINDS[kind](database, path))
+    forget(database, call)
+
+
 MOUNTS = {
     "a bind mount of the same file system": "mount --bind {outside} {at}",
     "another file system": "mount -t tmpfs none {at}; cp {outside}/*.ko {at}",
