@@ -18,7 +18,7 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 initramfsdir = $(if $(filter /usr,$(PREFIX)),/usr/share/initramfs-tools,$(sysconfdir)/initramfs-tools)
 dracutdir = /usr/lib/dracut/modules.d
 
-.PHONY: bench faults fuzz help release run test lint test-system manual lint-manual install clean sample
+.PHONY: faults fuzz help release run test lint test-system manual lint-manual install clean sample
 
 release: ## build the release binary (the default)
 	$(CARGO) build --release --locked
@@ -74,16 +74,12 @@ HOOKS = \
 	initramfs-tools/hooks:$(initramfsdir)/hooks:755 \
 	dracut/90limopack:$(dracutdir)/90limopack:755
 
-bench: release ## the ratios of the README, side by side in one run (root, network)
-	/usr/bin/python3 tests/system/bench.py
-	/usr/bin/python3 tests/system/dpkg/bench_forget.py
-
 install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFIX)
-	install -D -m 755 $(BIN) $(DESTDIR)$(sbindir)/limopack
-	install -D -m 644 $(MANUAL)/limopack.8 $(DESTDIR)$(mandir)/man8/limopack.8
-	install -D -m 644 $(MANUAL)/limopack.bash $(DESTDIR)$(bashdir)/limopack
-	install -D -m 644 $(MANUAL)/limopack.zsh $(DESTDIR)$(zshdir)/_limopack
-	install -D -m 644 $(MANUAL)/limopack.fish $(DESTDIR)$(fishdir)/limopack.fish
+	install -D -m 755 '$(BIN)' '$(DESTDIR)$(sbindir)/limopack'
+	install -D -m 644 $(MANUAL)/limopack.8 '$(DESTDIR)$(mandir)/man8/limopack.8'
+	install -D -m 644 $(MANUAL)/limopack.bash '$(DESTDIR)$(bashdir)/limopack'
+	install -D -m 644 $(MANUAL)/limopack.zsh '$(DESTDIR)$(zshdir)/_limopack'
+	install -D -m 644 $(MANUAL)/limopack.fish '$(DESTDIR)$(fishdir)/limopack.fish'
 	@set -e; for hook in $(HOOKS); do \
 		IFS=:; set -- $$hook; unset IFS; \
 		for file in cross/hooks/$$1/*; do \

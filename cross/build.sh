@@ -86,10 +86,11 @@ flag() {
 
 flag -Clinker="$lld" -Clinker-flavor=ld.lld
 flag -Ctarget-feature=+crt-static -Crelocation-model=static -Cforce-unwind-tables=no
-# One segment for code and constants, one for data; no tables that nothing reads at run time.
+# One segment for code and constants, one for data; no tables that nothing
+# reads at run time; functions of the same bytes are one.
 # shellcheck disable=SC2086 # the row's flags are words
 flag $flags -Crelro-level=off -Clink-arg=-znoseparate-code -Clink-arg=--no-rosegment \
-    -Clink-arg=--build-id=none -Clink-arg=--no-eh-frame-hdr
+    -Clink-arg=--build-id=none -Clink-arg=--no-eh-frame-hdr -Clink-arg=--icf=all
 # The same bytes wherever the tree and cargo's cache are.
 flag --remap-path-prefix="$PWD"=limopack --remap-path-prefix="${CARGO_HOME:-$HOME/.cargo}"=cargo
 

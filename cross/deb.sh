@@ -4,21 +4,15 @@
 # What `make install` puts in place is packed, whatever it is; everything below /etc is a conffile.
 # Built twice, the package has the same bytes.
 set -eu
-umask 022
 cd "$(dirname "$0")/.."
 . cross/lib.sh
-row "${1-}"
-release
+packing "${1-}"
 maintainer=${MAINTAINER:-The limopack authors <limopack@limopack.example.org>}
-binary=target/cross/$target/limopack
-[ -f "$binary" ] || die "first: make cross-$target"
 
 stage=$PWD/target/deb/$arch
 rm -rf "$stage"
 mkdir -p "$stage/DEBIAN"
-${MAKE:-make} --no-print-directory --silent install \
-    DESTDIR="$stage" PREFIX=/usr BIN="$binary" > /dev/null 2>&1 ||
-    die "make install failed"
+into "$stage" PREFIX=/usr
 
 changelog() {
     printf 'limopack (%s) unstable; urgency=medium\n\n' "$version"

@@ -4,20 +4,15 @@
 # Its tree is unpacked with `tar -xzf FILE -C /usr/local --strip-components=1`; the hooks lie apart
 # in share/limopack. Made twice, the tarball has the same bytes.
 set -eu
-umask 022
 cd "$(dirname "$0")/.."
 . cross/lib.sh
-row "${1-}"
-release
-binary=target/cross/$target/limopack
-[ -f "$binary" ] || die "first: make cross-$target"
+packing "${1-}"
 
 name=limopack-$version-$target
 stage=$PWD/target/dist/stage-$target
 rm -rf "$stage"
 mkdir -p "$stage/$name/share/doc/limopack" "$stage/$name/share/limopack"
-${MAKE:-make} --no-print-directory --silent install \
-    DESTDIR="$stage/$name" PREFIX= HOOKS= BIN="$binary" > /dev/null 2>&1 || die "make install failed"
+into "$stage/$name" PREFIX= HOOKS=
 cp README.md CHANGELOG.md LICENSE "$stage/$name/share/doc/limopack"
 cp -R cross/hooks "$stage/$name/share/limopack"
 normalise "$stage"

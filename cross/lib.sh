@@ -37,12 +37,32 @@ release() {
         die "CHANGELOG.md begins with $version, Cargo.toml has another version"
     day=${heading##* }
     if [ "$day" = unreleased ]; then
-        : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
+        [ -n "${SOURCE_DATE_EPOCH-}" ] || SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) ||
+            die "no commit to take the time from: set SOURCE_DATE_EPOCH"
         version=$version~$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M%S)
     else
         : "${SOURCE_DATE_EPOCH:=$(date -u -d "$day" +%s)}"
     fi
     export SOURCE_DATE_EPOCH
+}
+
+# Begins a package of a row's binary, which build.sh has built: sets binary and what row and release
+# set, and what is made from now on is readable for all.
+packing() {
+    umask 022
+    row "$1"
+    release
+    binary=target/cross/$target/limopack
+    [ -f "$binary" ] || die "first: make cross-$target"
+}
+
+# into DIRECTORY VARIABLE=VALUE...: what `make install` puts in place. Its words matter if it fails.
+into() {
+    place=$1
+    shift
+    said=$(${MAKE:-make} --no-print-directory install BIN="$binary" DESTDIR="$place" "$@" 2>&1) ||
+        die "make install failed:
+$said"
 }
 
 # Gives everything below a directory the release's time and the usual modes.

@@ -5,7 +5,7 @@ CROSS = $(shell awk -F '\t' '!/^\#/ { print $$1 }' cross/targets.tsv)
 # What packages are built for when none is asked for.
 ARCH = $(shell dpkg --print-architecture)
 
-.PHONY: cross-deps cross smoke test-i686 size deb dist
+.PHONY: cross-deps cross smoke test-i686 size deb dist bench
 
 cross-deps: ## install the Debian packages that the goals below need
 	cross/install-deps.sh
@@ -36,5 +36,10 @@ dist: $(addprefix dist-,$(CROSS)) ## a tarball per row with checksums, in target
 
 dist-%: cross-% manual
 	@cross/dist.sh $*
+
+# The binary that ships, not the one built for this machine.
+bench: cross-x86_64-unknown-linux-musl cross-armv7-unknown-linux-musleabihf ## the README's table, measured side by side in one run (root, network)
+	RUSTFLAGS=-Ctarget-feature=-crt-static $(CARGO) build --quiet --release --locked --target-dir target/gnu
+	LIMOPACK_BIN=target/cross/x86_64-unknown-linux-musl/limopack /usr/bin/python3 tests/system/bench.py
 
 FORCE:

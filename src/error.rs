@@ -1,4 +1,4 @@
-//! What can go wrong, and how it is said: one enum, one place that words it.
+//! What can go wrong, and how it is said: one type, one place that words it.
 //!
 //! Messages are bytes, because kernel and dpkg promise no UTF-8. Control bytes in them are
 //! shown as `\xNN`, so that no file name can write on somebody's terminal.
@@ -8,104 +8,111 @@ use rustix::io::Errno;
 /// The result of everything that can fail.
 pub type Result<T> = core::result::Result<T, Error>;
 
-/// Why an action ended early. Each variant says which exit code it has.
+/// Why an action ended early: its rank, and one message or more. One word wide, because every
+/// call passes it on: the enum with its texts inside cost 13 KB of program on ARMv7.
 #[derive(Debug)]
-pub enum Error {
+pub struct Error(Box<Trouble>);
+
+#[derive(Debug)]
+struct Trouble {
+    kind: ErrorKind,
+    messages: Vec<Vec<u8>>,
+}
+
+/// What kind of error it is; of several, the kind of the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
     /// The command line makes no sense (exit 2).
-    Usage(Vec<u8>),
+    Usage,
     /// Going on would be wrong or dangerous; nothing was changed (exit 1).
-    Refused(Vec<u8>),
+    Refused,
     /// A system call failed (exit 1).
-    Io {
-        /// What was tried: `open`, `read`, …
-        verb: &'static str,
-        /// On which path, as the user would write it.
-        path: Vec<u8>,
-        /// The kernel's answer.
-        errno: Errno,
-    },
+    Io,
     /// A file does not have its format (exit 1).
     Parse {
-        /// The file, as the user would write it.
-        file: Vec<u8>,
-        /// Line number from 1, or 0 where the format has no lines.
+        /// Which line, from 1; 0 where the format has no lines.
         line: usize,
-        /// What is wrong.
-        what: Vec<u8>,
     },
     /// Another process holds the package database's lock; nothing was changed (exit 75).
-    Busy(Vec<u8>),
-    /// Several errors of equal rank (exit code of the first).
-    Several(Vec<Error>),
+    Busy,
 }
 
 impl Error {
-    /// A usage error from message parts.
-    pub fn usage(parts: &[&[u8]]) -> Error {
-        Error::Usage(parts.concat())
+    /// An error of one message, as [`fill`] makes it.
+    #[cold]
+    pub fn new(kind: ErrorKind, template: &str, parts: &[&[u8]]) -> Error {
+        let messages = vec![fill(template, parts)];
+        Error(Box::new(Trouble { kind, messages }))
     }
 
-    /// A refusal from message parts.
-    pub fn refused(parts: &[&[u8]]) -> Error {
-        Error::Refused(parts.concat())
+    /// A usage error; where to read on is added.
+    pub fn usage(template: &str, parts: &[&[u8]]) -> Error {
+        let message = fill(template, parts);
+        Error::new(ErrorKind::Usage, "{} (see limopack --help)", &[&message])
     }
 
-    /// A parse error; `line` counts from 1.
-    pub fn parse(file: &[u8], line: usize, what: &[&[u8]]) -> Error {
-        Error::Parse {
-            file: file.to_vec(),
-            line,
-            what: what.concat(),
+    /// A refusal.
+    pub fn refused(template: &str, parts: &[&[u8]]) -> Error {
+        Error::new(ErrorKind::Refused, template, parts)
+    }
+
+    /// A system call's error: what was tried (`open`, `read`, …), on which path, as the user
+    /// would write it, and the kernel's answer.
+    #[cold]
+    pub fn io(verb: &str, path: &[u8], errno: Errno) -> Error {
+        let parts: [&[u8]; 3] = [verb.as_bytes(), path, &errno_text(errno)];
+        Error::new(ErrorKind::Io, "cannot {} {}: {}", &parts)
+    }
+
+    /// A parse error in `file`, as the user would write it. `line` counts from 1; it is 0 where
+    /// the format has no lines.
+    #[cold]
+    pub fn parse(file: &[u8], line: usize, template: &str, parts: &[&[u8]]) -> Error {
+        let what = fill(template, parts);
+        let kind = ErrorKind::Parse { line };
+        match line {
+            0 => Error::new(kind, "{}: {}", &[file, &what]),
+            _ => Error::new(kind, "{}:{}: {}", &[file, &decimal(line), &what]),
         }
     }
 
-    /// `Ok(())` for none, the error itself for one, [`Error::Several`] for more.
+    /// `Ok(())` for none, else one error with the messages of all.
     ///
     /// # Errors
     /// Whenever `errors` is not empty.
-    pub fn unless_empty(mut errors: Vec<Error>) -> Result<()> {
-        match errors.len() {
-            0 => Ok(()),
-            1 => Err(errors.remove(0)),
-            _ => Err(Error::Several(errors)),
-        }
+    pub fn unless_empty(errors: Vec<Error>) -> Result<()> {
+        let all = errors.into_iter().reduce(|mut all, error| {
+            all.0.messages.extend(error.0.messages);
+            all
+        });
+        all.map_or(Ok(()), Err)
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// The exit code: 2 for usage, 75 for a held lock, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Error::Usage(_) => 2,
+        match self.0.kind {
+            ErrorKind::Usage => 2,
             // EX_TEMPFAIL of sysexits.h: the same call may do later.
-            Error::Busy(_) => 75,
-            Error::Several(errors) => errors.first().map_or(1, Error::exit_code),
+            ErrorKind::Busy => 75,
             _ => 1,
         }
     }
 
-    /// Calls `say` once for each message, without prefix or newline.
-    pub fn each_message(&self, say: &mut dyn FnMut(&[&[u8]])) {
-        match self {
-            Error::Usage(text) => say(&[text, b" (see limopack --help)"]),
-            Error::Refused(text) | Error::Busy(text) => say(&[text]),
-            Error::Io { verb, path, errno } => say(&[
-                b"cannot ",
-                verb.as_bytes(),
-                b" ",
-                path,
-                b": ",
-                &errno_text(*errno),
-            ]),
-            Error::Parse {
-                file,
-                line: 0,
-                what,
-            } => say(&[file, b": ", what]),
-            Error::Parse { file, line, what } => {
-                say(&[file, b":", &decimal(*line as u64), b": ", what])
-            }
-            Error::Several(errors) => errors.iter().for_each(|e| e.each_message(say)),
-        }
+    /// The messages, without prefix or newline; one at least.
+    pub fn messages(&self) -> &[Vec<u8>] {
+        &self.0.messages
     }
+}
+
+/// Which kind of error a result is, and on which line.
+#[cfg(test)]
+pub fn kind_of<T>(result: Result<T>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
 }
 
 /// What an error number means, in the C library's words. Only what the calls that we make can
@@ -146,14 +153,30 @@ pub fn errno_text(errno: Errno) -> Vec<u8> {
     match TEXTS.iter().find(|(known, _)| *known == errno) {
         Some((_, text)) => text.as_bytes().to_vec(),
         None => {
-            let number = decimal(errno.raw_os_error().unsigned_abs().into());
-            [b"error number ", &number[..]].concat()
+            let number = decimal(errno.raw_os_error().unsigned_abs() as usize);
+            fill("error number {}", &[&number])
         }
     }
 }
 
+/// A text from a template: each `{}` is replaced by the next of `parts`. What `format!` does, for
+/// bytes, and a tenth of its size.
+pub fn fill(template: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut parts = parts.iter();
+    let mut pieces = template.as_bytes().split(|&byte| byte == b'{');
+    let mut text = pieces.next().unwrap_or(b"").to_vec();
+    for piece in pieces {
+        let part = parts.next();
+        debug_assert!(part.is_some() && piece[0] == b'}', "{template}");
+        text.extend_from_slice(part.copied().unwrap_or(b""));
+        text.extend_from_slice(piece.get(1..).unwrap_or(b""));
+    }
+    debug_assert!(parts.next().is_none(), "{template}");
+    text
+}
+
 /// A number in decimal, as bytes.
-pub fn decimal(mut number: u64) -> Vec<u8> {
+pub fn decimal(mut number: usize) -> Vec<u8> {
     let mut digits = Vec::with_capacity(20);
     loop {
         digits.push(b'0' + (number % 10) as u8);
@@ -183,21 +206,18 @@ mod tests {
     use super::*;
 
     fn messages(error: &Error) -> Vec<String> {
-        let mut said = Vec::new();
-        error.each_message(&mut |parts| said.push(String::from_utf8(parts.concat()).unwrap()));
-        said
+        let texts = error.messages().iter();
+        texts
+            .map(|text| String::from_utf8(text.clone()).unwrap())
+            .collect()
     }
 
     #[test]
     fn messages_name_verb_path_and_line() {
-        let io = Error::Io {
-            verb: "open",
-            path: b"/x".to_vec(),
-            errno: Errno::NOENT,
-        };
+        let io = Error::io("open", b"/x", Errno::NOENT);
         assert_eq!(messages(&io), ["cannot open /x: No such file or directory"]);
-        assert_eq!(messages(&Error::parse(b"f", 7, &[b"bad"])), ["f:7: bad"]);
-        assert_eq!(messages(&Error::parse(b"f", 0, &[b"bad"])), ["f: bad"]);
+        assert_eq!(messages(&Error::parse(b"f", 7, "bad", &[])), ["f:7: bad"]);
+        assert_eq!(messages(&Error::parse(b"f", 0, "bad", &[])), ["f: bad"]);
     }
 
     // musl has words of its own.
@@ -218,7 +238,7 @@ mod tests {
     #[test]
     fn several_errors_keep_the_first_exit_code() {
         assert!(Error::unless_empty(Vec::new()).is_ok());
-        let two = vec![Error::usage(&[b"a"]), Error::refused(&[b"b"])];
+        let two = vec![Error::usage("a", &[]), Error::refused("b", &[])];
         let error = Error::unless_empty(two).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert_eq!(messages(&error).len(), 2);
@@ -227,7 +247,7 @@ mod tests {
     #[test]
     fn decimal_writes_the_whole_range() {
         assert_eq!(decimal(0), b"0");
-        assert_eq!(decimal(u64::MAX), u64::MAX.to_string().into_bytes());
+        assert_eq!(decimal(usize::MAX), usize::MAX.to_string().into_bytes());
     }
 
     #[test]

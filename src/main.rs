@@ -5,6 +5,9 @@
 //! and a closed pipe would no longer end us quietly, as it ends every other tool.
 #![cfg_attr(not(test), no_main)]
 
+#[cfg(not(test))]
+use core::ffi::{c_char, c_int};
+
 /// One thread and one job: see the module.
 #[cfg(not(test))]
 #[global_allocator]
@@ -14,11 +17,8 @@ static HEAP: limopack::system::heap::Heap = limopack::system::heap::Heap::new();
 #[cfg(not(test))]
 #[allow(unsafe_code)] // for no_mangle
 #[no_mangle]
-extern "C" fn main(
-    argc: core::ffi::c_int,
-    argv: *const *const core::ffi::c_char,
-) -> core::ffi::c_int {
-    // SAFETY: the C library calls this once, with its own argc and argv.
-    let words = unsafe { limopack::system::arguments(argc, argv) };
+extern "C" fn main(_: c_int, argv: *const *const c_char) -> c_int {
+    // SAFETY: the C library calls this once, with its own argv.
+    let words = unsafe { limopack::system::arguments(argv) };
     limopack::actions::run(words).into()
 }

@@ -1,7 +1,7 @@
 //! What a prune will change, as data: made and checked for all kernels before the first is
 //! touched, printed by `--dry-run`, consumed by the execution.
 
-use crate::error::{decimal, Result};
+use crate::error::{decimal, fill, Result};
 use crate::system::folder::Naming;
 use crate::system::tree::{Branch, Leaf, Verdict};
 use crate::system::Folder;
@@ -58,9 +58,9 @@ pub enum Content {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many module files.
-    pub modules: u64,
+    pub modules: usize,
     /// Their bytes.
-    pub bytes: u64,
+    pub bytes: usize,
 }
 
 impl Content {
@@ -114,24 +114,16 @@ impl Prune {
     pub fn print(&mut self, out: &mut Vec<u8>) {
         let mut steps = Vec::new();
         if let Some(branch) = self.kernel_branch() {
-            list_steps(branch, &mut steps);
-        }
-        for step in &mut steps {
-            step.1 = self.folder.shown(&step.1);
+            list_steps(&self.folder, branch, &mut steps);
         }
         for rewrite in &self.rewrites {
-            let sizes = [
-                b" ",
-                &decimal(rewrite.old_size as u64)[..],
-                b" -> ",
-                &decimal(rewrite.content.size() as u64),
-            ];
-            steps.push((b"write ", self.folder.shown(rewrite.name), sizes.concat()));
+            let sizes = [rewrite.old_size, rewrite.content.size()];
+            let sizes = sizes.map(decimal);
+            let path = self.folder.shown(rewrite.name);
+            steps.push(fill("write {} {} -> {}\n", &[&path, &sizes[0], &sizes[1]]));
         }
         steps.sort_unstable();
-        for (verb, path, size) in steps {
-            out.extend_from_slice(&[verb, &path[..], &size, b"\n"].concat());
-        }
+        out.extend(steps.concat());
         let (kept, removed) = self.tallies();
         let (mut before, mut after) = (0, 0);
         for rewrite in &self.rewrites {
@@ -141,14 +133,14 @@ impl Prune {
         for (what, modules, bytes) in [
             (&b"kept"[..], Some(kept.modules), kept.bytes),
             (b"removed", Some(removed.modules), removed.bytes),
-            (b"indexes before", None, before as u64),
-            (b"indexes after", None, after as u64),
+            (b"indexes before", None, before),
+            (b"indexes after", None, after),
         ] {
-            out.extend_from_slice(&[b"total ", &self.version[..], b" ", what, b": "].concat());
+            out.extend_from_slice(&fill("total {} {}: ", &[&self.version, what]));
             if let Some(modules) = modules {
-                out.extend_from_slice(&[&decimal(modules)[..], b" modules, "].concat());
+                out.extend_from_slice(&fill("{} modules, ", &[&decimal(modules)]));
             }
-            out.extend_from_slice(&[&decimal(bytes)[..], b" bytes\n"].concat());
+            out.extend_from_slice(&fill("{} bytes\n", &[&decimal(bytes)]));
         }
     }
 
@@ -209,22 +201,19 @@ impl Prune {
     }
 }
 
-/// A verb, a path and what follows it.
-type Step = (&'static [u8], Vec<u8>, Vec<u8>);
-
-fn list_steps(branch: &Branch, steps: &mut Vec<Step>) {
+fn list_steps(folder: &Folder, branch: &Branch, steps: &mut Vec<Vec<u8>>) {
     for leaf in branch
         .leaves
         .iter()
         .filter(|leaf| leaf.verdict == Verdict::Delete)
     {
-        let size = [b" ", &decimal(leaf.size)[..]].concat();
-        steps.push((b"delete ", branch.path_of(&leaf.name), size));
+        let path = folder.shown(&branch.path_of(&leaf.name));
+        steps.push(fill("delete {} {}\n", &[&path, &decimal(leaf.size)]));
     }
     for inner in &branch.branches {
-        list_steps(inner, steps);
+        list_steps(folder, inner, steps);
         if inner.will_be_empty() {
-            steps.push((b"rmdir ", inner.path.clone(), Vec::new()));
+            steps.push(fill("rmdir {}\n", &[&folder.shown(&inner.path)]));
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The manual page: limopack.8.in, with what the table of flags says put in.
+//! The manual page: limopack.8.in, with what the tables of flags and of hidden needs say put in.
 
 use super::texts::TEXTS;
 use limopack::cli::flags::{Flag, Meaning, FLAGS};
 use limopack::cli::Action;
+use limopack::needs::hidden::KNOWN;
 
 /// When the page's words last changed.
 const DATE: &str = "November 22, 2026";
@@ -14,6 +15,24 @@ pub fn man() -> String {
         .replace("@SYNOPSIS@", synopsis().trim_end())
         .replace("@ACTIONS@", items(is_action).trim_end())
         .replace("@OPTIONS@", items(|flag| !is_action(flag)).trim_end())
+        .replace("@HIDDEN@", hidden().trim_end())
+}
+
+/// The hidden needs and their reasons.
+fn hidden() -> String {
+    let mut out = String::new();
+    for (modules, targets, reason) in KNOWN {
+        out += &format!(".It Li {modules}\n.Li {targets} :");
+        let mut left = 0;
+        for word in reason.split(' ') {
+            let is_full = word.len() >= left;
+            out.push(if is_full { '\n' } else { ' ' });
+            left = if is_full { 80 } else { left } - word.len() - 1;
+            out += word;
+        }
+        out += ".\n";
+    }
+    out
 }
 
 /// Whether a flag says what to do, as `--help` sorts them.

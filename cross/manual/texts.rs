@@ -95,7 +95,9 @@ every kernel that has a registry is looked at.",
         "\
 Say of each named module why it is kept: a line with its name and the way from a
 module that is registered or loaded, over what each one needs and how, to it; or
-that nothing needs it, that it is not on disk, or that it is built in.",
+that nothing needs it, that it is not on disk, or that it is built in.
+Why a module has a hidden need is told in
+.Sx Hidden needs .",
     ),
     (
         "census",

@@ -8,13 +8,14 @@ use crate::actions::kernels;
 use crate::actions::prune::{self, Order};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, ErrorKind, Result};
 use crate::package::database::{kernels_of, Caller, Contents, Database};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns};
 use crate::package::queue::{self, put, Note, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
+use crate::text::sort_once;
 use crate::text::stanza::Stanza;
 
 /// As long as a stand-in's name may be in `info/` without exceeding a file name.
@@ -31,7 +32,7 @@ pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Mode::DryRun => None,
         Mode::Execute => match database.lock(root, caller) {
             Ok(locks) => Some(locks),
-            Err(Error::Busy(_)) if caller != Caller::Anybody => {
+            Err(error) if error.kind() == ErrorKind::Busy && caller != Caller::Anybody => {
                 return defer(root, &database, request, report)
             }
             Err(error) => return Err(error),
@@ -64,7 +65,7 @@ pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
             report.error(&error);
             Ok(())
         }
-        Err(Error::Busy(_)) if caller == Caller::Script => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Busy && caller == Caller::Script => Ok(()),
         result => result,
     }
 }
@@ -79,8 +80,8 @@ pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
     match queue::read(root, PENDING) {
         Ok(pending) if pending.is_empty() => {}
         Ok(_) => match settle_as(root, caller, request, report) {
-            Ok(()) | Err(Error::Busy(_)) => {}
-            Err(error) => report.error(&error),
+            Err(error) if error.kind() != ErrorKind::Busy => report.error(&error),
+            _ => {}
         },
         Err(error) => report.error(&error),
     }
@@ -145,28 +146,25 @@ impl Wanted {
             .collect();
         let before = forgotten_before(root, &spec)?;
         if found.is_empty() && before.is_empty() {
-            return Err(Error::refused(&[given, b" is not installed"]));
+            return Err(Error::refused("{} is not installed", &[given]));
         }
         if found.len() > 1 && !spec.is_pattern() {
             let names: Vec<Vec<u8>> = found
                 .iter()
-                .map(|(_, s)| [s.package, b":", s.arch].concat())
+                .map(|(_, s)| fill("{}:{}", &[s.package, s.arch]))
                 .collect();
-            return Err(Error::refused(&[
-                given,
-                b" is ambiguous: ",
-                &names.join(&b", "[..]),
-            ]));
+            return Err(Error::refused(
+                "{} is ambiguous: {}",
+                &[given, &names.join(&b", "[..])],
+            ));
         }
         for (at, stanza) in found {
             check_forgettable(stanza)?;
             if stanza.state() != b"installed" {
-                return Err(Error::refused(&[
-                    stanza.package,
-                    b" is ",
-                    stanza.state(),
-                    b", not installed",
-                ]));
+                return Err(Error::refused(
+                    "{} is {}, not installed",
+                    &[stanza.package, stanza.state()],
+                ));
             }
             database.check_ties(root, stanza)?;
             let files = database.files(root, &stem(stanza.package, stanza))?;
@@ -213,12 +211,13 @@ impl Wanted {
             return Ok(());
         }
         if let Some(note) = notes().find(|note| note.kernels.is_empty()) {
-            let what = b" owns no module; say with --kernel which kernel to prune";
-            return Err(Error::refused(&[&note.package, what]));
+            return Err(owns_no_module(&note.package));
         }
-        let mut kernels: Vec<Vec<u8>> = notes().flat_map(|note| note.kernels.clone()).collect();
-        kernels.sort_unstable();
-        kernels.dedup();
+        let mut kernels = Vec::new();
+        for note in notes() {
+            kernels.extend_from_slice(&note.kernels);
+        }
+        sort_once(&mut kernels);
         self.kernels = kernels;
         Ok(())
     }
@@ -230,18 +229,19 @@ impl Wanted {
         let found = stanzas.find(|(_, stanza)| spec.matches_stanza(stanza) && stanza.is_there());
         match found {
             None => {
-                report.debug(&[&note.package, b" is no longer installed; nothing to forget"]);
+                report.debug(
+                    "{} is no longer installed; nothing to forget",
+                    &[&note.package],
+                );
                 self.gone.push(note.clone());
                 self.settled.push(note.package.clone());
             }
             Some((_, stanza)) if stanza.state() != b"installed" => {
                 let state = stanza.state();
-                report.note(&[
-                    &note.package,
-                    b" is ",
-                    state,
-                    b"; to be forgotten when it is installed",
-                ]);
+                report.note(
+                    "{} is {}; to be forgotten when it is installed",
+                    &[&note.package, state],
+                );
             }
             Some((at, _)) => {
                 self.doom(contents, at, note.kernels.clone());
@@ -250,20 +250,29 @@ impl Wanted {
                 }
                 self.settled.push(note.package.clone());
                 self.kernels.extend(note.kernels.iter().cloned());
-                self.kernels.sort_unstable();
-                self.kernels.dedup();
+                sort_once(&mut self.kernels);
             }
         }
         Ok(())
     }
 }
 
+fn owns_no_module(package: &[u8]) -> Error {
+    let what = "{} owns no module; say with --kernel which kernel to prune";
+    Error::refused(what, &[package])
+}
+
+fn is_the_caller(package: &[u8]) -> Error {
+    let what = "{} cannot be forgotten by its own maintainer script";
+    Error::refused(what, &[package])
+}
+
 /// Packages of this name that were forgotten before.
 fn forgotten_before(root: &Root, spec: &Spec<'_>) -> Result<Vec<Note>> {
     let mut notes = queue::read(root, FORGOTTEN)?;
-    notes.retain(|note| {
+    queue::drop_those(&mut notes, &|note| {
         let (package, arch) = crate::text::split_at_byte(&note.package, b':');
-        spec.matches(package, arch)
+        !spec.matches(package, arch)
     });
     Ok(notes)
 }
@@ -272,19 +281,16 @@ fn forgotten_before(root: &Root, spec: &Spec<'_>) -> Result<Vec<Note>> {
 fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
     let package = stanza.package;
     if package == b"limopack" {
-        return Err(Error::refused(&[b"limopack does not forget itself"]));
+        return Err(Error::refused("limopack does not forget itself", &[]));
     }
-    if variable("DPKG_MAINTSCRIPT_PACKAGE").as_deref() == Some(package) {
-        return Err(Error::refused(&[
-            package,
-            b" cannot be forgotten by its own maintainer script",
-        ]));
+    if variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(package) {
+        return Err(is_the_caller(package));
     }
     if package.len() > LONGEST {
-        return Err(Error::refused(&[
-            package,
-            b" is too long a name for a stand-in",
-        ]));
+        return Err(Error::refused(
+            "{} is too long a name for a stand-in",
+            &[package],
+        ));
     }
     Ok(())
 }
@@ -321,9 +327,8 @@ fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -
                     check_forgettable(stanza)?;
                     database.check_ties(root, stanza)?;
                 }
-                None if variable("DPKG_MAINTSCRIPT_PACKAGE").as_deref() == Some(package) => {
-                    let what = b" cannot be forgotten by its own maintainer script";
-                    return Err(Error::refused(&[package, what]));
+                None if variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(package) => {
+                    return Err(is_the_caller(package));
                 }
                 None => {}
             }
@@ -332,8 +337,7 @@ fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -
                 kernels = kernels_of(database.files(root, stem)?.unwrap_or(b""));
             }
             if kernels.is_empty() {
-                let what = b" owns no module; say with --kernel which kernel to prune";
-                return Err(Error::refused(&[package, what]));
+                return Err(owns_no_module(package));
             }
             notes.push(Note {
                 package: stem.clone(),
@@ -342,18 +346,18 @@ fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -
             });
         }
         if notes.len() > before + 1 && !spec.is_pattern() {
-            return Err(Error::refused(&[
-                given,
-                b" is ambiguous; say which with PKG:arch",
-            ]));
+            return Err(Error::refused(
+                "{} is ambiguous; say which with PKG:arch",
+                &[given],
+            ));
         }
         if notes.len() == before {
             // Asked again by a script that runs again: what is forgotten needs no forgetting,
             // but what was registered since is a reason to look at the modules once more.
             if forgotten_before(root, &spec)?.is_empty() {
-                return Err(Error::refused(&[given, b" is not installed"]));
+                return Err(Error::refused("{} is not installed", &[given]));
             }
-            report.note(&[given, b" is forgotten already"]);
+            report.note("{} is forgotten already", &[given]);
         }
     }
     if notes.is_empty() {
@@ -365,10 +369,10 @@ fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -
         }
     })?;
     let names: Vec<Vec<u8>> = notes.into_iter().map(|note| note.package).collect();
-    report.note(&[
-        &names.join(&b", "[..]),
-        b": queued; done when the package manager has ended",
-    ]);
+    report.note(
+        "{}: queued; done when the package manager has ended",
+        &[&names.join(&b", "[..])],
+    );
     Ok(())
 }
 
@@ -412,15 +416,17 @@ fn forget(
         prune::carry_out(plans, request, report)?;
         return print(&edit_lines(wanted, &edit));
     }
-    let mut gone: Vec<Vec<u8>> = wanted
-        .notes
-        .iter()
-        .map(|note| note.package.clone())
-        .collect();
-    let dropped = edit.dropped.iter();
-    gone.extend(dropped.map(|stanza| stem(stanza.package, stanza)));
-    // The new stand-in of a package that was forgotten before has the old one's name.
-    gone.retain(|stem| edit.stand_ins.iter().all(|new| new.stem != *stem));
+    let mut gone = Vec::new();
+    for note in &wanted.notes {
+        gone.push(note.package.clone());
+    }
+    for stanza in &edit.dropped {
+        let stem = stem(stanza.package, stanza);
+        // The new stand-in of a package that was forgotten before has the old one's name.
+        if edit.stand_ins.iter().all(|new| new.stem != stem) {
+            gone.push(stem);
+        }
+    }
     // One that is in `status` in any state has its `info/` files for a reason.
     let is_known = |note: &&Note| {
         let spec = Spec::new(&note.package);
@@ -429,8 +435,9 @@ fn forget(
             .iter()
             .any(|stanza| spec.matches_stanza(stanza))
     };
-    let left = wanted.gone.iter().filter(|note| !is_known(note));
-    gone.extend(left.map(|note| note.package.clone()));
+    for note in wanted.gone.iter().filter(|note| !is_known(note)) {
+        gone.push(note.package.clone());
+    }
     let mut plans = Some(plans);
     database.edit(root, contents, &edit, &gone, &mut || {
         prune::carry_out(plans.take().unwrap_or_default(), request, report)?;
@@ -447,16 +454,16 @@ fn forget(
     })?;
     remember(root, contents, wanted)?;
     for note in &wanted.notes {
-        report.note(&[
-            &note.package,
-            b": forgotten; the package manager can install it again",
-        ]);
+        report.note(
+            "{}: forgotten; the package manager can install it again",
+            &[&note.package],
+        );
     }
     for stanza in &edit.dropped {
-        report.note(&[stanza.package, b": removed, no longer needed"]);
+        report.note("{}: removed, no longer needed", &[stanza.package]);
     }
     for note in wanted.gone.iter().filter(|_| wanted.settled.is_empty()) {
-        report.note(&[&note.package, b" is forgotten already"]);
+        report.note("{} is forgotten already", &[&note.package]);
     }
     Ok(())
 }
@@ -481,7 +488,7 @@ fn remember(root: &Root, contents: &Contents, wanted: &Wanted) -> Result<()> {
             wanted.settled.contains(&note.package)
                 || wanted.notes.iter().any(|done| done.package == note.package)
         };
-        queue::change(root, PENDING, &|notes| notes.retain(|note| !is_done(note)))?;
+        queue::change(root, PENDING, &|notes| queue::drop_those(notes, &is_done))?;
     }
     let is_back = |note: &Note| {
         let is_doomed = wanted.notes.iter().any(|done| done.package == note.package);
@@ -491,9 +498,7 @@ fn remember(root: &Root, contents: &Contents, wanted: &Wanted) -> Result<()> {
     };
     let remembered = queue::read(root, FORGOTTEN)?;
     if remembered.iter().any(is_back) {
-        queue::change(root, FORGOTTEN, &|notes| {
-            notes.retain(|note| !is_back(note))
-        })?;
+        queue::change(root, FORGOTTEN, &|notes| queue::drop_those(notes, &is_back))?;
     }
     Ok(())
 }
@@ -502,7 +507,10 @@ fn warn(contents: &Contents, wanted: &Wanted, edit: &Edit<'_>, report: &Report) 
     for &at in &wanted.doomed {
         let stanza = &contents.stanzas[at];
         if crate::text::words(stanza.status).next() == Some(b"hold") {
-            report.warn(&[stanza.package, b" is on hold; the hold is forgotten, too"]);
+            report.warn(
+                "{} is on hold; the hold is forgotten, too",
+                &[stanza.package],
+            );
         }
     }
     for (package, dependant) in &edit.dependants {
@@ -511,12 +519,10 @@ fn warn(contents: &Contents, wanted: &Wanted, edit: &Edit<'_>, report: &Report) 
             name == *package || subject(name) == Some(package)
         };
         if wanted.plain.iter().any(is_plain) {
-            report.warn(&[
-                dependant,
-                b" depends on ",
-                package,
-                b", which goes without a stand-in",
-            ]);
+            report.warn(
+                "{} depends on {}, which goes without a stand-in",
+                &[dependant, package],
+            );
         }
     }
 }
@@ -525,13 +531,13 @@ fn warn(contents: &Contents, wanted: &Wanted, edit: &Edit<'_>, report: &Report) 
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Vec<u8>> = Vec::new();
     for note in &wanted.notes {
-        lines.push([b"forget ", &note.package[..], b"\n"].concat());
+        lines.push(fill("forget {}\n", &[&note.package]));
     }
     for new in &edit.stand_ins {
-        lines.push([b"stand-in ", &new.stem[..], b"\n"].concat());
+        lines.push(fill("stand-in {}\n", &[&new.stem]));
     }
     for stanza in &edit.dropped {
-        lines.push([b"drop ", &stem(stanza.package, stanza)[..], b"\n"].concat());
+        lines.push(fill("drop {}\n", &[&stem(stanza.package, stanza)]));
     }
     lines.sort_unstable();
     lines.concat()

@@ -31,12 +31,10 @@ pub fn carry<'s>(
         if kernel.line(entry.name)?.is_some() {
             registry.merge(entry.name, entry);
         } else if kernel.is_builtin(entry.name)? {
-            report.note(&[
-                &name,
-                b" is built into kernel ",
-                version,
-                b"; not registered",
-            ]);
+            report.note(
+                "{} is built into kernel {}; not registered",
+                &[&name, version],
+            );
         } else {
             gone.push(entry);
         }
@@ -47,19 +45,16 @@ pub fn carry<'s>(
         registry.merge(heir, entry);
         if is_new {
             let (heir, old) = (heir.to_kernel(), entry.name.to_kernel());
-            report.note(&[&heir, b" has aliases of ", &old, b" in kernel ", version]);
+            report.note("{} has aliases of {} in kernel {}", &[&heir, &old, version]);
         }
     }
     for entry in gone {
         if !heirs.iter().any(|(_, of)| of.name == entry.name) {
             let name = entry.name.to_kernel();
-            report.warn(&[
-                b"no module ",
-                &name,
-                b" in kernel ",
-                version,
-                b"; not registered",
-            ]);
+            report.warn(
+                "no module {} in kernel {}; not registered",
+                &[&name, version],
+            );
         }
     }
     for (_, path) in lines(source.builtin) {
@@ -67,7 +62,7 @@ pub fn carry<'s>(
         if kernel.line(name)?.is_some() && registry.find(name).is_none() {
             registry.add(name, Hold::Static, None);
             let name = name.to_kernel();
-            report.note(&[&name, b" is no longer built in with kernel ", version]);
+            report.note("{} is no longer built in with kernel {}", &[&name, version]);
         }
     }
     Ok(())
@@ -86,7 +81,7 @@ fn heirs<'s>(
         .collect();
     old.sort_unstable();
     let mut heirs: Vec<(ModuleName<'static>, &Entry<'static>)> = Vec::new();
-    let new = kernel.file(b"modules.alias")?.unwrap_or(b"");
+    let new = kernel.file_or_empty(b"modules.alias")?;
     for (_, line) in lines(new) {
         let Some((_, module)) = alias(line) else {
             continue;

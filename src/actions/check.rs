@@ -4,10 +4,10 @@
 
 use crate::actions::kernels;
 use crate::actions::list::{kept, loaded_text, registry};
-use crate::actions::register::ACTIVE;
 use crate::cli::Request;
-use crate::error::{decimal, push_escaped, Error, Result};
+use crate::error::{decimal, fill, push_escaped, Error, Result};
 use crate::index::trie::Trie;
+use crate::needs::census::root_file_system;
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::{directory, Found};
 use crate::needs::{Closure, Kernel, Why};
@@ -20,7 +20,7 @@ use crate::text::active::Registry;
 use crate::text::alias::alias;
 use crate::text::dep::DepText;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, words};
+use crate::text::{lines, proc_modules};
 
 /// The kinds of problems, and what each means.
 pub const KINDS: &[(&str, &str)] = &[
@@ -51,7 +51,7 @@ pub const KINDS: &[(&str, &str)] = &[
 pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let versions = match request.kernels.is_empty() {
         false => kernels::to_show(root, request)?,
-        true => registered_kernels(root)?,
+        true => kernels::registered(root)?,
     };
     let census = census::take(root)?;
     let loaded = loaded_text(root, report)?.unwrap_or(b"");
@@ -70,8 +70,8 @@ pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
     print(&problems.out)?;
     match problems.count {
         0 => Ok(()),
-        1 => Err(Error::refused(&[b"1 problem"])),
-        count => Err(Error::refused(&[&decimal(count), b" problems"])),
+        1 => Err(Error::refused("1 problem", &[])),
+        count => Err(Error::refused("{} problems", &[&decimal(count)])),
     }
 }
 
@@ -79,33 +79,20 @@ pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
 #[derive(Default)]
 struct Problems {
     out: Vec<u8>,
-    count: u64,
+    count: usize,
 }
 
 impl Problems {
-    fn add(&mut self, kind: &str, version: &[u8], name: &[u8], text: &[&[u8]]) {
+    fn add(&mut self, kind: &str, version: &[u8], name: &[u8], what: &str, parts: &[&[u8]]) {
         debug_assert!(KINDS.iter().any(|known| known.0 == kind));
-        for (field, end) in [
-            (kind.as_bytes(), b'\t'),
-            (version, b'\t'),
-            (name, b'\t'),
-            (&text.concat(), b'\n'),
-        ] {
+        for field in [kind.as_bytes(), version, name] {
             push_escaped(&mut self.out, field);
-            self.out.push(end);
+            self.out.push(b'\t');
         }
+        push_escaped(&mut self.out, &fill(what, parts));
+        self.out.push(b'\n');
         self.count += 1;
     }
-}
-
-fn registered_kernels(root: &Root) -> Result<Vec<Vec<u8>>> {
-    let mut versions = Vec::new();
-    for version in kernels::installed(root)? {
-        if root.has(&[&directory(&version), &b"/"[..], ACTIVE].concat())? {
-            versions.push(version);
-        }
-    }
-    Ok(versions)
 }
 
 /// One kernel.
@@ -120,7 +107,7 @@ struct Audit<'r> {
     /// The paths of the module files on disk, sorted.
     disk: Vec<Vec<u8>>,
     /// How many of them nothing needs, and their bytes.
-    needless: (u64, u64),
+    needless: (usize, usize),
 }
 
 impl<'r> Audit<'r> {
@@ -133,7 +120,7 @@ impl<'r> Audit<'r> {
         if let Some(folder) = Folder::open(root, &directory(version))? {
             let mut tree = Branch::grow(&folder, Vec::new(), &mut |_| {})?;
             tree.each_leaf(&mut |directory, leaf| {
-                let path = [directory, b"/", &leaf.name].concat();
+                let path = fill("{}/{}", &[directory, &leaf.name]);
                 let path = path.strip_prefix(b"/").unwrap_or(&path).to_vec();
                 let is_kept = keep.position(ModulePath(&path).name()).is_some();
                 if path.starts_with(b"kernel/") && !is_kept {
@@ -154,8 +141,8 @@ impl<'r> Audit<'r> {
         })
     }
 
-    fn add(&self, problems: &mut Problems, kind: &str, name: &[u8], text: &[&[u8]]) {
-        problems.add(kind, self.kernel.version(), name, text);
+    fn add(&self, to: &mut Problems, kind: &str, name: &[u8], what: &str, parts: &[&[u8]]) {
+        to.add(kind, self.kernel.version(), name, what, parts);
     }
 
     fn is_on_disk(&self, path: ModulePath<'_>) -> bool {
@@ -172,12 +159,8 @@ impl<'r> Audit<'r> {
         for entry in self.registry.entries() {
             if self.kernel.line(entry.name)?.is_none() && !self.kernel.is_builtin(entry.name)? {
                 let name = entry.name.to_kernel();
-                self.add(
-                    problems,
-                    "missing",
-                    &name,
-                    &[b"neither listed nor built in"],
-                );
+                let what = "neither listed nor built in";
+                self.add(problems, "missing", &name, what, &[]);
             }
         }
         Ok(())
@@ -186,7 +169,9 @@ impl<'r> Audit<'r> {
     /// What is needed and not there, and what is there and not needed.
     fn files(&self, problems: &mut Problems) -> Result<()> {
         if let Some(error) = &self.broken {
-            error.each_message(&mut |text| self.add(problems, "dependency", b"modules.dep", text));
+            for message in error.messages() {
+                self.add(problems, "dependency", b"modules.dep", "{}", &[message]);
+            }
         }
         for (position, module) in self.keep.modules().iter().enumerate() {
             if self.is_on_disk(module.line.path) {
@@ -196,28 +181,29 @@ impl<'r> Audit<'r> {
             match self.keep.first_user(position) {
                 Some((user, _)) if module.why == Why::Needed => {
                     let user = self.keep.modules()[user].name().to_kernel();
-                    let text = [path, b" is gone, which ", &user, b" needs"];
-                    self.add(problems, "dependency", &name, &text);
+                    let what = "{} is gone, which {} needs";
+                    self.add(problems, "dependency", &name, what, &[path, &user]);
                 }
-                _ => self.add(problems, "missing", &name, &[path, b" is gone"]),
+                _ => self.add(problems, "missing", &name, "{} is gone", &[path]),
             }
         }
         let (count, bytes) = self.needless;
         if count > 0 && self.broken.is_none() {
-            let text = [
-                &decimal(count)[..],
-                b" modules, ",
-                &decimal(bytes),
-                b" bytes",
-            ];
-            self.add(problems, "unpruned", b"kernel", &text);
+            let parts: [&[u8]; 2] = [&decimal(count), &decimal(bytes)];
+            self.add(
+                problems,
+                "unpruned",
+                b"kernel",
+                "{} modules, {} bytes",
+                &parts,
+            );
         }
         Ok(())
     }
 
     /// What depmod's files say of each other and of the directory.
     fn indexes(&self, problems: &mut Problems) -> Result<()> {
-        let text = self.kernel.file(b"modules.dep")?.unwrap_or(b"");
+        let text = self.kernel.file_or_empty(b"modules.dep")?;
         let shown = self.kernel.shown(b"modules.dep.bin");
         let bytes = self.kernel.file(b"modules.dep.bin")?;
         let index = bytes.map(|bytes| Trie::new(bytes, &shown)).transpose()?;
@@ -241,31 +227,25 @@ impl<'r> Audit<'r> {
             }
         }
         let mut strange = Few::default();
-        let aliases = self.kernel.file(b"modules.alias")?.unwrap_or(b"");
+        let aliases = self.kernel.file_or_empty(b"modules.alias")?;
         for (_, module) in lines(aliases).filter_map(|(_, line)| alias(line)) {
             if dep.find(ModuleName::new(module))?.is_none() {
                 strange.add(module);
             }
         }
-        for (few, file, what) in [
-            (gone, &b"modules.dep"[..], &b"files that are gone"[..]),
-            (
-                differ,
-                b"modules.dep.bin",
-                b"lines that differ from modules.dep",
-            ),
-            (unlisted, b"modules.dep", b"files that it does not list"),
-            (
-                strange,
-                b"modules.alias",
-                b"aliases of modules that are not listed",
-            ),
-        ] {
+        let mut add = |file: &[u8], what, few: &Few<'_>| {
             if few.count > 0 {
-                let text = [what, b": ", &decimal(few.count), b", such as ", few.last];
-                self.add(problems, "index", file, &text);
+                let parts = [&decimal(few.count), few.last];
+                self.add(problems, "index", file, what, &parts);
             }
-        }
+        };
+        add(b"modules.dep", "files that are gone: {}, such as {}", &gone);
+        let what = "lines that differ from modules.dep: {}, such as {}";
+        add(b"modules.dep.bin", what, &differ);
+        let what = "files that it does not list: {}, such as {}";
+        add(b"modules.dep", what, &unlisted);
+        let what = "aliases of modules that are not listed: {}, such as {}";
+        add(b"modules.alias", what, &strange);
         Ok(())
     }
 
@@ -277,8 +257,8 @@ impl<'r> Audit<'r> {
         for name in proc_modules::names(loaded, b"proc/modules") {
             let name = name?;
             if self.kernel.line(name)?.is_some() && !self.keeps(name) {
-                let text = b"loaded, but nothing registered keeps it";
-                self.add(problems, "loaded", &name.to_kernel(), &[text]);
+                let what = "loaded, but nothing registered keeps it";
+                self.add(problems, "loaded", &name.to_kernel(), what, &[]);
             }
         }
         Ok(())
@@ -286,30 +266,12 @@ impl<'r> Audit<'r> {
 
     /// The module of the root file system, as it is mounted or will be.
     fn root_fs(&self, problems: &mut Problems) -> Result<()> {
-        let kind_in = |file: &[u8]| -> Result<Option<&'static [u8]>> {
-            let text = self.root.text(file)?.unwrap_or(b"");
-            let mounts = lines(text).filter(|(_, line)| words(line).nth(1) == Some(b"/"));
-            Ok(mounts.last().and_then(|(_, line)| words(line).nth(2)))
-        };
-        let kind = match kind_in(b"proc/mounts")? {
-            Some(kind) => Some(kind),
-            None => kind_in(b"etc/fstab")?,
-        };
-        let Some(kind) = kind else {
-            return Ok(());
-        };
-        if let Found::Modules(modules) = self.kernel.look_up(&[b"fs-", kind].concat())? {
-            for module in modules
-                .iter()
-                .filter(|module| !self.keeps(module.path.name()))
-            {
-                let name = module.path.name().to_kernel();
-                self.add(
-                    problems,
-                    "root",
-                    &name,
-                    &[b"the root file system is ", kind],
-                );
+        let (kind, modules) = root_file_system(self.root, &self.kernel)?;
+        for line in modules {
+            let name = line.path.name();
+            if !self.keeps(name) {
+                let what = "the root file system is {}";
+                self.add(problems, "root", &name.to_kernel(), what, &[kind]);
             }
         }
         Ok(())
@@ -334,8 +296,8 @@ impl<'r> Audit<'r> {
                     Found::Modules(modules) => {
                         let names = modules.iter().map(|module| module.path.name().to_kernel());
                         let names: Vec<Vec<u8>> = names.collect();
-                        let text = [&b"kernel "[..], &version, b" has ", &names.join(&b", "[..])];
-                        self.add(problems, "alias", alias, &text);
+                        let parts = [&version[..], &names.join(&b", "[..])];
+                        self.add(problems, "alias", alias, "kernel {} has {}", &parts);
                     }
                     _ => left.push(alias),
                 }
@@ -349,7 +311,7 @@ impl<'r> Audit<'r> {
 /// How many there are, and one of them.
 #[derive(Default)]
 struct Few<'t> {
-    count: u64,
+    count: usize,
     last: &'t [u8],
 }
 
@@ -363,7 +325,7 @@ impl<'t> Few<'t> {
 fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
     for note in queue::read(root, PENDING)? {
         let kernels = note.kernels.join(&b" "[..]);
-        problems.add("pending", &kernels, &note.package, &[b"see --settle"]);
+        problems.add("pending", &kernels, &note.package, "see --settle", &[]);
     }
     Ok(())
 }
@@ -391,7 +353,7 @@ fn owners(
         for entry in registry(root, &kernel)?.entries() {
             for owner in entry.owners.iter().filter(|owner| !is_installed(owner)) {
                 let name = entry.name.to_kernel();
-                problems.add("owner", version, &name, &[owner, b" is not installed"]);
+                problems.add("owner", version, &name, "{} is not installed", &[owner]);
             }
         }
     }

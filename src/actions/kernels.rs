@@ -1,9 +1,12 @@
 //! Which kernels an action works on.
 
+use crate::actions::register::ACTIVE;
+use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::needs::kernel::directory;
 use crate::system::{running_kernel, Folder, Root};
+use crate::text::sort_once;
 
 /// The kernels to show something of: those named, else the running one, else the only one.
 ///
@@ -21,10 +24,10 @@ pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
     }
     let all = installed(root)?;
     if all.len() > 1 {
-        return Err(Error::refused(&[
-            b"several kernels; choose with --kernel: ",
-            &all.join(&b", "[..]),
-        ]));
+        return Err(Error::refused(
+            "several kernels; choose with --kernel: {}",
+            &[&all.join(&b", "[..])],
+        ));
     }
     Ok(all)
 }
@@ -52,26 +55,52 @@ pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
     }
 }
 
+/// Opens a kernel's directory, and locks it for a plan that will be carried out.
+///
+/// # Errors
+/// There is none.
+pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
+    let path = directory(version);
+    let Some(folder) = Folder::open(root, &path)? else {
+        let place = root.shown(&path);
+        return Err(Error::refused("no kernel {}: no {}", &[version, &place]));
+    };
+    if mode == Mode::Execute {
+        folder.lock()?;
+    }
+    Ok(folder)
+}
+
 /// The kernels to prune: those named, else every one that has a registry.
 ///
 /// # Errors
 /// There is none.
-pub fn to_prune(root: &Root, request: &Request, registry: &[u8]) -> Result<Vec<Vec<u8>>> {
+pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
+    let kernels = registered(root)?;
+    match kernels.is_empty() {
+        true => Err(Error::refused(
+            "no kernel has a registry; see --install",
+            &[],
+        )),
+        false => Ok(kernels),
+    }
+}
+
+/// The installed kernels that have a registry.
+///
+/// # Errors
+/// They cannot be looked for.
+pub fn registered(root: &Root) -> Result<Vec<Vec<u8>>> {
     let mut kernels = Vec::new();
     for version in installed(root)? {
-        if root.has(&[&directory(&version), &b"/"[..], registry].concat())? {
+        if root.has(&fill("{}/{}", &[&directory(&version), ACTIVE]))? {
             kernels.push(version);
         }
     }
-    match kernels.is_empty() {
-        true => Err(Error::refused(&[
-            b"no kernel has a registry; see --install",
-        ])),
-        false => Ok(kernels),
-    }
+    Ok(kernels)
 }
 
 /// The kernels of `--kernel`, sorted and each once. That they are installed is seen when they
@@ -83,13 +112,12 @@ pub fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let mut errors = Vec::new();
     for name in names {
         if name.contains(&b'/') || name == b"." || name == b".." {
-            errors.push(Error::usage(&[b"not a kernel version: ", name]));
+            errors.push(Error::usage("not a kernel version: {}", &[name]));
         }
     }
     Error::unless_empty(errors)?;
     let mut kernels = names.to_vec();
-    kernels.sort_unstable();
-    kernels.dedup();
+    sort_once(&mut kernels);
     without_second_names(root, kernels)
 }
 
@@ -118,8 +146,10 @@ pub fn installed(root: &Root) -> Result<Vec<Vec<u8>>> {
     let versions = all_installed(root)?;
     if versions.is_empty() {
         let place = root.shown(b"lib/modules");
-        let what = b"no kernel with a modules.dep in ";
-        return Err(Error::refused(&[what, &place]));
+        return Err(Error::refused(
+            "no kernel with a modules.dep in {}",
+            &[&place],
+        ));
     }
     Ok(versions)
 }

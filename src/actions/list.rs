@@ -3,7 +3,7 @@
 use crate::actions::kernels;
 use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::Request;
-use crate::error::Result;
+use crate::error::{fill, Result};
 use crate::needs::kernel::{directory, Found};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
@@ -108,11 +108,10 @@ fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'
 pub fn loaded_text(root: &Root, report: &Report) -> Result<Option<&'static [u8]>> {
     let text = root.text(b"proc/modules")?;
     if text.is_none() {
-        report.debug(&[
-            b"no ",
-            &root.shown(b"proc/modules"),
-            b"; taking no module for loaded",
-        ]);
+        report.debug(
+            "no {}; taking no module for loaded",
+            &[&root.shown(b"proc/modules")],
+        );
     }
     Ok(text)
 }
@@ -164,8 +163,8 @@ fn add_registered(
 /// # Errors
 /// A malformed line.
 pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
-    let path = [&directory(kernel.version()), &b"/modules.active"[..]].concat();
-    Registry::parse(root.text(&path)?.unwrap_or(b""), &root.shown(&path))
+    let path = fill("{}/modules.active", &[&directory(kernel.version())]);
+    Registry::parse(root.text_or_empty(&path)?, &root.shown(&path))
 }
 
 /// What stays for itself in a prune: the registered modules and those outside `kernel/`. What
@@ -188,14 +187,10 @@ pub fn kept(kernel: &Kernel<'_>, registry: &Registry<'_>) -> Result<Closure> {
 
 fn warn_absent(report: &Report, what: &[u8], name: ModuleName<'_>, version: &[u8]) {
     let name = name.to_kernel();
-    report.warn(&[
-        &name,
-        b" is ",
-        what,
-        b", but kernel ",
-        version,
-        b" has no such module",
-    ]);
+    report.warn(
+        "{} is {}, but kernel {} has no such module",
+        &[&name, what, version],
+    );
 }
 
 fn add_named(
@@ -215,10 +210,10 @@ fn add_named(
                 *found = true;
             }
             Found::Builtin => {
-                let parts = [&name[..], b" is built into kernel ", kernel.version()];
+                let what = "{} is built into kernel {}";
                 match want.insist {
-                    Insist::Must => report.note(&parts),
-                    Insist::May => report.debug(&parts),
+                    Insist::Must => report.note(what, &[name, kernel.version()]),
+                    Insist::May => report.debug(what, &[name, kernel.version()]),
                 }
                 *found = true;
             }

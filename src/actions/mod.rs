@@ -64,9 +64,8 @@ fn act(parsed: Parsed, report: &Report) -> Result<()> {
 /// The root that was asked for, by dpkg too: with `--force-script-chrootless` it runs
 /// maintainer scripts outside the chroot and says in `DPKG_ROOT` where that is.
 fn open_root(request: &Request) -> Result<Root> {
-    let from_dpkg = || variable("DPKG_ROOT");
-    let path = request.root.clone().or_else(from_dpkg);
-    Root::open(path.as_deref().unwrap_or(b"/"))
+    let path = request.root.as_deref().or_else(|| variable("DPKG_ROOT"));
+    Root::open(path.unwrap_or(b"/"))
 }
 
 /// `--census`: what the machine's hardware and software ask for, on stdout.
@@ -74,7 +73,7 @@ fn take_census(root: &Root, report: &Report) -> Result<()> {
     let census = census::take(root)?;
     if census.devices == 0 {
         let place = root.shown(b"sys/devices");
-        report.warn(&[&place, b": no hardware to be seen there"]);
+        report.warn("{}: no hardware to be seen there", &[&place]);
     }
     print(&census.to_text())
 }

@@ -5,28 +5,27 @@ use crate::actions::kernels;
 use crate::actions::register::ACTIVE;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{decimal, Error, Result};
+use crate::error::{decimal, fill, Error, Result};
 use crate::index::binary::{self, BINARIES};
 use crate::index::filter::{damaged_line, filter, FILES};
 use crate::index::trie::{Layout, Trie};
-use crate::needs::kernel::directory;
+use crate::needs::census::root_file_system;
 use crate::needs::{Closure, Kernel, Why};
 use crate::plan::{Content, Left, Prune, Rewrite, Tally, UNFINISHED};
 use crate::system::report::{print, Progress};
 use crate::system::tree::{Branch, LeafKind, Verdict};
 use crate::system::{running_kernel, Folder, Report, Root};
 use crate::text::active::Registry;
-use crate::text::alias::alias;
 use crate::text::dep::DepText;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, words};
+use crate::text::{lines, proc_modules, split_at_byte};
 
 /// Prunes the kernels named, or every one that has a registry.
 ///
 /// # Errors
 /// Every refusal; nothing is touched then. A step that failed; the same command finishes.
 pub fn prune(root: &Root, request: &Request, report: &Report) -> Result<()> {
-    let versions = kernels::to_prune(root, request, ACTIVE)?;
+    let versions = kernels::to_prune(root, request)?;
     let plans = plan(root, &versions, Order::Filter, request, report)?;
     carry_out(plans, request, report)
 }
@@ -78,42 +77,28 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
         if plan.is_done() {
             plan.remove_leftovers()?;
             let kept = tally_text(kept);
-            let what = b": nothing to remove, kept ";
-            report.note(&[b"kernel ", &plan.version, what, &kept]);
+            report.note(
+                "kernel {}: nothing to remove, kept {}",
+                &[&plan.version, &kept],
+            );
             continue;
         }
         let mut progress = Progress::new(removed.modules, request.volume);
         let result = plan.execute(&mut || progress.tick());
         let done = progress.end();
         if let Err(error) = result {
-            let parts: [&[u8]; 4] = [
-                &decimal(done),
-                b" of ",
-                &decimal(removed.modules),
-                b" modules",
-            ];
-            let what = [
-                b"in kernel ",
-                &plan.version[..],
-                b", removed ",
-                &parts.concat(),
-            ]
-            .concat();
-            report.warn(&[
-                &what,
-                b" before this failed; the same command finishes the work",
-            ]);
+            report.warn(
+                "in kernel {}, removed {} of {} modules before this failed; the same command \
+                 finishes the work",
+                &[&plan.version, &decimal(done), &decimal(removed.modules)],
+            );
             return Err(error);
         }
         let (kept, removed) = (tally_text(kept), tally_text(removed));
-        report.note(&[
-            b"kernel ",
-            &plan.version,
-            b": removed ",
-            &removed,
-            b", kept ",
-            &kept,
-        ]);
+        report.note(
+            "kernel {}: removed {}, kept {}",
+            &[&plan.version, &removed, &kept],
+        );
     }
     print(&out)
 }
@@ -121,14 +106,8 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
 /// `12 modules (3.4 MB)`
 fn tally_text(tally: Tally) -> Vec<u8> {
     let tenths = tally.bytes / 100_000;
-    let size = [
-        &decimal(tenths / 10)[..],
-        b".",
-        &decimal(tenths % 10),
-        b" MB",
-    ]
-    .concat();
-    [&decimal(tally.modules)[..], b" modules (", &size, b")"].concat()
+    let size = fill("{}.{} MB", &[&decimal(tenths / 10), &decimal(tenths % 10)]);
+    fill("{} modules ({})", &[&decimal(tally.modules), &size])
 }
 
 /// One kernel's turn.
@@ -148,14 +127,9 @@ fn plan_kernel(
     request: &Request,
     report: &Report,
 ) -> Result<Prune> {
-    let path = directory(version);
-    let folder = Folder::open(root, &path)?
-        .ok_or_else(|| Error::refused(&[b"no kernel ", version, b": no ", &root.shown(&path)]))?;
-    if request.mode == Mode::Execute {
-        folder.lock()?;
-    }
+    let folder = kernels::open(root, version, request.mode)?;
     let kernel = Kernel::open_text(root, version)?;
-    let dep_text = kernel.file(b"modules.dep")?.unwrap_or(b"");
+    let dep_text = kernel.file_or_empty(b"modules.dep")?;
     let mut turn = Turn {
         root,
         dep: DepText::new(dep_text, &folder.shown(b"modules.dep"))?,
@@ -167,25 +141,28 @@ fn plan_kernel(
     turn.compare_index()?;
     turn.look_at_root_fs()?;
     let mut tree = Branch::grow(&folder, Vec::new(), &mut |path| {
-        report.warn(&[path, b" belongs to another mount and is left alone"]);
+        report.warn("{} belongs to another mount and is left alone", &[path]);
     })?;
     if tree.branches.iter().all(|branch| branch.path != b"kernel") && folder.size(b"kernel")? > 0 {
         let shown = folder.shown(b"kernel");
-        return Err(Error::refused(&[
-            &shown,
-            b" is a link or another mount, which is not pruned",
-        ]));
+        return Err(Error::refused(
+            "{} is a link or another mount, which is not pruned",
+            &[&shown],
+        ));
     }
     let left = turn.judge(&mut tree, &folder)?;
     if request.force {
         for refusal in &turn.refusals {
-            refusal.each_message(&mut |parts| report.warn(&[b"forced: ", &parts.concat()]));
+            for message in refusal.messages() {
+                report.warn("forced: {}", &[message]);
+            }
         }
     } else if !turn.refusals.is_empty() {
-        turn.refusals.push(Error::refused(&[
-            b"nothing was changed; --force overrides this",
-        ]));
-        return Err(Error::Several(turn.refusals));
+        turn.refusals.push(Error::refused(
+            "nothing was changed; --force overrides this",
+            &[],
+        ));
+        Error::unless_empty(std::mem::take(&mut turn.refusals))?;
     }
     turn.warn_of_loaded(report)?;
     Ok(Prune {
@@ -198,23 +175,31 @@ fn plan_kernel(
 }
 
 impl Turn<'_> {
-    fn refuse(&mut self, parts: &[&[u8]]) {
-        let kernel = [b"kernel ", self.kernel.version(), b": "].concat();
-        self.refusals
-            .push(Error::refused(&[&kernel, &parts.concat()]));
+    fn refuse(&mut self, template: &str, parts: &[&[u8]]) {
+        let what = fill(template, parts);
+        self.refusals.push(Error::refused(
+            "kernel {}: {}",
+            &[self.kernel.version(), &what],
+        ));
+    }
+
+    /// Refuses because of all these; there may be none.
+    fn refuse_all(&mut self, template: &str, names: &[Vec<u8>]) {
+        if !names.is_empty() {
+            self.refuse(template, &[&some_of(names)]);
+        }
     }
 
     /// The modules that stay: the registered ones and those outside `kernel/`, with all that
     /// they need.
     fn gather(&mut self, folder: &Folder) -> Result<()> {
         let shown = folder.shown(ACTIVE);
-        let registry = Registry::parse(folder.text(ACTIVE)?.unwrap_or(b""), &shown)?;
+        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, &shown)?;
         if registry.entries().is_empty() {
-            self.refuse(&[
-                b"nothing is registered in ",
-                &shown,
-                b", so everything would go",
-            ]);
+            self.refuse(
+                "nothing is registered in {}, so everything would go",
+                &[&shown],
+            );
         }
         let mut missing = Vec::new();
         for entry in registry.entries() {
@@ -226,13 +211,8 @@ impl Turn<'_> {
                 None => missing.push(entry.name.to_kernel()),
             }
         }
-        if !missing.is_empty() {
-            let names = some_of(&missing);
-            self.refuse(&[
-                b"registered, but neither in modules.dep nor built in: ",
-                &names,
-            ]);
-        }
+        let what = "registered, but neither in modules.dep nor built in: {}";
+        self.refuse_all(what, &missing);
         for line in self.dep.all() {
             let line = line?;
             if !line.path.0.starts_with(b"kernel/") {
@@ -259,13 +239,8 @@ impl Turn<'_> {
                 differ.push(module.name().to_kernel());
             }
         }
-        if !differ.is_empty() {
-            let names = some_of(&differ);
-            self.refuse(&[
-                b"modules.dep and modules.dep.bin differ; run depmod: ",
-                &names,
-            ]);
-        }
+        let what = "modules.dep and modules.dep.bin differ; run depmod: {}";
+        self.refuse_all(what, &differ);
         Ok(())
     }
 
@@ -274,30 +249,15 @@ impl Turn<'_> {
         if !self.root.is_host() || running_kernel() != self.kernel.version() {
             return Ok(());
         }
-        let mounts = self.root.text(b"proc/mounts")?.unwrap_or(b"");
-        // The last mount on `/` is the one that is seen.
-        let root_mounts = lines(mounts).filter(|(_, line)| words(line).nth(1) == Some(b"/"));
-        let Some(kind) = root_mounts.last().and_then(|(_, line)| words(line).nth(2)) else {
-            return Ok(());
-        };
-        let wanted = [b"fs-", kind].concat();
-        let aliases = self.kernel.file(b"modules.alias")?.unwrap_or(b"");
-        let aliases = lines(aliases).filter_map(|(_, line)| alias(line));
-        let mut modules: Vec<&[u8]> = aliases
-            .filter(|alias| alias.0 == wanted)
-            .map(|alias| alias.1)
-            .collect();
-        modules.push(kind);
-        for module in modules {
-            let name = ModuleName::new(module);
-            if self.kernel.line(name)?.is_some() && !self.keeps(name) {
+        let (kind, modules) = root_file_system(self.root, &self.kernel)?;
+        for line in modules {
+            let name = line.path.name();
+            if !self.keeps(name) {
                 let module = name.to_kernel();
-                self.refuse(&[
-                    b"the root file system is ",
-                    kind,
-                    b", but nothing keeps ",
-                    &module,
-                ]);
+                self.refuse(
+                    "the root file system is {}, but nothing keeps {}",
+                    &[kind, &module],
+                );
             }
         }
         Ok(())
@@ -313,7 +273,7 @@ impl Turn<'_> {
         let (mut unseen, mut leftovers, mut links) = (Vec::new(), 0, Vec::new());
         let mut error = None;
         tree.each_leaf(&mut |directory, leaf| {
-            let path = [directory, b"/", &leaf.name].concat();
+            let path = fill("{}/{}", &[directory, &leaf.name]);
             let path = ModulePath(path.strip_prefix(b"/").unwrap_or(&path));
             let name = path.name();
             let is_listed = |index: &DepText<'_>| index.find(name).map(|line| line.is_some());
@@ -339,23 +299,16 @@ impl Turn<'_> {
         if let Some(error) = error {
             return Err(error);
         }
-        if !unseen.is_empty() {
-            let files = some_of(&unseen);
-            self.refuse(&[b"on disk, but not in modules.dep; run depmod: ", &files]);
+        let mut gone = Vec::new();
+        for (module, is_present) in self.keep.modules().iter().zip(is_present) {
+            if !is_present && !module.line.path.is_absolute() {
+                gone.push(module.line.path.0.to_vec());
+            }
         }
-        if !links.is_empty() {
-            let files = some_of(&links);
-            self.refuse(&[b"needed, but symbolic links whose targets may go: ", &files]);
-        }
-        let gone = self.keep.modules().iter().zip(&is_present);
-        let gone =
-            gone.filter(|(module, is_present)| !**is_present && !module.line.path.is_absolute());
-        let gone: Vec<Vec<u8>> = gone
-            .map(|(module, _)| module.line.path.0.to_vec())
-            .collect();
-        if !gone.is_empty() {
-            self.refuse(&[b"needed, but not on disk: ", &some_of(&gone)]);
-        }
+        self.refuse_all("on disk, but not in modules.dep; run depmod: {}", &unseen);
+        let what = "needed, but symbolic links whose targets may go: {}";
+        self.refuse_all(what, &links);
+        self.refuse_all("needed, but not on disk: {}", &gone);
         Ok(match (old.is_some(), leftovers) {
             (false, _) => Left::Nothing,
             (true, 0) => Left::Mark,
@@ -369,7 +322,7 @@ impl Turn<'_> {
             return Ok(());
         }
         let shown = self.root.shown(b"proc/modules");
-        let text = self.root.text(b"proc/modules")?.unwrap_or(b"");
+        let text = self.root.text_or_empty(b"proc/modules")?;
         let mut lost = Vec::new();
         for name in proc_modules::names(text, &shown) {
             let name = name?;
@@ -380,12 +333,10 @@ impl Turn<'_> {
         if !lost.is_empty() {
             lost.sort_unstable();
             let version = self.kernel.version();
-            report.warn(&[
-                b"kernel ",
-                version,
-                b": loaded now, gone at the next boot: ",
-                &some_of(&lost),
-            ]);
+            report.warn(
+                "kernel {}: loaded now, gone at the next boot: {}",
+                &[version, &some_of(&lost)],
+            );
         }
         Ok(())
     }
@@ -407,7 +358,8 @@ impl Turn<'_> {
                 return Err(Error::parse(
                     &shown,
                     line,
-                    &[b"no line of depmod's; run depmod"],
+                    "no line of depmod's; run depmod",
+                    &[],
                 ));
             }
             let parts = filter(format, text, &keeps);
@@ -422,20 +374,20 @@ impl Turn<'_> {
             };
             let Some((_, parts)) = texts.iter().find(|(text, _)| *text == source) else {
                 let shown = folder.shown(name);
-                return Err(Error::refused(&[
-                    &shown,
-                    b" has no text to be made from; run depmod",
-                ]));
+                return Err(Error::refused(
+                    "{} has no text to be made from; run depmod",
+                    &[&shown],
+                ));
             };
             let priority = |name: ModuleName<'_>| {
                 let position = self.keep.position(name)?;
                 priorities.get(position).copied()
             };
             let Some(bytes) = binary::write(binary, parts, &priority, layout) else {
-                return Err(Error::refused(&[
-                    &folder.shown(name),
-                    b" would become too large",
-                ]));
+                return Err(Error::refused(
+                    "{} would become too large",
+                    &[&folder.shown(name)],
+                ));
             };
             push_changed(&mut rewrites, name, old, Content::Bytes(bytes));
         }
@@ -445,12 +397,15 @@ impl Turn<'_> {
     /// For each module that stays, its line number in the new modules.dep.
     fn priorities(&self, texts: &[(&[u8], Vec<&[u8]>)]) -> Vec<u32> {
         let mut priorities = vec![0; self.keep.modules().len()];
-        let parts = texts.iter().filter(|(name, _)| *name == b"modules.dep");
-        let all = parts.flat_map(|(_, parts)| parts.iter().flat_map(|part| lines(part)));
-        for (number, (_, line)) in (0..).zip(all) {
-            let path = memchr::memchr(b':', line).map_or(line, |colon| &line[..colon]);
-            if let Some(position) = self.keep.position(ModulePath(path).name()) {
-                priorities[position] = number;
+        let dep = texts.iter().find(|(name, _)| *name == b"modules.dep");
+        let mut number = 0;
+        for part in dep.map_or(&[][..], |(_, parts)| parts) {
+            for (_, line) in lines(part) {
+                let path = split_at_byte(line, b':').0;
+                if let Some(position) = self.keep.position(ModulePath(path).name()) {
+                    priorities[position] = number;
+                }
+                number += 1;
             }
         }
         priorities
@@ -502,6 +457,6 @@ fn some_of(names: &[Vec<u8>]) -> Vec<u8> {
     let shown = names[..names.len().min(MOST)].join(&b", "[..]);
     match names.len().checked_sub(MOST) {
         None | Some(0) => shown,
-        Some(more) => [&shown[..], b" and ", &decimal(more as u64), b" more"].concat(),
+        Some(more) => fill("{} and {} more", &[&shown, &decimal(more)]),
     }
 }

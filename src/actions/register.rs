@@ -5,7 +5,7 @@ use crate::actions::kernels;
 use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::Kernel;
 use crate::package::queue::{self, FORGOTTEN};
@@ -60,7 +60,9 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Ok(()) => {}
         // What was loaded from elsewhere is on no disk that a prune could clear.
         Err(error) if is_loaded && is_any_found => {
-            error.each_message(&mut |parts| report.warn(parts))
+            for message in error.messages() {
+                report.warn("{}", &[message]);
+            }
         }
         Err(_) if request.force => {}
         Err(error) => {
@@ -104,7 +106,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let owner = owner(root, request)?;
     let wanted = Wanted::read(root, request, report)?.map(Wanted::into_names);
     if wanted.is_none() && owner.is_none() {
-        return Err(Error::usage(&[b"--remove needs --use or --owner"]));
+        return Err(Error::usage("--remove needs --use or --owner", &[]));
     }
     let versions = match &owner {
         Some(_) => kernels::to_release(root, request)?,
@@ -129,10 +131,10 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         match (was_registered, &owner) {
             (true, _) => {}
             (false, _) if *insist == Insist::May => {
-                report.debug(&[given, b" is not registered"]);
+                report.debug("{} is not registered", &[given]);
             }
-            (false, Some(owner)) => report.note(&[given, b" is not registered by ", owner]),
-            (false, None) => errors.push(Error::refused(&[given, b" is not registered"])),
+            (false, Some(owner)) => report.note("{} is not registered by {}", &[given, owner]),
+            (false, None) => errors.push(Error::refused("{} is not registered", &[given])),
         }
     }
     Error::unless_empty(errors)?;
@@ -169,7 +171,7 @@ fn look_up(
     names: &[Want],
     report: &Report,
 ) -> Result<Vec<Vec<Place>>> {
-    let mut found = vec![Vec::with_capacity(versions.len()); names.len()];
+    let mut found: Vec<Vec<Place>> = names.iter().map(|_| Vec::new()).collect();
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         for (want, places) in names.iter().zip(&mut found) {
@@ -182,7 +184,7 @@ fn look_up(
                 Found::Nothing
                     if want.insist == Insist::Must && is_unpacked(root, version, name)? =>
                 {
-                    report.note(&[given, b" is on disk, but not in modules.dep yet"]);
+                    report.note("{} is on disk, but not in modules.dep yet", &[given]);
                     Place::Files(vec![ModuleName::new(name.to_kernel().leak())])
                 }
                 Found::Nothing => Place::Nowhere,
@@ -194,14 +196,12 @@ fn look_up(
         let name = &want.given;
         for (version, place) in versions.iter().zip(places) {
             match place {
-                Place::Builtin => report.note(&[
-                    name,
-                    b" is built into kernel ",
-                    version,
-                    b"; not registered",
-                ]),
+                Place::Builtin => report.note(
+                    "{} is built into kernel {}; not registered",
+                    &[name, version],
+                ),
                 Place::Nowhere if places.iter().any(|place| *place != Place::Nowhere) => {
-                    report.warn(&[b"no module ", name, b" in kernel ", version])
+                    report.warn("no module {} in kernel {}", &[name, version])
                 }
                 _ => {}
             }
@@ -232,8 +232,10 @@ fn say_what_was_forgotten(root: &Root, versions: &[Vec<u8>], report: &Report) {
             .iter()
             .filter(|kernel| versions.contains(kernel));
         if let Some(kernel) = kernels.next() {
-            let how = b" was pruned; for more of its modules, install again: ";
-            report.warn(&[b"kernel ", kernel, how, &note.package]);
+            report.warn(
+                "kernel {} was pruned; for more of its modules, install again: {}",
+                &[kernel, &note.package],
+            );
         }
     }
 }
@@ -249,10 +251,10 @@ fn loaded(root: &Root) -> Result<Wanted> {
         wanted.names.push(Want { given, insist });
     }
     match wanted.names.is_empty() {
-        true => Err(Error::refused(&[
-            &shown,
-            b": no module is loaded; nothing to register",
-        ])),
+        true => Err(Error::refused(
+            "{}: no module is loaded; nothing to register",
+            &[&shown],
+        )),
         false => Ok(wanted),
     }
 }
@@ -262,15 +264,8 @@ fn loaded(root: &Root) -> Result<Wanted> {
 fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec<Turn<'s>>> {
     let mut turns = Vec::with_capacity(versions.len());
     for version in versions {
-        let path = directory(&version);
-        let folder = Folder::open(root, &path)?;
-        let folder = folder.ok_or_else(|| {
-            Error::refused(&[b"no kernel ", &version, b": no ", &root.shown(&path)])
-        })?;
-        if mode == Mode::Execute {
-            folder.lock()?;
-        }
-        let old = folder.text(ACTIVE)?.unwrap_or(b"");
+        let folder = kernels::open(root, &version, mode)?;
+        let old = folder.text_or_empty(ACTIVE)?;
         let registry = Registry::parse(old, &folder.shown(ACTIVE))?;
         turns.push(Turn {
             version,
@@ -292,7 +287,7 @@ fn add<'s>(
 ) -> Result<()> {
     let given = name.as_written();
     if !name.is_storable() {
-        return Err(Error::usage(&[b"not a module name: ", given]));
+        return Err(Error::usage("not a module name: {}", &[given]));
     }
     if turn.counted.contains(&name) {
         return Ok(());
@@ -300,19 +295,16 @@ fn add<'s>(
     turn.counted.push(name);
     match turn.registry.add(name, hold, owner) {
         Added::Changed | Added::Same => {}
-        Added::StaysStatic => report.note(&[
-            given,
-            b" is static in kernel ",
-            &turn.version,
-            b" and stays so",
-        ]),
+        Added::StaysStatic => report.note(
+            "{} is static in kernel {} and stays so",
+            &[given, &turn.version],
+        ),
         Added::Overflow => {
             let file = turn.folder.shown(ACTIVE);
-            return Err(Error::refused(&[
-                &file,
-                b": too many references to ",
-                given,
-            ]));
+            return Err(Error::refused(
+                "{}: too many references to {}",
+                &[&file, given],
+            ));
         }
     }
     Ok(())
@@ -334,12 +326,10 @@ fn take<'s>(
         Removed::NotRegistered => Ok(false),
         Removed::StaysStatic => {
             let name = name.to_kernel();
-            report.warn(&[
-                &name,
-                b" is static in kernel ",
-                &turn.version,
-                b" and stays",
-            ]);
+            report.warn(
+                "{} is static in kernel {} and stays",
+                &[&name, &turn.version],
+            );
             Ok(true)
         }
         Removed::OwnedByOthers => {
@@ -347,13 +337,10 @@ fn take<'s>(
                 .registry
                 .find(name)
                 .map_or(&[][..], |entry| &entry.owners);
-            Err(Error::refused(&[
-                &name.to_kernel(),
-                b" is held in kernel ",
-                &turn.version,
-                b" by its owners alone; name one with --owner: ",
-                &owners.join(&b", "[..]),
-            ]))
+            Err(Error::refused(
+                "{} is held in kernel {} by its owners alone; name one with --owner: {}",
+                &[&name.to_kernel(), &turn.version, &owners.join(&b", "[..])],
+            ))
         }
     }
 }
@@ -373,11 +360,11 @@ fn write(turns: &[Turn<'_>], mode: Mode, report: &Report) -> Result<()> {
         }
         if let Err(error) = turn.folder.replace(ACTIVE, &new) {
             if !done.is_empty() {
-                report.warn(&[b"changed before this failed: ", &done.join(&b", "[..])]);
+                report.warn("changed before this failed: {}", &[&done.join(&b", "[..])]);
             }
             return Err(error);
         }
-        report.debug(&[b"wrote ", &turn.folder.shown(ACTIVE)]);
+        report.debug("wrote {}", &[&turn.folder.shown(ACTIVE)]);
         done.push(&turn.version);
     }
     print(&plan)
@@ -388,7 +375,7 @@ fn plan_lines(plan: &mut Vec<u8>, file: &[u8], old: &[u8], new: &[u8]) {
     for (sign, text, other) in [(b"-", old, new), (b"+", new, old)] {
         for (_, line) in lines(text) {
             if !lines(other).any(|(_, kept)| kept == line) {
-                plan.extend_from_slice(&[file, b": ", sign, line, b"\n"].concat());
+                plan.extend_from_slice(&fill("{}: {}{}\n", &[file, sign, line]));
             }
         }
     }
@@ -401,7 +388,7 @@ fn owner(root: &Root, request: &Request) -> Result<Option<Vec<u8>>> {
         None => calling_package(root)?,
     };
     match owner {
-        Some(owner) if !is_owner(&owner) => Err(Error::usage(&[b"not a package name: ", &owner])),
+        Some(owner) if !is_owner(&owner) => Err(Error::usage("not a package name: {}", &[&owner])),
         owner => Ok(owner),
     }
 }
@@ -414,12 +401,12 @@ fn calling_package(root: &Root) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     };
     let Some(arch) = variable("DPKG_MAINTSCRIPT_ARCH") else {
-        return Ok(Some(package));
+        return Ok(Some(package.to_vec()));
     };
-    let qualified = [&package[..], b":", &arch].concat();
-    let list = [b"var/lib/dpkg/info/", &qualified[..], b".list"].concat();
+    let qualified = fill("{}:{}", &[package, arch]);
+    let list = fill("var/lib/dpkg/info/{}.list", &[&qualified]);
     Ok(Some(match root.has(&list)? {
         true => qualified,
-        false => package,
+        false => package.to_vec(),
     }))
 }

@@ -55,7 +55,10 @@ impl Wanted {
             let census = census::take(root)?;
             if census.devices == 0 {
                 let place = root.shown(b"sys/devices");
-                return Err(Error::refused(&[&place, b": no hardware to be seen there"]));
+                return Err(Error::refused(
+                    "{}: no hardware to be seen there",
+                    &[&place],
+                ));
             }
             wanted.add_text(&census.to_text(), b"census")?;
         }
@@ -79,8 +82,8 @@ impl Wanted {
         let registry = self.add_text(mapped::argument(file)?, file)?;
         let added = self.names.len() - before;
         if let Some(registry) = registry {
-            let count = decimal(registry.entries().len() as u64);
-            report.debug(&[file, b": a registry of ", &count, b" modules"]);
+            let count = decimal(registry.entries().len());
+            report.debug("{}: a registry of {} modules", &[file, &count]);
             let directory = file.strip_suffix(b"modules.active");
             let sibling = |name: &[u8]| match directory {
                 Some(directory) => mapped::argument(&[directory, name].concat()).unwrap_or(b""),
@@ -92,7 +95,7 @@ impl Wanted {
                 builtin: sibling(b"modules.builtin"),
             });
         } else if added == 0 {
-            return Err(Error::refused(&[file, b" names no module"]));
+            return Err(Error::refused("{} names no module", &[file]));
         }
         Ok(())
     }
@@ -120,20 +123,20 @@ impl Wanted {
 pub fn judge(missing: &[&Want], versions: &[Vec<u8>], report: &Report) -> Result<()> {
     let versions = versions.join(&b", "[..]);
     let mut errors = Vec::new();
-    let mut passed: u64 = 0;
+    let mut passed = 0;
     for want in missing {
-        let parts = [&b"no module "[..], &want.given, b" in kernel ", &versions];
+        let (what, parts) = ("no module {} in kernel {}", [&want.given[..], &versions]);
         match want.insist {
-            Insist::Must => errors.push(Error::refused(&parts)),
+            Insist::Must => errors.push(Error::refused(what, &parts)),
             Insist::May => {
                 passed += 1;
-                report.debug(&parts);
+                report.debug(what, &parts);
             }
         }
     }
     if passed > 0 {
         let count = decimal(passed);
-        report.debug(&[&count, b" aliases and optional names match nothing"]);
+        report.debug("{} aliases and optional names match nothing", &[&count]);
     }
     Error::unless_empty(errors)
 }

@@ -17,7 +17,7 @@ use crate::actions::kernels;
 use crate::actions::list::{add_loaded, kept, loaded_text, registry};
 use crate::actions::wanted::{Want, Wanted};
 use crate::cli::Request;
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::{Closure, Kernel, Need, Why};
 use crate::system::report::print;
@@ -32,7 +32,7 @@ use crate::text::names::Insist;
 /// Nothing is named, or a file is damaged.
 pub fn why(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let Some(wanted) = Wanted::read(root, request, report)? else {
-        return Err(Error::usage(&[b"--why needs --use, --from or --detect"]));
+        return Err(Error::usage("--why needs --use, --from or --detect", &[]));
     };
     let wanted = wanted.into_names();
     let versions = kernels::to_show(root, request)?;
@@ -73,7 +73,7 @@ impl Answer<'_> {
     fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<()> {
         let given = &want.given;
         let mut line = |name: &[u8], text: &[u8]| {
-            out.extend_from_slice(&[prefix, name, b": ", text, b"\n"].concat());
+            out.extend_from_slice(&fill("{}{}: {}\n", &[prefix, name, text]));
         };
         match self.kernel.find(given)? {
             Found::Modules(modules) => {
@@ -89,7 +89,7 @@ impl Answer<'_> {
             }
             Found::Builtin => line(given, b"built into the kernel"),
             Found::Nothing if want.insist == Insist::May => {
-                report.debug(&[given, b" matches nothing"]);
+                report.debug("{} matches nothing", &[given]);
             }
             Found::Nothing => {
                 let name = module_named(given);
@@ -115,7 +115,7 @@ impl Answer<'_> {
                 break;
             };
             let own = self.kept.modules()[position].name().to_kernel();
-            steps.push([b" -> ", word(need), b" ", &own].concat());
+            steps.push(fill(" -> {} {}", &[word(need), &own]));
             position = user;
         }
         let top = &self.kept.modules()[position];
@@ -131,9 +131,7 @@ impl Answer<'_> {
 
     fn reason(&self, why: Why, name: ModuleName<'_>) -> Vec<u8> {
         match why {
-            Why::Registered => {
-                [b"registered (", &hold(self.registry.find(name))[..], b")"].concat()
-            }
+            Why::Registered => fill("registered ({})", &[&hold(self.registry.find(name))]),
             Why::Loaded => b"loaded".to_vec(),
             Why::Outside => b"outside kernel/".to_vec(),
             Why::Named | Why::Needed => b"needed".to_vec(),

@@ -277,7 +277,9 @@ pub const FLAGS: &[Flag] = &[
 
 /// The flag of a letter.
 pub fn by_short(letter: char) -> Option<&'static Flag> {
-    FLAGS.iter().find(|flag| flag.short.contains(letter))
+    let letter = u8::try_from(letter).ok()?;
+    let is_it = |flag: &&Flag| flag.short.as_bytes().contains(&letter);
+    FLAGS.iter().find(is_it)
 }
 
 /// The flag of a long name, given whole.

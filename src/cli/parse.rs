@@ -109,30 +109,23 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     };
     while let Some(argument) = parser.next().map_err(usage)? {
         let flag = match argument {
-            lexopt::Arg::Short(letter) => by_short(letter),
-            lexopt::Arg::Long(name) => by_long(name),
-            lexopt::Arg::Value(value) => {
-                let hint = b"; modules are named with --use";
-                return Err(Error::usage(&[
-                    b"unexpected argument: ",
-                    value.as_bytes(),
-                    hint,
-                ]));
+            lexopt::Arg::Short(letter) => {
+                by_short(letter).ok_or_else(|| no_such("-", letter.encode_utf8(&mut [0; 4])))?
             }
-        };
-        let Some(flag) = flag else {
-            return Err(usage(argument.unexpected()));
+            lexopt::Arg::Long(name) => by_long(name).ok_or_else(|| no_such("--", name))?,
+            lexopt::Arg::Value(value) => {
+                return Err(Error::usage(
+                    "unexpected argument: {}; modules are named with --use",
+                    &[value.as_bytes()],
+                ));
+            }
         };
         let value = match flag.value {
             "" => Vec::new(),
             _ => parser.value().map_err(usage)?.into_vec(),
         };
         if !flag.value.is_empty() && value.is_empty() {
-            return Err(Error::usage(&[
-                b"--",
-                flag.long.as_bytes(),
-                b" needs a value",
-            ]));
+            return Err(Error::usage("--{} needs a value", &[flag.long.as_bytes()]));
         }
         seen.push(flag);
         match flag.meaning {
@@ -140,13 +133,10 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             Meaning::Version => return Ok(Parsed::Version),
             Meaning::Act(second) => match action {
                 Some(first) if first != second => {
-                    return Err(Error::usage(&[
-                        b"--",
-                        action_name(first).as_bytes(),
-                        b" and --",
-                        flag.long.as_bytes(),
-                        b" do not go together",
-                    ]))
+                    return Err(Error::usage(
+                        "--{} and --{} do not go together",
+                        &[action_name(first).as_bytes(), flag.long.as_bytes()],
+                    ))
                 }
                 _ => action = Some(second),
             },
@@ -175,55 +165,46 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         }
     }
     let Some(action) = action else {
-        return Err(Error::usage(&[b"no action given"]));
+        return Err(Error::usage("no action given", &[]));
     };
     request.action = action;
     if action == Action::Apply && request.packages.is_empty() {
-        return Err(Error::usage(&[
-            b"--apply needs --pkname; --prune deletes modules alone",
-        ]));
+        return Err(Error::usage(
+            "--apply needs --pkname; --prune deletes modules alone",
+            &[],
+        ));
     }
     for flag in seen {
         if !flag.with.is_empty() && !flag.with.contains(&action) {
             let (flag, action) = (flag.long.as_bytes(), action_name(action).as_bytes());
-            return Err(Error::usage(&[
-                b"--",
-                flag,
-                b" does nothing with --",
-                action,
-            ]));
+            return Err(Error::usage("--{} does nothing with --{}", &[flag, action]));
         }
     }
     Ok(Parsed::Request(request))
+}
+
+fn no_such(dashes: &str, name: &str) -> Error {
+    let parts = [dashes.as_bytes(), name.as_bytes()];
+    Error::usage("no such option: {}{}", &parts)
 }
 
 /// lexopt's errors in our words. Its own would be formatted, which costs 8 KiB of program.
 fn usage(error: lexopt::Error) -> Error {
     match error {
         lexopt::Error::MissingValue { option } => {
-            Error::usage(&[option.unwrap_or_default().as_bytes(), b" needs a value"])
-        }
-        lexopt::Error::UnexpectedOption(option) => {
-            Error::usage(&[b"no such option: ", option.as_bytes()])
-        }
-        lexopt::Error::UnexpectedArgument(value) => {
-            Error::usage(&[b"unexpected argument: ", value.as_bytes()])
+            Error::usage("{} needs a value", &[option.unwrap_or_default().as_bytes()])
         }
         lexopt::Error::UnexpectedValue { option, .. } => {
-            Error::usage(&[option.as_bytes(), b" takes no value"])
+            Error::usage("{} takes no value", &[option.as_bytes()])
         }
-        _ => Error::usage(&[b"a word that cannot be read"]),
+        _ => Error::usage("a word that cannot be read", &[]),
     }
 }
 
 fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<()> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Error::usage(&[
-            b"--",
-            flag.long.as_bytes(),
-            b" is given twice",
-        ])),
+        Some(_) => Err(Error::usage("--{} is given twice", &[flag.long.as_bytes()])),
     }
 }
 
@@ -233,12 +214,10 @@ fn split_list(list: &mut Vec<Vec<u8>>, value: &[u8], flag: &Flag) -> Result<()> 
     loop {
         let (name, behind) = split_name(rest);
         if name.is_empty() {
-            return Err(Error::usage(&[
-                b"empty name in --",
-                flag.long.as_bytes(),
-                b"=",
-                value,
-            ]));
+            return Err(Error::usage(
+                "empty name in --{}={}",
+                &[flag.long.as_bytes(), value],
+            ));
         }
         list.push(name.to_vec());
         match behind {
@@ -273,7 +252,7 @@ fn check_package(name: &[u8]) -> Result<()> {
     let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._:~*?".contains(byte);
     match name.iter().all(is_fit) {
         true => Ok(()),
-        false => Err(Error::usage(&[b"not a package name: ", name])),
+        false => Err(Error::usage("not a package name: {}", &[name])),
     }
 }
 
@@ -283,11 +262,13 @@ fn check_name(name: &[u8]) -> Result<()> {
         !name.starts_with(b"/") && !name.split(|&b| b == b'/').any(|part| part == b"..")
     };
     if name.iter().any(|&byte| crate::text::is_control(byte)) {
-        return Err(Error::usage(&[b"control bytes in the name ", name]));
+        return Err(Error::usage("control bytes in the name {}", &[name]));
     }
     if !is_relative(name) {
-        let rule = b": a path is relative to /lib/modules/VERSION and has no '..'";
-        return Err(Error::usage(&[name, rule]));
+        return Err(Error::usage(
+            "{}: a path is relative to /lib/modules/VERSION and has no '..'",
+            &[name],
+        ));
     }
     Ok(())
 }
@@ -295,6 +276,7 @@ fn check_name(name: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn request(line: &str) -> Request {
         match parse(line.split_whitespace().map(OsString::from)) {
@@ -305,7 +287,9 @@ mod tests {
 
     fn usage_error(line: &str) -> String {
         match parse(line.split_whitespace().map(OsString::from)) {
-            Err(Error::Usage(text)) => String::from_utf8(text).unwrap(),
+            Err(error) if error.kind() == ErrorKind::Usage => {
+                String::from_utf8(error.messages().concat()).unwrap()
+            }
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -415,8 +399,8 @@ mod tests {
         ];
         fn extend(line: &mut Vec<OsString>, words: &[&str], left: usize) {
             match parse(line.clone()) {
-                Ok(_) | Err(Error::Usage(_)) => {}
-                Err(error) => panic!("{line:?}: {error:?}"),
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Usage, "{line:?}: {error:?}"),
             }
             if left > 0 {
                 for word in words {

@@ -36,8 +36,10 @@ pub fn write<'t>(
     layout: Layout,
 ) -> Option<Vec<u8>> {
     let mut writer = Writer::default();
-    for (_, line) in parts.iter().flat_map(|part| lines(part)) {
-        add(&mut writer, binary, line, priority);
+    for part in parts {
+        for (_, line) in lines(part) {
+            add(&mut writer, binary, line, priority);
+        }
     }
     writer.write(layout)
 }

@@ -88,7 +88,8 @@ impl<'t> Trie<'t> {
         Error::parse(
             &self.file,
             0,
-            &[b"not a valid index of version 2.1; run depmod"],
+            "not a valid index of version 2.1; run depmod",
+            &[],
         )
     }
 

@@ -5,12 +5,14 @@
 //! Whatever is missing is left out: a census is taken in chroots and on odd kernels, too.
 //! (Sources: linux/Documentation/ABI/testing/sysfs-devices, modules-load.d(5), crypttab(5))
 
-use crate::error::Result;
+use crate::error::{fill, Result};
 use crate::needs::rules::files;
+use crate::needs::Kernel;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
+use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
-use crate::text::{is_control, lines, words};
+use crate::text::{is_control, lines, sort_once, words};
 use rustix::fs::FileType;
 
 /// Deeper than any device lies below another.
@@ -50,8 +52,7 @@ pub fn take(root: &Root) -> Result<Census> {
     census.ciphers(root)?;
     census.configured(root)?;
     census.running(root)?;
-    census.lines.sort_unstable();
-    census.lines.dedup();
+    sort_once(&mut census.lines);
     Ok(census)
 }
 
@@ -126,7 +127,7 @@ impl Census {
     /// What is mounted, and what is to be.
     fn file_systems(&mut self, root: &Root) -> Result<()> {
         for file in [&b"proc/mounts"[..], b"etc/fstab"] {
-            for (_, line) in lines(root.text(file)?.unwrap_or(b"")) {
+            for (_, line) in lines(root.text_or_empty(file)?) {
                 let is_comment = words(line)
                     .next()
                     .map_or(true, |word| word.starts_with(b"#"));
@@ -137,7 +138,7 @@ impl Census {
                 for kind in kinds.split(|&byte| byte == b',') {
                     let kind = crate::text::split_at_byte(kind, b'.').0;
                     if !matches!(kind, b"" | b"auto" | b"none" | b"swap" | b"ignore") {
-                        self.add(&[b"fs-", kind].concat());
+                        self.add(&fill("fs-{}", &[kind]));
                     }
                 }
             }
@@ -147,9 +148,9 @@ impl Census {
 
     /// Encrypted disks: `cipher=aes-xts-plain64`, `hash=sha256`, `cipher=aes-cbc-essiv:sha256`.
     fn ciphers(&mut self, root: &Root) -> Result<()> {
-        for (_, line) in lines(root.text(b"etc/crypttab")?.unwrap_or(b"")) {
-            let mut fields = words(line).skip_while(|word| word.starts_with(b"#"));
-            if line.starts_with(b"#") || fields.next().is_none() {
+        for (_, line) in lines(root.text_or_empty(b"etc/crypttab")?) {
+            let mut fields = words(line);
+            if fields.next().map_or(true, |name| name.starts_with(b"#")) {
                 continue;
             }
             self.add(b"dm_crypt");
@@ -160,7 +161,7 @@ impl Census {
                     continue;
                 };
                 for part in value.split(|byte| b"-:".contains(byte)) {
-                    self.add(&[b"crypto-", part].concat());
+                    self.add(&fill("crypto-{}", &[part]));
                 }
             }
         }
@@ -170,12 +171,12 @@ impl Census {
     /// What an administrator wants loaded.
     fn configured(&mut self, root: &Root) -> Result<()> {
         for file in [&b"etc/modules"[..], b"etc/initramfs-tools/modules"] {
-            self.first_words(root.text(file)?.unwrap_or(b""));
+            self.first_words(root.text_or_empty(file)?);
         }
         for file in files(root, MODULES_LOAD)? {
             self.first_words(file.text(root)?);
         }
-        let line = root.text(b"proc/cmdline")?.unwrap_or(b"");
+        let line = root.text_or_empty(b"proc/cmdline")?;
         for word in line.split(|byte| b" \n\t".contains(byte)) {
             let (key, value) = crate::text::split_at_byte(word, b'=');
             let key = key.strip_prefix(b"rd.").unwrap_or(key);
@@ -190,8 +191,8 @@ impl Census {
 
     /// What the kernel has loaded, and what its ciphers come from.
     fn running(&mut self, root: &Root) -> Result<()> {
-        self.first_words(root.text(b"proc/modules")?.unwrap_or(b""));
-        for (_, line) in lines(root.text(b"proc/crypto")?.unwrap_or(b"")) {
+        self.first_words(root.text_or_empty(b"proc/modules")?);
+        for (_, line) in lines(root.text_or_empty(b"proc/crypto")?) {
             let (key, value) = crate::text::split_at_byte(line, b':');
             let is_module = words(key).next() == Some(b"module");
             match words(value).next() {
@@ -209,6 +210,30 @@ impl Census {
             }
         }
     }
+}
+
+/// The type of the root file system, as it is mounted or will be, and its modules in a kernel.
+///
+/// # Errors
+/// As [`Root::text`]; a damaged index.
+pub fn root_file_system(
+    root: &Root,
+    kernel: &Kernel<'_>,
+) -> Result<(&'static [u8], Vec<DepLine<'static>>)> {
+    for file in [&b"proc/mounts"[..], b"etc/fstab"] {
+        // The last mount on `/` is the one that is seen.
+        let mounts = lines(root.text_or_empty(file)?);
+        let mounts =
+            mounts.filter(|(_, line)| !line.starts_with(b"#") && words(line).nth(1) == Some(b"/"));
+        if let Some(kind) = mounts.last().and_then(|(_, line)| words(line).nth(2)) {
+            let mut modules = kernel.modules_of(&fill("fs-{}", &[kind]))?;
+            if modules.is_empty() {
+                modules = kernel.modules_of(kind)?;
+            }
+            return Ok((kind, modules));
+        }
+    }
+    Ok((b"", Vec::new()))
 }
 
 #[cfg(test)]

@@ -170,14 +170,10 @@ impl Closure {
                 Err(_) => match kernel.line(path.name())? {
                     Some(line) => self.add(line, Why::Needed),
                     None => {
-                        return Err(Error::refused(&[
-                            &kernel.shown(b"modules.dep"),
-                            b": ",
-                            line.path.0,
-                            b" needs ",
-                            path.0,
-                            b", which has no line of its own; run depmod",
-                        ]))
+                        return Err(Error::refused(
+                            "{}: {} needs {}, which has no line of its own; run depmod",
+                            &[&kernel.shown(b"modules.dep"), line.path.0, path.0],
+                        ))
                     }
                 },
             };

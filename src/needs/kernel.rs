@@ -3,7 +3,7 @@
 //! `modules.dep.bin` is what modprobe trusts, and a look-up in it costs what the name costs,
 //! not what the tree costs; without it (busybox) modules.dep is read as text.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{Format, Patterns};
 use crate::needs::rules::Rules;
@@ -44,7 +44,7 @@ pub enum Found {
 
 /// The directory of a kernel version, relative to the root.
 pub fn directory(version: &[u8]) -> Vec<u8> {
-    [b"lib/modules/", version].concat()
+    fill("lib/modules/{}", &[version])
 }
 
 /// The module that a given name, file name or path names, whether or not a kernel has it.
@@ -61,7 +61,7 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// No such kernel, or a damaged index.
     pub fn open(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
-        let path = [&directory(version), &b"/modules.dep.bin"[..]].concat();
+        let path = fill("{}/modules.dep.bin", &[&directory(version)]);
         let lines = match root.text(&path)? {
             None => Kernel::text_lines(root, version)?,
             Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
@@ -79,11 +79,11 @@ impl<'r> Kernel<'r> {
     }
 
     fn text_lines(root: &Root, version: &[u8]) -> Result<Lines> {
-        let path = [&directory(version), &b"/modules.dep"[..]].concat();
+        let path = fill("{}/modules.dep", &[&directory(version)]);
         let Some(text) = root.text(&path)? else {
             let place = root.shown(&directory(version));
-            let what = b": no modules.dep in ";
-            return Err(Error::refused(&[b"no kernel ", version, what, &place]));
+            let what = "no kernel {}: no modules.dep in {}";
+            return Err(Error::refused(what, &[version, &place]));
         };
         Ok(Lines::Text(DepText::new(text, &root.shown(&path))?))
     }
@@ -111,8 +111,16 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// It cannot be read.
     pub fn file(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
-        let path = [&directory(&self.version), &b"/"[..], name].concat();
+        let path = fill("{}/{}", &[&directory(&self.version), name]);
         self.root.text(&path)
+    }
+
+    /// As [`Kernel::file`]; none where it is missing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn file_or_empty(&self, name: &[u8]) -> Result<&'static [u8]> {
+        Ok(self.file(name)?.unwrap_or(b""))
     }
 
     /// The line of the module that modprobe would load by this name.
@@ -134,14 +142,14 @@ impl<'r> Kernel<'r> {
                 let Some(line) = index.find(name)? else {
                     return Ok(None);
                 };
-                let broken = |what: &[&[u8]]| {
+                let broken = |what: &[u8]| {
                     let file = self.shown(b"modules.dep.bin");
-                    Error::parse(&file, 0, &[&what.concat(), b": ", line])
+                    Error::parse(&file, 0, "{}: {}", &[what, line])
                 };
-                let parsed = DepLine::parse(line).map_err(|what| broken(&[what.as_bytes()]))?;
+                let parsed = DepLine::parse(line).map_err(|what| broken(what.as_bytes()))?;
                 if parsed.path.name() != name {
-                    let what: [&[u8]; 2] = [b"another module in the place of ", &name.to_kernel()];
-                    return Err(broken(&what));
+                    let instead = fill("another module in the place of {}", &[&name.to_kernel()]);
+                    return Err(broken(&instead));
                 }
                 Ok(Some(parsed))
             }
@@ -153,21 +161,24 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// modules.dep cannot be read, or one of these lines is malformed.
     pub fn outside(&self) -> Result<Vec<DepLine<'static>>> {
-        let text = self.file(b"modules.dep")?.unwrap_or(b"");
-        lines(text)
-            .filter(|(_, line)| !line.starts_with(b"kernel/"))
-            .map(|(number, line)| {
-                let what = DepLine::parse(line);
-                what.map_err(|what| {
-                    Error::parse(&self.shown(b"modules.dep"), number, &[what.as_bytes()])
-                })
-            })
-            .collect()
+        let text = self.file_or_empty(b"modules.dep")?;
+        let mut outside = Vec::new();
+        for (number, line) in lines(text) {
+            if line.starts_with(b"kernel/") {
+                continue;
+            }
+            let broken = |what: &str| {
+                let file = self.shown(b"modules.dep");
+                Error::parse(&file, number, "{}", &[what.as_bytes()])
+            };
+            outside.push(DepLine::parse(line).map_err(broken)?);
+        }
+        Ok(outside)
     }
 
     /// A file of this kernel as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Vec<u8> {
-        (self.root).shown(&[&directory(&self.version), &b"/"[..], name].concat())
+        (self.root).shown(&fill("{}/{}", &[&directory(&self.version), name]))
     }
 
     /// Whether the module is built into the kernel.
@@ -178,7 +189,7 @@ impl<'r> Kernel<'r> {
         let text = match self.builtin.get() {
             Some(text) => text,
             None => {
-                let text = self.file(b"modules.builtin")?.unwrap_or(b"");
+                let text = self.file_or_empty(b"modules.builtin")?;
                 self.builtin.set(Some(text));
                 text
             }
@@ -213,7 +224,7 @@ impl<'r> Kernel<'r> {
         // depmod leaves an empty file where it had nothing to list.
         let patterns = match bytes.filter(|bytes| !bytes.is_empty()) {
             Some(bytes) => Patterns::of_index(Trie::new(bytes, &self.shown(index))?),
-            None => Patterns::of_text(self.file(text)?.unwrap_or(b""), format),
+            None => Patterns::of_text(self.file_or_empty(text)?, format),
         };
         let patterns = Box::leak(Box::new(patterns));
         cell.set(Some(patterns));
@@ -304,15 +315,10 @@ impl<'r> Kernel<'r> {
         };
         // depmod chose one of two files with this name, and modprobe loads that one.
         if !path.directory().is_empty() && !line.path.is_same_module(path) {
-            return Err(Error::refused(&[
-                given,
-                b" is not what kernel ",
-                &self.version,
-                b" loads as ",
-                &name.to_kernel(),
-                b": that is ",
-                line.path.0,
-            ]));
+            return Err(Error::refused(
+                "{} is not what kernel {} loads as {}: that is {}",
+                &[given, &self.version, &name.to_kernel(), line.path.0],
+            ));
         }
         Ok(Found::Modules(vec![line]))
     }
@@ -321,6 +327,7 @@ impl<'r> Kernel<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{kind_of, ErrorKind};
     use crate::system::scratch::Scratch;
 
     fn found(kernel: &Kernel<'_>, given: &str) -> String {
@@ -376,8 +383,8 @@ mod tests {
         scratch.write("lib/modules/1/modules.dep", "a.ko:\n");
         scratch.write("lib/modules/2/modules.alias", "");
         let root = scratch.root();
-        assert!(matches!(Kernel::open(&root, b"2"), Err(Error::Refused(_))));
-        assert!(matches!(Kernel::open(&root, b"3"), Err(Error::Refused(_))));
+        assert_eq!(kind_of(Kernel::open(&root, b"2")), Some(ErrorKind::Refused));
+        assert_eq!(kind_of(Kernel::open(&root, b"3")), Some(ErrorKind::Refused));
         let kernel = Kernel::open(&root, b"1").unwrap();
         assert_eq!(found(&kernel, "b"), "nothing");
         assert_eq!(kernel.version(), b"1");

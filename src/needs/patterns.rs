@@ -1,7 +1,7 @@
 //! Files of aliases, by index where there is one, else by text.
 //!
-//! The text is searched line by line for the first few names. Where more are asked for, an
-//! index of it is made in memory, which costs as much as some ten searches.
+//! The text is taken apart once, and the list of its patterns searched for each name. Where many
+//! names are asked for, an index of it is made in memory, as depmod would.
 
 use crate::error::Result;
 use crate::index::trie::{Layout, Trie};
@@ -11,8 +11,8 @@ use crate::text::lines;
 use crate::text::name::kernel_byte;
 use std::cell::Cell;
 
-/// As many searches of a text as are cheaper than an index of it.
-const SEARCHES: u32 = 8;
+/// As many searches of a list as are cheaper than an index of it.
+const SEARCHES: u32 = 128;
 
 /// How a text gives patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,14 @@ pub enum Format {
     Records,
 }
 
+/// A pattern and the module that it stands for.
+type Pair = (&'static [u8], &'static [u8]);
+
 /// Patterns with a module each.
 pub struct Patterns {
     index: Cell<Option<&'static Trie<'static>>>,
+    /// The patterns of the text, once they were asked for.
+    list: Cell<Option<&'static [Pair]>>,
     text: &'static [u8],
     format: Format,
     searches: Cell<u32>,
@@ -45,6 +50,7 @@ impl Patterns {
     pub fn of_text(text: &'static [u8], format: Format) -> Self {
         Patterns {
             index: Cell::new(None),
+            list: Cell::new(None),
             text,
             format,
             searches: Cell::new(0),
@@ -67,26 +73,26 @@ impl Patterns {
             }
         }
         let mut found = Vec::new();
-        self.each(&mut |pattern, module| {
+        for (pattern, module) in self.list() {
             // Nearly all end here.
             let is_near = match pattern.first() {
                 Some(&first) => is_wild(first) || name.first() == Some(&kernel_byte(first)),
                 None => false,
             };
             if is_near && !has_open_bracket(pattern) && matches(pattern, name) {
-                found.push(module);
+                found.push(*module);
             }
-        });
+        }
         Ok(found)
     }
 
     fn made_index(&self) -> Result<Option<&'static Trie<'static>>> {
         let mut writer = Writer::default();
-        self.each(&mut |pattern, module| {
+        for (pattern, module) in self.list() {
             if !has_open_bracket(pattern) {
                 writer.add(normalised(pattern), module, 0);
             }
-        });
+        }
         // Too large for the format: then each search has to do without.
         let Some(bytes) = writer.write(Layout::ParentsFirst) else {
             return Ok(None);
@@ -95,18 +101,22 @@ impl Patterns {
         Ok(Some(Box::leak(Box::new(index))))
     }
 
-    /// Calls `see` with every pattern and its module.
-    fn each(&self, see: &mut dyn FnMut(&'static [u8], &'static [u8])) {
-        match self.format {
-            Format::Lines => lines(self.text)
-                .filter_map(|(_, line)| alias(line))
-                .for_each(|(pattern, module)| see(pattern, module)),
-            Format::Records => self
-                .text
-                .split(|&byte| byte == 0)
-                .filter_map(record)
-                .for_each(|(pattern, module)| see(pattern, module)),
+    /// Every pattern of the text with its module.
+    fn list(&self) -> &'static [Pair] {
+        if let Some(list) = self.list.get() {
+            return list;
         }
+        let mut pairs: Vec<Pair> = Vec::new();
+        match self.format {
+            Format::Lines => pairs.extend(lines(self.text).filter_map(|(_, line)| alias(line))),
+            Format::Records => {
+                let records = self.text.split(|&byte| byte == 0);
+                pairs.extend(records.filter_map(record));
+            }
+        }
+        let list = pairs.leak();
+        self.list.set(Some(list));
+        list
     }
 }
 

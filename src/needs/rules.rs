@@ -5,7 +5,7 @@
 //! what is left is read in the order of the names, modules.softdep and modules.weakdep of the
 //! kernel among them. (kmod: libkmod/libkmod-config.c, `kmod_config_new`)
 
-use crate::error::{Error, Result};
+use crate::error::{fill, ErrorKind, Result};
 use crate::needs::hidden;
 use crate::system::{Folder, Root};
 use crate::text::alias::{is_wild, matches};
@@ -194,7 +194,7 @@ impl File {
     fn new(directory: &[u8], name: &[u8]) -> File {
         File {
             name: name.to_vec(),
-            path: [directory, b"/", name].concat(),
+            path: fill("{}/{}", &[directory, name]),
         }
     }
 
@@ -202,7 +202,7 @@ impl File {
     /// administrator hides a file without another in its place.
     pub(super) fn text(&self, root: &Root) -> Result<&'static [u8]> {
         match root.text(&self.path) {
-            Err(Error::Refused(_)) => Ok(b""),
+            Err(error) if error.kind() == ErrorKind::Refused => Ok(b""),
             text => Ok(text?.unwrap_or(b"")),
         }
     }

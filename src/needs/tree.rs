@@ -4,7 +4,7 @@
 //! edges: those that no other dependency explains (the transitive reduction). What is needed in
 //! another way is shown where it is asked for, and marked.
 
-use crate::needs::closure::Edge;
+use crate::needs::closure::{Edge, Needed};
 use crate::needs::{Closure, Need};
 
 /// How far a node's subtree got.
@@ -47,8 +47,7 @@ impl<'c> Drawing<'c> {
                 // A longer cycle, whose members explain each other in turn.
                 edges.extend(all.iter().filter(|edge| edge.need == Need::Dependency));
             }
-            edges.sort_unstable_by_key(|edge| modules[edge.to as usize].name());
-            edges.dedup();
+            sort_by_name(&mut edges, modules);
             direct.push(edges);
         }
         Drawing {
@@ -65,13 +64,17 @@ impl<'c> Drawing<'c> {
             is_needed[edge.to as usize] = true;
         }
         let modules = self.closure.modules();
-        let mut order: Vec<usize> = (0..modules.len()).collect();
-        order.sort_unstable_by_key(|&position| modules[position].name());
+        let need = Need::Dependency;
+        let mut order: Vec<Edge> = (0..modules.len() as u32)
+            .map(|to| Edge { to, need })
+            .collect();
+        sort_by_name(&mut order, modules);
+        let order = order.iter().map(|edge| edge.to as usize);
         let mut out = Vec::new();
-        for top in order.iter().filter(|&&position| !is_needed[position]) {
-            self.draw_top(*top, indent, &mut out);
+        for top in order.clone().filter(|&position| !is_needed[position]) {
+            self.draw_top(top, indent, &mut out);
         }
-        for &left in &order {
+        for left in order {
             if self.shown[left] == Shown::No {
                 self.draw_top(left, indent, &mut out);
             }
@@ -146,6 +149,12 @@ fn mark(need: Need) -> &'static [u8] {
         Need::Weak => b" (weak)",
         Need::Hidden => b" (hidden)",
     }
+}
+
+/// Sorts edges by the names that they lead to; of the same, one stays.
+fn sort_by_name(edges: &mut Vec<Edge>, modules: &[Needed]) {
+    edges.sort_unstable_by_key(|edge| modules[edge.to as usize].name());
+    edges.dedup();
 }
 
 #[cfg(test)]

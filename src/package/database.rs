@@ -1,12 +1,12 @@
 //! The package manager's database on disk: dpkg's with apt's marks, or opkg's.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::package::forget::{is_state_of, stem, Edit};
 use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
 use crate::system::{variable, Folder, Root};
 use crate::text::stanza::{parse, position, Stanza};
-use crate::text::{lines, words};
+use crate::text::{lines, sort_once, words};
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,15 +87,15 @@ impl Caller {
 }
 
 /// dpkg's directory relative to the root. Under `dpkg --root` the variable holds the root, too.
-pub fn dpkg_directory(is_root_named: bool) -> Vec<u8> {
+pub fn dpkg_directory(is_root_named: bool) -> &'static [u8] {
     let given = variable("DPKG_ADMINDIR").filter(|_| !is_root_named);
     let Some(given) = given else {
-        return b"var/lib/dpkg".to_vec();
+        return b"var/lib/dpkg";
     };
     let root = variable("DPKG_ROOT").unwrap_or_default();
-    let below = given.strip_prefix(&root[..]).unwrap_or(&given);
+    let below = given.strip_prefix(root).unwrap_or(given);
     let slashes = below.iter().take_while(|&&byte| byte == b'/').count();
-    below[slashes..].to_vec()
+    &below[slashes..]
 }
 
 impl Database {
@@ -106,12 +106,12 @@ impl Database {
     pub fn find(root: &Root, is_root_named: bool) -> Result<Option<Database>> {
         let dpkg = dpkg_directory(is_root_named);
         let places = [
-            (Manager::Dpkg, &dpkg[..]),
+            (Manager::Dpkg, dpkg),
             (Manager::Opkg, b"usr/lib/opkg"),
             (Manager::Opkg, b"var/lib/opkg"),
         ];
         for (manager, directory) in places {
-            if root.has(&[directory, b"/status"].concat())? {
+            if root.has(&fill("{}/status", &[directory]))? {
                 let directory = directory.to_vec();
                 return Ok(Some(Database { manager, directory }));
             }
@@ -125,23 +125,22 @@ impl Database {
     /// There is none.
     pub fn needed(root: &Root, is_root_named: bool) -> Result<Database> {
         Database::find(root, is_root_named)?.ok_or_else(|| {
-            let place = root.shown(&dpkg_directory(is_root_named));
-            Error::refused(&[
-                b"no package database: neither ",
-                &place,
-                b"/status nor opkg's",
-            ])
+            let place = root.shown(dpkg_directory(is_root_named));
+            Error::refused(
+                "no package database: neither {}/status nor opkg's",
+                &[&place],
+            )
         })
     }
 
     fn path(&self, name: &[u8]) -> Vec<u8> {
-        [&self.directory[..], b"/", name].concat()
+        fill("{}/{}", &[&self.directory, name])
     }
 
     /// Takes the locks that the manager takes, never waiting.
     ///
     /// # Errors
-    /// [`Error::Busy`] where somebody has them.
+    /// [`crate::error::ErrorKind::Busy`] where somebody has them.
     pub fn lock(&self, root: &Root, caller: Caller) -> Result<Locks> {
         if self.manager == Manager::Opkg {
             return lock_opkg(root);
@@ -167,8 +166,10 @@ impl Database {
         };
         for entry in folder.entries()? {
             if entry.name.iter().all(u8::is_ascii_digit) {
-                let what = b" is left; dpkg was interrupted, run dpkg --configure -a";
-                return Err(Error::refused(&[&folder.shown(&entry.name), what]));
+                return Err(Error::refused(
+                    "{} is left; dpkg was interrupted, run dpkg --configure -a",
+                    &[&folder.shown(&entry.name)],
+                ));
             }
         }
         Ok(())
@@ -187,12 +188,13 @@ impl Database {
             return Err(Error::parse(
                 &shown,
                 0,
-                &[b"no package in it; is the file damaged?"],
+                "no package in it; is the file damaged?",
+                &[],
             ));
         }
-        let path = [STATES.0, b"/", STATES.1].concat();
+        let path = fill("{}/{}", &[STATES.0, STATES.1]);
         let states_text = match self.manager {
-            Manager::Dpkg => root.text(&path)?.unwrap_or(b""),
+            Manager::Dpkg => root.text_or_empty(&path)?,
             Manager::Opkg => b"",
         };
         Ok(Contents {
@@ -208,7 +210,7 @@ impl Database {
     /// # Errors
     /// The list cannot be read.
     pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Option<&'static [u8]>> {
-        root.text(&self.path(&[b"info/", stem, b".list"].concat()))
+        root.text(&self.path(&fill("info/{}.list", &[stem])))
     }
 
     /// The stems of every package with a list, `PKG` or `PKG:arch`.
@@ -231,16 +233,16 @@ impl Database {
     /// # Errors
     /// It has any.
     pub fn check_ties(&self, root: &Root, stanza: &Stanza<'_>) -> Result<()> {
-        let refuse = |what: &[u8]| Err(Error::refused(&[stanza.package, b" has ", what]));
+        let refuse = |what: &[u8]| Err(Error::refused("{} has {}", &[stanza.package, what]));
         if !stanza.field(b"Conffiles").is_empty() {
             return refuse(b"configuration files; purge it with the package manager");
         }
-        let diversions = root.text(&self.path(b"diversions"))?.unwrap_or(b"");
+        let diversions = root.text_or_empty(&self.path(b"diversions"))?;
         // Three lines each: the file, where it went, whose diversion it is.
         if lines(diversions).any(|(number, line)| number % 3 == 0 && line == stanza.package) {
             return refuse(b"diversions (dpkg-divert --list)");
         }
-        let overrides = root.text(&self.path(b"statoverride"))?.unwrap_or(b"");
+        let overrides = root.text_or_empty(&self.path(b"statoverride"))?;
         let files = self
             .files(root, &stem(stanza.package, stanza))?
             .unwrap_or(b"");
@@ -270,10 +272,11 @@ impl Database {
             return self.clean(root, contents, gone);
         }
         let info = Folder::create(root, &self.path(b"info"))?;
-        let stems = edit.stand_ins.iter().map(|new| &new.stem[..]);
-        let names: Vec<Vec<u8>> = stems
-            .flat_map(|stem| [[stem, b".list"].concat(), [stem, b".md5sums"].concat()])
-            .collect();
+        let mut names = Vec::new();
+        for new in &edit.stand_ins {
+            names.push(fill("{}.list", &[&new.stem]));
+            names.push(fill("{}.md5sums", &[&new.stem]));
+        }
         let empty: Vec<(&[u8], &[&[u8]])> = names.iter().map(|name| (&name[..], &[][..])).collect();
         let new_info = info.stage(Naming::Hidden, &empty)?;
 
@@ -298,8 +301,10 @@ impl Database {
 
         work()?;
         if root.needed_text(&self.path(STATUS))? != contents.text {
-            let what = b" was changed by somebody who does not take its lock";
-            return Err(Error::refused(&[&folder.shown(STATUS), what]));
+            return Err(Error::refused(
+                "{} was changed by somebody who does not take its lock",
+                &[&folder.shown(STATUS)],
+            ));
         }
         new_info.commit()?;
         new_status.commit()?;
@@ -376,11 +381,10 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
     }
     let database = locks.pop();
     let none = || {
-        Error::refused(&[
-            b"no place for opkg's lock: neither ",
-            &root.shown(b"var/lock"),
-            b" nor /run",
-        ])
+        Error::refused(
+            "no place for opkg's lock: neither {} nor /run",
+            &[&root.shown(b"var/lock")],
+        )
     };
     Ok(Locks {
         _database: database.ok_or_else(none)?,
@@ -401,8 +405,7 @@ pub fn kernels_of(files: &[u8]) -> Vec<Vec<u8>> {
             kernels.push(version.to_vec());
         }
     }
-    kernels.sort_unstable();
-    kernels.dedup();
+    sort_once(&mut kernels);
     kernels
 }
 

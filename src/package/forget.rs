@@ -9,7 +9,8 @@
 //! A stand-in is never marked as automatically installed: apt's solver would take one that no
 //! archive has for obsolete and bring the real package back (apt 3.3: apt-pkg/solver3.cc).
 
-use crate::package::relation::{alternatives, groups, Relation};
+use crate::error::fill;
+use crate::package::relation::{alternatives, groups, relations, Relation};
 use crate::text::stanza::{position, Stanza};
 use crate::text::{find, split_at_byte};
 
@@ -90,7 +91,7 @@ pub fn subject(package: &[u8]) -> Option<&[u8]> {
 /// The `info/` stem of a package.
 pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Vec<u8> {
     match stanza.is_multi_arch_same() {
-        true => [package, b":", stanza.arch].concat(),
+        true => fill("{}:{}", &[package, stanza.arch]),
         false => package.to_vec(),
     }
 }
@@ -158,11 +159,12 @@ impl<'t, 'a> Judge<'t, 'a> {
         let stanzas = situation.stanzas;
         let mut stays: Vec<bool> = stanzas.iter().map(Stanza::is_there).collect();
         let mut candidates = situation.doomed.to_vec();
-        let old = stanzas.iter().enumerate().filter(|(at, stanza)| {
-            stanza.is_there() && subject(stanza.package).is_some() && !candidates.contains(at)
-        });
-        let old: Vec<usize> = old.map(|(at, _)| at).collect();
-        candidates.extend(old);
+        for (at, stanza) in stanzas.iter().enumerate() {
+            let is_old = stanza.is_there() && subject(stanza.package).is_some();
+            if is_old && !candidates.contains(&at) {
+                candidates.push(at);
+            }
+        }
         for &candidate in &candidates {
             stays[candidate] = false;
         }
@@ -230,9 +232,11 @@ impl<'t, 'a> Judge<'t, 'a> {
         let depends = |stanza: &Stanza<'_>| {
             names.iter().any(|name| find(stanza.text, name).is_some())
                 && [&b"Pre-Depends"[..], b"Depends"].iter().any(|field| {
-                    groups(stanza.field(field)).any(|group| {
-                        alternatives(group).any(|relation| names.contains(&relation.name))
-                            && !alternatives(group).any(|relation| self.is_satisfied(&relation))
+                    groups(stanza.field(field)).into_iter().any(|group| {
+                        let relations = alternatives(group);
+                        let is_named = |relation: &Relation<'_>| names.contains(&relation.name);
+                        relations.iter().any(is_named)
+                            && !relations.iter().any(|relation| self.is_satisfied(relation))
                     })
                 })
         };
@@ -258,8 +262,8 @@ impl<'t, 'a> Judge<'t, 'a> {
                 return relation.accepts(stanza.field(b"Version"));
             }
             find(stanza.text, relation.name).is_some()
-                && groups(stanza.field(b"Provides"))
-                    .flat_map(alternatives)
+                && relations(&[stanza.field(b"Provides")])
+                    .iter()
                     .any(|provided| {
                         provided.name == relation.name
                             && (relation.operator.is_empty()
@@ -272,12 +276,8 @@ impl<'t, 'a> Judge<'t, 'a> {
     /// Whether a dependency that was installed automatically has nobody else who wants it.
     fn holds_orphans(&self, candidate: usize) -> bool {
         let stanza = &self.situation.stanzas[candidate];
-        let own = [&b"Pre-Depends"[..], b"Depends"].map(|field| stanza.field(field));
-        let mut needs = own
-            .iter()
-            .flat_map(|field| groups(field))
-            .flat_map(alternatives);
-        needs.any(|relation| {
+        let needs = relations(&[stanza.field(b"Pre-Depends"), stanza.field(b"Depends")]);
+        needs.iter().any(|relation| {
             let mut found = self
                 .standing()
                 .filter(|(_, other)| other.package == relation.name);
@@ -297,12 +297,9 @@ impl<'t, 'a> Judge<'t, 'a> {
             .filter(|(at, _)| *at != own && *at != candidate);
         others.any(|(_, stanza)| {
             names.iter().any(|name| find(stanza.text, name).is_some())
-                && WANTING.iter().any(|field| {
-                    let relations = groups(stanza.field(field)).flat_map(alternatives);
-                    relations
-                        .into_iter()
-                        .any(|relation| names.contains(&relation.name))
-                })
+                && relations(&WANTING.map(|field| stanza.field(field)))
+                    .iter()
+                    .any(|relation| names.contains(&relation.name))
         })
     }
 }
@@ -310,27 +307,25 @@ impl<'t, 'a> Judge<'t, 'a> {
 /// The names by which a package satisfies others; those of its stand-in, if it gets one.
 fn names<'t>(stanza: &Stanza<'t>) -> Vec<&'t [u8]> {
     let mut names: Vec<&[u8]> = vec![stanza.package];
-    names.extend(provided(stanza).map(relation_name));
+    names.extend(provided(stanza).into_iter().map(relation_name));
     names
 }
 
 /// The `Provides` that a stand-in takes over. A name that the package also conflicts with is an
 /// exclusive one, and would keep the package itself from coming back.
-fn provided<'t>(stanza: &Stanza<'t>) -> impl Iterator<Item = &'t [u8]> {
-    let refused = [stanza.field(b"Conflicts"), stanza.field(b"Breaks")];
-    groups(stanza.field(b"Provides")).filter(move |group| {
+fn provided<'t>(stanza: &Stanza<'t>) -> Vec<&'t [u8]> {
+    let refused = relations(&[stanza.field(b"Conflicts"), stanza.field(b"Breaks")]);
+    let mut provided = groups(stanza.field(b"Provides"));
+    provided.retain(|group| {
         let name = relation_name(group);
-        let mut refused = refused
-            .iter()
-            .flat_map(|field| groups(field))
-            .flat_map(alternatives);
-        !refused.any(|relation| relation.name == name)
-    })
+        refused.iter().all(|relation| relation.name != name)
+    });
+    provided
 }
 
 fn relation_name(group: &[u8]) -> &[u8] {
     alternatives(group)
-        .next()
+        .first()
         .map_or(b"", |relation| relation.name)
 }
 
@@ -342,7 +337,7 @@ fn stand_in(stanza: &Stanza<'_>) -> StandIn {
     let mut line = |field: &[u8], parts: &[&[u8]]| {
         let value = parts.concat();
         if !value.is_empty() {
-            text.extend_from_slice(&[field, b": ", &value, b"\n"].concat());
+            text.extend_from_slice(&fill("{}: {}\n", &[field, &value]));
         }
     };
     line(b"Package", &[&name]);
@@ -353,7 +348,7 @@ fn stand_in(stanza: &Stanza<'_>) -> StandIn {
     line(b"Architecture", &[stanza.arch]);
     line(b"Multi-Arch", &[stanza.field(b"Multi-Arch")]);
     line(b"Version", &[version]);
-    let mut provides = [stanza.package, b" (= ", version, b")"].concat();
+    let mut provides = fill("{} (= {})", &[stanza.package, version]);
     for group in provided(stanza) {
         provides.extend_from_slice(b", ");
         provides.extend_from_slice(group);

@@ -4,7 +4,7 @@
 //! `PKG[:arch] stand-in|plain KERNEL…`. `forgotten`: what was done, so that a maintainer script
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::system::folder::{Durability, Naming};
 use crate::system::{Folder, Root};
 use crate::text::{lines, words};
@@ -31,8 +31,9 @@ pub struct Note {
 /// # Errors
 /// It cannot be read, or has a line that is no note.
 pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
-    let path = [DIRECTORY, b"/", name].concat();
-    notes(root.text(&path)?.unwrap_or(b""), &root.shown(&path))
+    let path = fill("{}/{}", &[DIRECTORY, name]);
+    let shown = root.shown(&path);
+    notes(root.text_or_empty(&path)?, &shown)
 }
 
 /// The notes of a text; `file` is for messages.
@@ -40,13 +41,13 @@ pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
 /// # Errors
 /// A line that is no note.
 pub fn notes(text: &[u8], file: &[u8]) -> Result<Vec<Note>> {
-    lines(text)
-        .map(|(number, line)| parse(line).ok_or_else(|| malformed(file, number)))
-        .collect()
-}
-
-fn malformed(file: &[u8], number: usize) -> Error {
-    Error::parse(file, number, &[b"not PACKAGE MARK KERNEL..."])
+    let mut notes = Vec::new();
+    for (number, line) in lines(text) {
+        let note = parse(line);
+        let what = "not PACKAGE MARK KERNEL...";
+        notes.push(note.ok_or_else(|| Error::parse(file, number, what, &[]))?);
+    }
+    Ok(notes)
 }
 
 fn parse(line: &[u8]) -> Option<Note> {
@@ -74,7 +75,7 @@ pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result
     }
     let mut text = Vec::new();
     for note in &new {
-        text.extend_from_slice(&[&note.package[..], b" ", &note.mark].concat());
+        text.extend_from_slice(&fill("{} {}", &[&note.package, &note.mark]));
         for kernel in &note.kernels {
             text.push(b' ');
             text.extend_from_slice(kernel);
@@ -92,11 +93,16 @@ pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result
     Ok(())
 }
 
+/// Drops the notes of which `is_one` is true.
+pub fn drop_those(notes: &mut Vec<Note>, is_one: &dyn Fn(&Note) -> bool) {
+    notes.retain(|note| !is_one(note));
+}
+
 /// Adds a note, or replaces the one of the same package.
 pub fn put(notes: &mut Vec<Note>, note: Note) {
-    notes.retain(|old| old.package != note.package);
-    notes.push(note);
-    notes.sort_unstable_by(|a, b| a.package.cmp(&b.package));
+    drop_those(notes, &|old| old.package == note.package);
+    let at = notes.partition_point(|old| old.package < note.package);
+    notes.insert(at, note);
 }
 
 #[cfg(test)]

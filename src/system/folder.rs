@@ -1,13 +1,14 @@
 //! A directory held open: listing it, locking it, replacing files in it so that every reader
 //! sees the old file or the new one, before and after a power cut.
 
-use crate::error::{Error, Result};
-use crate::system::{io, is_missing, mapped, retry, Root};
+use crate::error::{fill, Error, Result};
+use crate::system::{c_string, io, is_missing, mapped, open_in, retry, stat_in, Root};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
 use std::cell::Cell;
+use std::ffi::CString;
 use std::io::IoSlice;
 
 /// An open directory.
@@ -39,8 +40,8 @@ pub enum Naming {
 impl Naming {
     fn temporary(self, name: &[u8]) -> Vec<u8> {
         match self {
-            Naming::Hidden => [b".", name, TEMPORARY].concat(),
-            Naming::Dpkg => [name, b"-new"].concat(),
+            Naming::Hidden => fill(".{}{}", &[name, TEMPORARY]),
+            Naming::Dpkg => fill("{}-new", &[name]),
         }
     }
 }
@@ -76,22 +77,12 @@ impl Staged<'_> {
         }
         while let Some(name) = self.waiting.first() {
             if self.naming == Naming::Dpkg {
-                let old = [name, &b"-old"[..]].concat();
+                let old = fill("{}-old", &[name]);
                 folder.unlink(&old)?;
-                let link = || {
-                    rustix::fs::linkat(
-                        &folder.fd,
-                        &name[..],
-                        &folder.fd,
-                        &old[..],
-                        AtFlags::empty(),
-                    )
-                };
-                io("keep", &folder.shown(&old), retry(link))?;
+                io("keep", &folder.shown(&old), folder.link(name, &old))?;
             }
             let new = self.naming.temporary(name);
-            let rename = || rustix::fs::renameat(&folder.fd, &new[..], &folder.fd, &name[..]);
-            io("replace", &folder.shown(name), retry(rename))?;
+            io("replace", &folder.shown(name), folder.rename(&new, name))?;
             self.waiting.remove(0);
         }
         match self.durability {
@@ -105,7 +96,7 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         for name in &self.waiting {
             let new = self.naming.temporary(name);
-            let _ = rustix::fs::unlinkat(&self.folder.fd, &new[..], AtFlags::empty());
+            let _ = self.folder.unlinkat(&new, AtFlags::empty());
         }
     }
 }
@@ -158,17 +149,17 @@ impl Folder {
             None => (&b"."[..], path),
         };
         let above = Folder::create(root, above)?;
-        match retry(|| rustix::fs::mkdirat(&above.fd, name, Mode::from_raw_mode(0o755))) {
+        match above.mkdir(name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return io("create", &root.shown(path), Err(errno)),
         }
         let made = Folder::open(root, path)?;
-        made.ok_or_else(|| Error::refused(&[&root.shown(path), b" is gone again"]))
+        made.ok_or_else(|| Error::refused("{} is gone again", &[&root.shown(path)]))
     }
 
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Vec<u8> {
-        [&self.shown, &b"/"[..], name].concat()
+        fill("{}/{}", &[&self.shown, name])
     }
 
     /// Waits for the lock that every writer of this directory takes.
@@ -187,15 +178,13 @@ impl Folder {
     /// # Errors
     /// It cannot be opened or read, or is no regular file.
     pub fn text(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()));
-        match opened {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match open_in(self.fd.as_fd(), name, flags, Mode::empty()) {
             Err(errno) if is_missing(errno) => Ok(None),
-            Err(Errno::LOOP) => Err(Error::refused(&[
-                &self.shown(name),
-                b" is a symbolic link; replacing it would not change the file that it leads to",
-            ])),
+            Err(Errno::LOOP) => Err(Error::refused(
+                "{} is a symbolic link; replacing it would not change the file that it leads to",
+                &[&self.shown(name)],
+            )),
             opened => {
                 let shown = self.shown(name);
                 mapped::text(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
@@ -203,13 +192,21 @@ impl Folder {
         }
     }
 
+    /// As [`Folder::text`]; none where the file is missing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn text_or_empty(&self, name: &[u8]) -> Result<&'static [u8]> {
+        Ok(self.text(name)?.unwrap_or(b""))
+    }
+
     /// The bytes of a small file in the directory, for the many below /sys that are read once.
     ///
     /// # Errors
     /// It cannot be opened or read.
     pub fn read(&self, name: &[u8]) -> rustix::io::Result<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
         mapped::read_all(file.as_fd())
     }
 
@@ -271,14 +268,13 @@ impl Folder {
         durability: Durability,
     ) -> Result<()> {
         let shown = self.shown(temporary);
-        let old = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let old = stat_in(self.fd.as_fd(), name).ok();
         // Left behind by a run that was killed.
         self.unlink(temporary)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(NEW_MODE);
-        let create = || rustix::fs::openat(&self.fd, temporary, flags, mode);
-        let file = io("create", &shown, retry(create))?;
+        let created = open_in(self.fd.as_fd(), temporary, flags, mode);
+        let file = io("create", &shown, created)?;
         io("write", &shown, write_parts(&file, parts))?;
         io("set the mode of", &shown, keep_mode(&file, old.as_ref()))?;
         match durability {
@@ -292,7 +288,7 @@ impl Folder {
     /// # Errors
     /// It cannot be removed.
     pub fn unlink(&self, name: &[u8]) -> Result<()> {
-        match retry(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())) {
+        match self.unlinkat(name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => io("remove", &self.shown(name), Err(errno)),
         }
@@ -303,7 +299,7 @@ impl Folder {
     /// # Errors
     /// It cannot be removed for another reason.
     pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
-        match retry(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)) {
+        match self.unlinkat(name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
             Err(errno) => io("remove", &self.shown(name), Err(errno)),
         }
@@ -316,9 +312,8 @@ impl Folder {
     /// Neither a link nor a copy can be made.
     pub fn keep_as(&self, name: &[u8], second: &[u8]) -> Result<()> {
         self.unlink(second)?;
-        let link = || rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty());
-        if retry(link).is_err() {
-            return self.replace(second, self.text(name)?.unwrap_or(b""));
+        if self.link(name, second).is_err() {
+            return self.replace(second, self.text_or_empty(name)?);
         }
         self.sync()
     }
@@ -356,20 +351,22 @@ impl Folder {
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<rustix::fs::Stat>> {
-        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match stat_in(self.fd.as_fd(), name) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => io("stat", &self.shown(name), Err(errno)),
         }
     }
 
-    /// The size of an entry in bytes; 0 for one that is gone.
+    /// The size of an entry in bytes, as far as a number holds it; 0 for one that is gone.
     ///
     /// # Errors
     /// It cannot be told.
-    pub fn size(&self, name: &[u8]) -> Result<u64> {
+    pub fn size(&self, name: &[u8]) -> Result<usize> {
         let stat = self.stat(name)?;
-        Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)))
+        Ok(stat.map_or(0, |stat| {
+            usize::try_from(stat.st_size).unwrap_or(usize::MAX)
+        }))
     }
 
     /// Opens a directory in this one; `None` if it is gone, a symbolic link, or another file
@@ -380,8 +377,10 @@ impl Folder {
     pub fn enter(&self, name: &[u8]) -> Result<Option<Folder>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-        let opened = retry(|| rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), resolve));
-        let opened = match opened {
+        let open = |name: CString| {
+            retry(|| rustix::fs::openat2(&self.fd, &*name, flags, Mode::empty(), resolve))
+        };
+        let opened = match c_string(name).and_then(open) {
             Err(Errno::NOSYS | Errno::PERM) => self.enter_by_hand(name, flags),
             opened => opened,
         };
@@ -398,12 +397,32 @@ impl Folder {
     /// But a rename looks at the mounts first of all (EXDEV) and then refuses `.` (EBUSY), so
     /// that this one never renames anything. (linux: fs/namei.c, `do_renameat2`)
     fn enter_by_hand(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let fd = retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        let fd = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
         match retry(|| rustix::fs::renameat(&self.fd, ".", &fd, ".")) {
             Err(Errno::BUSY) => Ok(fd),
             Err(errno) => Err(errno),
             Ok(()) => Err(Errno::XDEV),
         }
+    }
+
+    fn unlinkat(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+        let name = c_string(name)?;
+        retry(|| rustix::fs::unlinkat(&self.fd, &*name, flags))
+    }
+
+    fn link(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
+        let (old, new) = (c_string(old)?, c_string(new)?);
+        retry(|| rustix::fs::linkat(&self.fd, &*old, &self.fd, &*new, AtFlags::empty()))
+    }
+
+    fn rename(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
+        let (old, new) = (c_string(old)?, c_string(new)?);
+        retry(|| rustix::fs::renameat(&self.fd, &*old, &self.fd, &*new))
+    }
+
+    fn mkdir(&self, name: &[u8]) -> rustix::io::Result<()> {
+        let name = c_string(name)?;
+        retry(|| rustix::fs::mkdirat(&self.fd, &*name, Mode::from_raw_mode(0o755)))
     }
 
     /// Makes renames and unlinks in the directory durable.
@@ -453,7 +472,7 @@ fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
 /// Gives a new file the mode and owner of the one that it replaces, or [`NEW_MODE`] whatever
 /// the umask. Only root can give a file away; for everybody else the file is theirs already.
 fn keep_mode(file: &OwnedFd, old: Option<&rustix::fs::Stat>) -> rustix::io::Result<()> {
-    let new = rustix::fs::fstat(file)?;
+    let new = stat_in(file.as_fd(), b"")?;
     let mut mode = NEW_MODE;
     if let Some(old) = old {
         mode = old.st_mode & 0o7777;
@@ -475,6 +494,7 @@ fn keep_mode(file: &OwnedFd, old: Option<&rustix::fs::Stat>) -> rustix::io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{kind_of, ErrorKind};
     use crate::system::scratch::Scratch;
     use std::fs::{metadata, read, set_permissions, Permissions};
     use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
@@ -535,13 +555,9 @@ mod tests {
     fn a_replacement_that_fails_leaves_nothing_behind() {
         let (scratch, folder) = scratch("fails");
         scratch.write("d/f/full", "a directory cannot be replaced by a file");
-        assert!(matches!(
-            folder.replace(b"f", b"new"),
-            Err(Error::Io {
-                verb: "replace",
-                ..
-            })
-        ));
+        let error = folder.replace(b"f", b"new").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.messages()[0].starts_with(b"cannot replace "));
         assert_eq!(scratch.names("d"), ["f"]);
     }
 
@@ -575,8 +591,8 @@ mod tests {
         symlink("real", scratch.path().join("d/link")).unwrap();
         symlink("nowhere", scratch.path().join("d/broken")).unwrap();
         assert_eq!(folder.text(b"real").unwrap().unwrap(), b"text");
-        assert!(matches!(folder.text(b"link"), Err(Error::Refused(_))));
-        assert!(matches!(folder.text(b"broken"), Err(Error::Refused(_))));
+        assert_eq!(kind_of(folder.text(b"link")), Some(ErrorKind::Refused));
+        assert_eq!(kind_of(folder.text(b"broken")), Some(ErrorKind::Refused));
         assert!(folder.text(b"missing").unwrap().is_none());
     }
 

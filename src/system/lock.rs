@@ -1,10 +1,10 @@
 //! Record locks as dpkg, apt and opkg take them: `fcntl(F_SETLK)` over a whole file, never
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
-use crate::error::{decimal, Error, Result};
-use crate::system::{io, retry, Root};
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use crate::error::{decimal, fill, Error, ErrorKind, Result};
+use crate::system::{io, open_in, retry, stat_in, Root};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::{fcntl_getlk, Flock, FlockType};
 
@@ -18,8 +18,8 @@ impl RecordLock {
     pub fn is_at(&self, root: &Root, path: &[u8]) -> bool {
         // Closing a descriptor of any other kind would drop the lock.
         let there = root.open_at(path, OFlags::PATH);
-        let stat = |file: OwnedFd| rustix::fs::statat(file, "", AtFlags::EMPTY_PATH);
-        match (rustix::fs::fstat(&self.file), there.and_then(stat)) {
+        let stat = |file: OwnedFd| stat_in(file.as_fd(), b"");
+        match (stat_in(self.file.as_fd(), b""), there.and_then(stat)) {
             (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
             _ => false,
         }
@@ -29,7 +29,7 @@ impl RecordLock {
 /// Takes the lock on a file of the root, or tells who has it.
 ///
 /// # Errors
-/// [`Error::Busy`] where another process holds it; whatever else keeps us from it.
+/// [`ErrorKind::Busy`] where another process holds it; whatever else keeps us from it.
 pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     let shown = root.shown(path);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NOCTTY;
@@ -37,7 +37,9 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     let file = io("open", &shown, opened)?;
     match retry(|| rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(RecordLock { file }),
-        Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::Busy(holder(&file, &shown))),
+        Err(Errno::AGAIN | Errno::ACCESS) => {
+            Err(Error::new(ErrorKind::Busy, "{}", &[&holder(&file, &shown)]))
+        }
         Err(errno) => io("lock", &shown, Err(errno)),
     }
 }
@@ -50,25 +52,23 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Vec<u8> {
         .flatten()
         .and_then(|held| held.pid);
     let Some(pid) = pid else {
-        return [shown, b" is locked by another process"].concat();
+        return fill("{} is locked by another process", &[shown]);
     };
-    let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs().into());
+    let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs() as usize);
     // The process is one of this machine's, wherever the root is.
-    let name = [b"/proc/", &pid[..], b"/comm"].concat();
-    let name = match rustix::fs::open(&name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+    let name = fill("/proc/{}/comm", &[&pid]);
+    let name = match open_in(CWD, &name, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => {
             let mut buffer = [0; 64];
             let count = rustix::io::read(file, &mut buffer).unwrap_or(0);
-            [
-                b" (",
-                buffer[..count]
+            fill(
+                " ({})",
+                &[buffer[..count]
                     .strip_suffix(b"\n")
-                    .unwrap_or(&buffer[..count]),
-                b")",
-            ]
-            .concat()
+                    .unwrap_or(&buffer[..count])],
+            )
         }
         Err(_) => Vec::new(),
     };
-    [shown, b" is locked by process ", &pid, &name].concat()
+    fill("{} is locked by process {}{}", &[shown, &pid, &name])
 }

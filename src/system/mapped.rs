@@ -7,7 +7,7 @@
 //! keeps the file that was opened. /proc has to be read: mapping it fails, and its size is 0.
 
 use crate::error::{Error, Result};
-use crate::system::{io, retry};
+use crate::system::{io, open_in, stat_in};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, CWD};
 use rustix::io::Errno;
@@ -18,11 +18,11 @@ use rustix::mm::{MapFlags, ProtFlags};
 /// # Errors
 /// Not a regular file, or it cannot be read.
 pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
-    let stat = io("stat", path, rustix::fs::fstat(file))?;
+    let stat = io("stat", path, stat_in(file, b""))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Directory => return io("read", path, Err(Errno::ISDIR)),
-        _ => return Err(Error::refused(&[path, b" is not a regular file"])),
+        _ => return Err(Error::refused("{} is not a regular file", &[path])),
     }
     let length = io(
         "map",
@@ -46,10 +46,9 @@ pub fn argument(path: &[u8]) -> Result<&'static [u8]> {
     if path == b"-" {
         return read(rustix::stdio::stdin());
     }
-    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(CWD, path, flags, Mode::empty());
-    let file = io("open", path, retry(open))?;
-    let stat = io("stat", path, rustix::fs::fstat(&file))?;
+    let flags = OFlags::RDONLY | OFlags::NOCTTY;
+    let file = io("open", path, open_in(CWD, path, flags, Mode::empty()))?;
+    let stat = io("stat", path, stat_in(file.as_fd(), b""))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => text(file.as_fd(), path),
         _ => read(file.as_fd()),

@@ -15,15 +15,16 @@ pub use report::Report;
 pub use root::Root;
 
 use crate::error::{Error, Result};
+use core::ffi::{c_char, CStr};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, CWD};
 use rustix::io::Errno;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt;
 
 /// Adds verb and path to a system call's error; EINTR is the caller's to repeat.
 pub(crate) fn io<T>(verb: &'static str, path: &[u8], result: rustix::io::Result<T>) -> Result<T> {
-    result.map_err(|errno| Error::Io {
-        verb,
-        path: path.to_vec(),
-        errno,
-    })
+    result.map_err(|errno| Error::io(verb, path, errno))
 }
 
 /// Repeats a call that a signal interrupted.
@@ -36,6 +37,30 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rusti
     }
 }
 
+/// Opens `name` in a directory, or in the working directory ([`rustix::fs::CWD`]); what is opened
+/// is not inherited.
+pub(crate) fn open_in(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<OwnedFd> {
+    let name = c_string(name)?;
+    retry(|| rustix::fs::openat(directory, &*name, flags | OFlags::CLOEXEC, mode))
+}
+
+/// What `name` in a directory is, a link itself; no name means the directory, or whatever else the
+/// descriptor is (Linux 2.6.39, also for `O_PATH`, which fstat takes since 3.6 only).
+pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    rustix::fs::statat(directory, &*c_string(name)?, flags)
+}
+
+/// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
+pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<CString> {
+    CString::new(name).map_err(|_| Errno::INVAL)
+}
+
 /// Whether a call failed because there is nothing of that name.
 pub(crate) fn is_missing(errno: Errno) -> bool {
     errno == Errno::NOENT || errno == Errno::NOTDIR
@@ -44,20 +69,45 @@ pub(crate) fn is_missing(errno: Errno) -> bool {
 /// The words behind the program's name, as the C library hands them to `main`.
 ///
 /// # Safety
-/// `argv` holds `argc` pointers to strings that live as long as the process.
+/// As for `strings`.
 #[allow(unsafe_code)]
-pub unsafe fn arguments(
-    argc: core::ffi::c_int,
-    argv: *const *const core::ffi::c_char,
-) -> Vec<std::ffi::OsString> {
-    use std::os::unix::ffi::OsStringExt;
-    let words = 1..usize::try_from(argc).unwrap_or(0);
-    let word = |at| {
-        // SAFETY: `at` is below argc, and the caller vouches for the rest.
-        let word = unsafe { core::ffi::CStr::from_ptr(*argv.add(at)) };
-        std::ffi::OsString::from_vec(word.to_bytes().to_vec())
-    };
-    words.map(word).collect()
+pub unsafe fn arguments(argv: *const *const c_char) -> impl Iterator<Item = OsString> {
+    // SAFETY: the caller vouches for it.
+    let words = unsafe { strings(argv) };
+    words.skip(1).map(|word| OsString::from_vec(word.to_vec()))
+}
+
+/// A variable of the environment; an empty one counts as unset. Read where the C library keeps
+/// it: std's way locks and copies, for programs that have threads and change it.
+#[allow(unsafe_code)]
+pub fn variable(name: &str) -> Option<&'static [u8]> {
+    extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: POSIX has `environ` be such a list, and we never change it.
+    let mut variables = unsafe { strings(environ) };
+    let value = |text: &'static [u8]| text.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+    variables.find_map(value).filter(|value| !value.is_empty())
+}
+
+/// The strings of a list as C makes them: a null pointer ends it, and null itself is an empty one.
+///
+/// # Safety
+/// The list and its strings live, unchanged, as long as the process.
+#[allow(unsafe_code)]
+unsafe fn strings(mut list: *const *const c_char) -> impl Iterator<Item = &'static [u8]> {
+    core::iter::from_fn(move || {
+        // SAFETY: `list` never moves behind the null pointer at its end, and the caller vouches
+        // for the rest.
+        unsafe {
+            if list.is_null() || (*list).is_null() {
+                return None;
+            }
+            let string = CStr::from_ptr(*list);
+            list = list.add(1);
+            Some(string.to_bytes())
+        }
+    })
 }
 
 /// Opens /dev/null for each of the three standard descriptors that our caller closed. Without
@@ -67,9 +117,8 @@ pub unsafe fn arguments(
 /// One is closed and there is no /dev/null.
 pub fn fill_standard_descriptors() -> Result<()> {
     use rustix::fd::{AsRawFd, IntoRawFd};
-    use rustix::fs::{Mode, OFlags};
     loop {
-        let null = retry(|| rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()));
+        let null = open_in(CWD, b"/dev/null", OFlags::RDWR, Mode::empty());
         let Ok(null) = null else {
             // A chroot may have no /dev; then what matters is whether one is closed at all.
             let standard = [
@@ -95,12 +144,4 @@ pub fn fill_standard_descriptors() -> Result<()> {
 /// The release of the running kernel (`uname -r`).
 pub fn running_kernel() -> Vec<u8> {
     rustix::system::uname().release().to_bytes().to_vec()
-}
-
-/// A variable of the environment; an empty one counts as unset.
-pub fn variable(name: &str) -> Option<Vec<u8>> {
-    use std::os::unix::ffi::OsStringExt;
-    std::env::var_os(name)
-        .map(OsStringExt::into_vec)
-        .filter(|value| !value.is_empty())
 }

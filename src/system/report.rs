@@ -2,13 +2,9 @@
 //! Each message is one write, so that parallel calls do not mix their lines.
 //! The print macros are not used: they panic on a closed pipe.
 
-use crate::error::{decimal, push_escaped, Error, Result};
+use crate::error::{decimal, fill, push_escaped, Error, Result};
 use crate::system::{io, retry};
 use rustix::io::Errno;
-use std::time::{Duration, Instant};
-
-/// How long a work may take without a word, and between two.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,25 +30,27 @@ impl Report {
 
     /// Each message of an error.
     pub fn error(&self, error: &Error) {
-        error.each_message(&mut |parts| say(b"", parts));
+        for message in error.messages() {
+            say("{}", &[message]);
+        }
     }
 
     /// Something that the user should look at although the action goes on.
-    pub fn warn(&self, parts: &[&[u8]]) {
-        say(b"warning: ", parts);
+    pub fn warn(&self, template: &str, parts: &[&[u8]]) {
+        say("warning: {}", &[&fill(template, parts)]);
     }
 
     /// What was done.
-    pub fn note(&self, parts: &[&[u8]]) {
+    pub fn note(&self, template: &str, parts: &[&[u8]]) {
         if self.volume >= Volume::Normal {
-            say(b"", parts);
+            say(template, parts);
         }
     }
 
     /// What was looked at.
-    pub fn debug(&self, parts: &[&[u8]]) {
+    pub fn debug(&self, template: &str, parts: &[&[u8]]) {
         if self.volume >= Volume::Debug {
-            say(b"debug: ", parts);
+            say("debug: {}", &[&fill(template, parts)]);
         }
     }
 }
@@ -62,11 +60,9 @@ impl Report {
 const LONGEST: usize = 4096;
 
 /// A message on stderr. Where even that fails there is nobody left to tell.
-fn say(kind: &[u8], parts: &[&[u8]]) {
-    let mut line = [b"limopack: ", kind].concat();
-    for part in parts {
-        push_escaped(&mut line, part);
-    }
+fn say(template: &str, parts: &[&[u8]]) {
+    let mut line = b"limopack: ".to_vec();
+    push_escaped(&mut line, &fill(template, parts));
     if line.len() >= LONGEST {
         line.truncate(LONGEST - b"...\n".len());
         line.extend_from_slice(b"...");
@@ -77,43 +73,36 @@ fn say(kind: &[u8], parts: &[&[u8]]) {
 
 /// How far a long work is, for somebody who waits at a terminal.
 pub struct Progress {
-    total: u64,
-    done: u64,
-    /// When the next line is due; none where nobody would see it.
-    next: Option<Instant>,
-    is_shown: bool,
+    total: usize,
+    done: usize,
+    is_seen: bool,
 }
+
+/// After how many steps there is a word again: a few a second on a slow disk.
+const STRIDE: usize = 64;
 
 impl Progress {
     /// A work of `total` steps that begins now.
-    pub fn new(total: u64, volume: Volume) -> Self {
-        let is_seen = volume >= Volume::Normal && rustix::termios::isatty(rustix::stdio::stderr());
+    pub fn new(total: usize, volume: Volume) -> Self {
         Progress {
             total,
             done: 0,
-            next: is_seen.then(|| Instant::now() + PAUSE),
-            is_shown: false,
+            is_seen: volume >= Volume::Normal && rustix::termios::isatty(rustix::stdio::stderr()),
         }
     }
 
     /// One step was done.
     pub fn tick(&mut self) {
         self.done += 1;
-        // The clock is not asked for every file.
-        if self.done % 32 != 0 {
-            return;
-        }
-        if let Some(next) = self.next.filter(|next| Instant::now() >= *next) {
-            self.next = Some(next + PAUSE);
-            self.is_shown = true;
+        if self.is_seen && self.done % STRIDE == 0 {
             let (done, total) = (decimal(self.done), decimal(self.total));
-            write_stderr(&[b"\rlimopack: removed ", &done[..], b" of ", &total].concat());
+            write_stderr(&fill("\rlimopack: removed {} of {}", &[&done, &total]));
         }
     }
 
     /// The work ended; how many steps were done.
-    pub fn end(self) -> u64 {
-        if self.is_shown {
+    pub fn end(self) -> usize {
+        if self.is_seen && self.done >= STRIDE {
             write_stderr(b"\r\x1b[K");
         }
         self.done

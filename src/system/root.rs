@@ -4,8 +4,8 @@
 //! `RESOLVE_IN_ROOT` does it in the kernel; before Linux 5.6, and where a sandbox forbids the
 //! call, each component is opened by hand.
 
-use crate::error::{Error, Result};
-use crate::system::{io, is_missing, mapped, retry};
+use crate::error::{fill, Error, Result};
+use crate::system::{c_string, io, is_missing, mapped, open_in, retry, stat_in};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
@@ -37,12 +37,8 @@ impl Root {
         let dir = if path.iter().all(|&byte| byte == b'/') {
             None
         } else {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            Some(io(
-                "open",
-                path,
-                retry(|| rustix::fs::open(path, flags, Mode::empty())),
-            )?)
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            Some(io("open", path, open_in(CWD, path, flags, Mode::empty()))?)
         };
         Ok(Root {
             shown: if dir.is_none() { Vec::new() } else { shown },
@@ -58,7 +54,7 @@ impl Root {
 
     /// A path below the root as the user would write it; `path` has no slash at its start.
     pub fn shown(&self, path: &[u8]) -> Vec<u8> {
-        [&self.shown, &b"/"[..], path].concat()
+        fill("{}/{}", &[&self.shown, path])
     }
 
     /// Opens what is at `path`, resolved inside the root.
@@ -68,14 +64,14 @@ impl Root {
     pub fn open_at(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         let Some(dir) = &self.dir else {
-            let absolute = [b"/", path].concat();
-            return retry(|| rustix::fs::openat(CWD, &absolute[..], flags, Mode::empty()));
+            return open_in(CWD, &fill("/{}", &[path]), flags, Mode::empty());
         };
         if !self.openat2_is_missing.get() {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let name = c_string(path)?;
             // EAGAIN: something was renamed meanwhile and the kernel is not sure.
             for _ in 0..3 {
-                match retry(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve)) {
+                match retry(|| rustix::fs::openat2(dir, &*name, flags, Mode::empty(), resolve)) {
                     Err(Errno::AGAIN) => {}
                     Err(Errno::NOSYS | Errno::PERM) => {
                         self.openat2_is_missing.set(true);
@@ -98,8 +94,8 @@ impl Root {
             None => (&b"."[..], path),
         };
         let directory = self.open_at(directory, OFlags::PATH | OFlags::DIRECTORY)?;
-        let flags = flags | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        retry(|| rustix::fs::openat(&directory, name, flags, mode))
+        let flags = flags | OFlags::CREATE | OFlags::NOFOLLOW;
+        open_in(directory.as_fd(), name, flags, mode)
     }
 
     /// The bytes of a file: mapped, or read where it cannot be mapped. `None` if it is missing.
@@ -118,16 +114,21 @@ impl Root {
         }
     }
 
+    /// As [`Root::text`]; none where the file is missing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn text_or_empty(&self, path: &[u8]) -> Result<&'static [u8]> {
+        Ok(self.text(path)?.unwrap_or(b""))
+    }
+
     /// The bytes of a file that must be there.
     ///
     /// # Errors
     /// As [`Root::text`], and where the file is missing.
     pub fn needed_text(&self, path: &[u8]) -> Result<&'static [u8]> {
-        self.text(path)?.ok_or_else(|| Error::Io {
-            verb: "open",
-            path: self.shown(path),
-            errno: Errno::NOENT,
-        })
+        self.text(path)?
+            .ok_or_else(|| Error::io("open", &self.shown(path), Errno::NOENT))
     }
 
     /// Whether there is anything at `path`.
@@ -135,12 +136,8 @@ impl Root {
     /// # Errors
     /// It cannot be told.
     pub fn has(&self, path: &[u8]) -> Result<bool> {
-        let found = match self.dir {
-            None => rustix::fs::stat([b"/", path].concat()).map(drop),
-            Some(_) => self.open_at(path, OFlags::PATH).map(drop),
-        };
-        match found {
-            Ok(()) => Ok(true),
+        match self.open_at(path, OFlags::PATH) {
+            Ok(_) => Ok(true),
             Err(errno) if is_missing(errno) => Ok(false),
             Err(errno) => io("open", &self.shown(path), Err(errno)),
         }
@@ -154,7 +151,7 @@ impl Root {
         let stat = |path| match self.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
-                let stat = opened.and_then(rustix::fs::fstat);
+                let stat = opened.and_then(|directory| stat_in(directory.as_fd(), b""));
                 io("open", &self.shown(path), stat).map(Some)
             }
         };
@@ -168,7 +165,7 @@ impl Root {
 /// Opens `path` below `root` component by component, following links inside it.
 /// A link that somebody swaps in meanwhile is not followed by the kernel, only by us.
 fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let step = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let step = OFlags::PATH | OFlags::NOFOLLOW;
     let mut pending = Pending::new();
     push_components(&mut pending, path);
     // The directories that we are in; `..` goes back, and never above the root.
@@ -181,7 +178,7 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
             continue;
         }
         let is_last = pending.is_empty();
-        let found = retry(|| rustix::fs::openat(here, &component[..], step, Mode::empty()))?;
+        let found = open_in(here, &component, step, Mode::empty())?;
         if let Some(target) = link_target(&found)? {
             if is_last && flags.contains(OFlags::NOFOLLOW) {
                 return Err(Errno::LOOP);
@@ -199,13 +196,13 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
         if is_last {
             // Opened by name once more, since O_PATH gives no right to read; still no link is followed.
             let flags = flags | OFlags::NOFOLLOW;
-            return retry(|| rustix::fs::openat(here, &component[..], flags, Mode::empty()));
+            return open_in(here, &component, flags, Mode::empty());
         }
         entered.push(found);
     }
     // The path ended in the root or in `..`.
     let here = entered.last().map_or(root, |dir| dir.as_fd());
-    retry(|| rustix::fs::openat(here, ".", flags, Mode::empty()))
+    open_in(here, b".", flags, Mode::empty())
 }
 
 /// Where a descriptor leads that is a symbolic link itself; `None` for everything else.

@@ -1,7 +1,7 @@
 //! The module files below a version directory: found without following a link or leaving the
 //! file system, and deleted by the descriptors of the directories that they are in.
 
-use crate::error::{Error, Result};
+use crate::error::{fill, Error, Result};
 use crate::system::Folder;
 use crate::text::name::is_module_file;
 use rustix::fs::FileType;
@@ -23,7 +23,7 @@ pub struct Leaf {
     /// Its name in its directory.
     pub name: Vec<u8>,
     /// Its size in bytes.
-    pub size: u64,
+    pub size: usize,
     /// A file, or a symbolic link.
     pub kind: LeafKind,
     /// What is to become of it.
@@ -66,10 +66,10 @@ impl Branch {
         };
         let depth = branch.path.iter().filter(|&&byte| byte == b'/').count();
         if depth >= DEEPEST {
-            return Err(Error::refused(&[
-                &folder.shown(b""),
-                b" is too deep a directory",
-            ]));
+            return Err(Error::refused(
+                "{} is too deep a directory",
+                &[&folder.shown(b"")],
+            ));
         }
         for entry in folder.entries()? {
             match entry.kind {
@@ -105,7 +105,7 @@ impl Branch {
     pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
         match self.path.is_empty() {
             true => name.to_vec(),
-            false => [&self.path, &b"/"[..], name].concat(),
+            false => fill("{}/{}", &[&self.path, name]),
         }
     }
 

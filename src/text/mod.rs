@@ -50,6 +50,12 @@ pub fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     }
 }
 
+/// Sorts a list of texts; of the same, one stays.
+pub fn sort_once(list: &mut Vec<Vec<u8>>) {
+    list.sort_unstable();
+    list.dedup();
+}
+
 /// Where `wanted` first stands in a text. For short words in texts of a few MB, a search for
 /// the first byte does; memchr's own search for words would cost 8 KiB of program.
 pub fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -7,7 +7,8 @@ mod generator;
 
 use generator::{completions, page, texts};
 use limopack::cli::flags::FLAGS;
-use limopack::error::Error;
+use limopack::error::{Error, ErrorKind};
+use limopack::needs::hidden::KNOWN;
 use limopack::text::active::Registry;
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Flags of other programs of which ours may speak.
-const OTHERS: &[&str] = &["configure", "verify"];
+const OTHERS: &[&str] = &["configure", "show-depends", "verify"];
 
 fn read(file: &str) -> String {
     fs::read_to_string(format!("{HERE}/{file}")).unwrap()
@@ -102,6 +103,17 @@ fn the_page_names_every_flag_with_its_letters_and_its_value() {
 }
 
 #[test]
+fn the_page_tells_every_hidden_need_and_its_reason() {
+    let page = page::man();
+    let section = page.split(".Ss Hidden needs\n").nth(1).unwrap();
+    let section = section.split(".Ss ").next().unwrap().replace('\n', " ");
+    for (modules, targets, reason) in KNOWN {
+        let entry = format!(".It Li {modules} .Li {targets} : {reason}. ");
+        assert!(section.contains(&entry), "{entry}");
+    }
+}
+
+#[test]
 fn the_page_names_no_flag_that_is_none() {
     for line in page::man().lines() {
         for rest in line.split("Fl Fl ").skip(1) {
@@ -136,9 +148,9 @@ fn the_page_knows_every_exit_code() {
         .filter_map(|line| line.strip_prefix(".It "))
         .collect();
     let errors = [
-        Error::refused(&[]),
-        Error::usage(&[]),
-        Error::Busy(Vec::new()),
+        Error::refused("", &[]),
+        Error::usage("", &[]),
+        Error::new(ErrorKind::Busy, "", &[]),
     ];
     let real = errors.iter().map(|error| error.exit_code().to_string());
     let real: Vec<String> = ["0".to_string()].into_iter().chain(real).collect();

@@ -128,38 +128,27 @@ def test_185_loaded_modules_list_exactly_their_closure(loaded):
 
 # What soft and weak dependencies, modprobe.d and the hidden table must open.
 LATER = re.compile(r"modprobe\.d|hidden\.d|modules\.(softdep|weakdep|alias)")
+# As many as the loaded modules fill.
+PROC = re.compile(r" read\(\d+<[^>]*/proc/modules>")
 
 
-def system_calls(trace, *command):
-    """The calls of a command between execve and exit, reads of /proc/modules not counted."""
-    tools.run("strace", "-f", "-y", "-o", trace, *command)
-    return [line for line in trace.read_text().splitlines()
-            if re.search(r"^\d+ +\w+\(", line) and not re.search(r" (execve|exit_group)\(", line)
-            and not re.search(r" read\(\d+<[^>]*/proc/modules>", line)]
-
-
-def test_a_listing_makes_few_system_calls(loaded, tmp_path):
+def test_a_listing_makes_few_system_calls(loaded):
     """The C library's start is counted as the three calls that musl makes: glibc makes a dozen."""
     root, _, _ = loaded
     version = tools.argv(root, "--version")
-    start = len([call for call in system_calls(tmp_path / "start", *version) if " write(" not in call])
-    calls = [call for call in system_calls(tmp_path / "trace", *tools.argv(root, "--list"))
-             if not LATER.search(call)]
+    start = len([call for call in tools.system_calls(*version) if " write(" not in call])
+    calls = [call for call in tools.system_calls(*tools.argv(root, "--list"))
+             if not LATER.search(call) and not PROC.search(call)]
     count = len(calls) - start + 3
     print(f"{count} system calls of {SYSCALLS}")
     assert count <= SYSCALLS, f"{count} system calls:\n" + "\n".join(calls)
 
 
-def instructions(out, *command):
-    done = tools.run("valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command)
-    return int(re.search(r"Collected : (\d+)", done.stderr)[1])
-
-
-def test_a_listing_takes_few_instructions(loaded, tmp_path):
+def test_a_listing_takes_few_instructions(loaded):
     """Without the C library's start, which is 37,000 of glibc's and 2,000 of musl's."""
     root, _, limit = loaded
-    start = instructions(tmp_path / "start", *tools.argv(root, "--version"))
-    count = instructions(tmp_path / "list", *tools.argv(root, "--list")) - start
+    start = tools.instructions(*tools.argv(root, "--version"))
+    count = tools.instructions(*tools.argv(root, "--list")) - start
     print(f"{count:,} instructions of {limit:,}")
     assert count <= limit
 

@@ -4,6 +4,7 @@ Owns every subprocess of the tests but those that fetch. Must not decide what
 is right: tests do.
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,20 @@ def run_each(commands):
                 texts.append(os.pread(stream.fileno(), ends[at] - start, start).decode())
             answers.append((status, *texts))
     return answers
+
+
+def system_calls(*argv):
+    """The calls of a command between execve and exit, with the paths of their files."""
+    with tempfile.NamedTemporaryFile("r") as trace:
+        run("strace", "-f", "-y", "-o", trace.name, *argv)
+        return [line for line in trace.read().splitlines()
+                if re.search(r"^\d+ +\w+\(", line) and not re.search(r" (execve|exit_group)\(", line)]
+
+
+def instructions(*argv):
+    """How many instructions a command executes, in user mode."""
+    done = run("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *argv)
+    return int(re.search(r"Collected : (\d+)", done.stderr)[1])
 
 
 class Modprobe:

@@ -32,12 +32,23 @@ def prepared(request, roots):
         yield root
 
 
+# What `make install` has and where, as far as these tests need it.
+PLACES = {
+    HOOKS / "dpkg.cfg.d/limopack": "etc/dpkg/dpkg.cfg.d/limopack",
+    HOOKS / "apt.conf.d/90limopack": "etc/apt/apt.conf.d/90limopack",
+    Path(tools.binary()): "usr/bin/limopack",
+}
+
+
 def put_limopack(root):
-    shutil.copy(tools.binary(), root / "usr/bin/limopack")
-    for hook, place in (("dpkg.cfg.d/limopack", "etc/dpkg/dpkg.cfg.d/limopack"),
-                        ("apt.conf.d/90limopack", "etc/apt/apt.conf.d/90limopack")):
+    for file, place in PLACES.items():
         (root / place).parent.mkdir(exist_ok=True)
-        shutil.copy(HOOKS / hook, root / place)
+        shutil.copy(file, root / place)
+
+
+def take_limopack(root):
+    for place in PLACES.values():
+        (root / place).unlink()
 
 
 @pytest.fixture

@@ -19,10 +19,16 @@ depends() {
     return 0
 }
 
+limopack_list() {
+    limopack --list --quiet --root="${dracutsysrootdir:-/}" --kernel="$kernel" --from="$1"
+}
+
 installkernel() {
     local kept name names=()
-    if ! kept=$(limopack --list --quiet --root="${dracutsysrootdir:-/}" --kernel="$kernel" \
-        --from="$(limopack_registry)"); then
+    # Where a registered module is missing, limopack says so and lists none. The others are needed
+    # all the more: so again, with every name one that may be missing.
+    if ! kept=$(limopack_list "$(limopack_registry)" ||
+        sed '/^#/d; s/:.*/ ?/' "$(limopack_registry)" | limopack_list -); then
         dwarn "limopack: the initramfs is made without the registry of $kernel"
         return 0
     fi

@@ -1,29 +1,23 @@
-#!/usr/bin/python3
 """What it costs to forget one package of 3000, beside `cp` and `sync` of dpkg's status.
 
-Owns the benchmark. Both do their work durably; runs alternate, and medians are compared. The package's
-kernel is pruned already, so that only the database is at work.
+Owns the rows of the forget. Both do their work durably. The package's kernel is pruned already, so that
+only the database is at work.
 
 The limit holds for an ext4 of its own, in memory: its journal commits count, and no other program
 writes to it. This machine's disk is shown, too: there a forget waits for two flushes, of the new
 status and of its name, and `sync` for one.
 """
-
 import os
 import shutil
-import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import chroots
 import fetch
+import measure
 import tools
 
 PACKAGES, ROUNDS, LIMIT = 3000, 21, 1.3
@@ -87,22 +81,22 @@ def restore(top, admin, status):
     os.sync()
 
 
-def bench(place, rounds=ROUNDS):
-    """(limopack's median, cp's median) in seconds."""
+def bench(place):
+    """Median seconds of both."""
     admin = machine(place)
     status = (admin / "status").read_bytes()
-    forget = [tools.binary(), f"--root={place}", "--apply", f"--pkname={MODULES}"]
-    copy = ["sh", "-c", f"cp {admin}/status {admin}/copy && sync {admin}/copy"]
-    times = {"forget": [], "copy": []}
-    for number in range(rounds):
-        for name, command in sorted((("forget", forget), ("copy", copy)), reverse=number % 2):
-            restore(place, admin, status)
-            start = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
-            times[name].append(time.perf_counter() - start)
-            gone = f"Package: {MODULES}\n".encode() not in (admin / "status").read_bytes()
-            assert gone == (name == "forget")
-    return statistics.median(times["forget"]), statistics.median(times["copy"])
+    commands = {"forget": [tools.binary(), f"--root={place}", "--apply", f"--pkname={MODULES}"],
+                "copy": ["sh", "-c", f"cp {admin}/status {admin}/copy && sync {admin}/copy"]}
+
+    def seconds(command):
+        restore(place, admin, status)
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        taken = time.perf_counter() - start
+        gone = f"Package: {MODULES}\n".encode() not in (admin / "status").read_bytes()
+        assert gone == (command is commands["forget"])
+        return taken
+    return measure.taking_turns(commands, ROUNDS, seconds)
 
 
 @contextmanager
@@ -118,21 +112,10 @@ def own_ext4(place):
         chroots.umount(place / "mounted")
 
 
-def report(where, forget, copy):
-    print(f"{where:12} forget {forget * 1000:7.2f} ms, cp and sync {copy * 1000:7.2f} ms, ratio {forget / copy:5.2f}")
-    return forget / copy
-
-
-def main():
-    """Prints the table; whether the limit holds."""
-    with tempfile.TemporaryDirectory(prefix="limopack-", dir="/dev/shm") as memory, own_ext4(Path(memory)) as disk:
-        ratio = report("ext4 alone", *bench(disk / "root"))
-    with tempfile.TemporaryDirectory(prefix="limopack-", dir=fetch.TOP / "target") as place:
-        report("this disk", *bench(Path(place)))
-    print(f"limit for ext4 alone: {LIMIT}")
-    return ratio <= LIMIT
-
-
-if __name__ == "__main__":
-    chroots.own_mounts()
-    sys.exit(not main())
+def rows(place):
+    for what, limit in (("ext4 of its own, in memory", LIMIT), ("this machine's disk", None)):
+        with tempfile.TemporaryDirectory(dir=place if limit else fetch.TOP / "target") as top:
+            with own_ext4(Path(top)) if limit else nullcontext(Path(top)) as disk:
+                taken = bench(disk / "root")
+        yield measure.ratio(f"`--apply` that forgets one of {PACKAGES} packages, beside `cp` and `sync`, on {what}",
+                            taken["forget"], taken["copy"], measure.milliseconds, limit)

@@ -1,0 +1,226 @@
+"""A machine gets its next kernel: Debian's own packages, and the generators that make its initramfs.
+
+Owns the proof that the hooks for kernels, initramfs-tools and dracut do their work where they are
+called for real: the registry is carried over before an initramfs is made of it.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass, replace
+
+import pytest
+
+import fetch
+import model
+import packages
+from checks import files, installed, registry, snapshot, unchanged
+from packages import ARCH, CLOUD
+from tools import binary, run
+
+OWNERS = {"overlay": "myapp", "vfat": "myapp", "wireguard": "otherapp"}
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """From one suite's kernel to another's, and what is known to differ between them."""
+    old: str
+    new: str
+    renamed: tuple     # a module and its heir
+    built_in: str      # a module of the old, part of the new
+    gone: str
+    unbuilt: tuple     # parts of the old, modules of the new; not all
+
+
+# By the suite of the machine: the kernel of a backport, and the suite's own.
+UPGRADES = {
+    "bookworm": Upgrade("bookworm", "trixie", ("diag", "tipc_diag"), "virtio_pci", "cfb",
+                        ("mq_deadline", "deflate")),
+    "forky": Upgrade("trixie", "forky", ("chacha_generic", "chacha"), "hv_vmbus", "libcrc32c",
+                     ("ctr", "jitterentropy_rng")),
+}
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Makes an initramfs, and says what is in it."""
+    make: str
+    show: str
+
+
+GENERATORS = {
+    "initramfs-tools": Generator("update-initramfs -c -k {version}", "lsinitramfs {image}"),
+    "dracut": Generator("dracut --force --no-compress {image} {version}", "lsinitrd {image}"),
+}
+
+
+def image_package(suite):
+    """The package of the suite's newest kernel, and all of the kernel's that come with it."""
+    needed = [name for name in fetch.dependencies(suite, ARCH, CLOUD) if name.startswith("linux-")]
+    return next(name for name in needed if re.match(r"linux-image-\d", name)), needed
+
+
+def fill(root, out):
+    """An archive with the kernels, the generators, and what they need."""
+    out.mkdir(parents=True)
+    present = set(root.sh("dpkg-query -W -f '${Package}\\n'").out.split())
+    for package in (*GENERATORS, "zstd"):
+        for name in set(fetch.dependencies(root.suite, ARCH, package)) - present:
+            shutil.copy(fetch.deb(root.suite, ARCH, name), out)
+    upgrade = UPGRADES[root.suite]
+    for suite in (upgrade.old, upgrade.new):
+        for name in image_package(suite)[1]:
+            shutil.copy(fetch.deb(suite, ARCH, name), out)
+    packages.deb(out, "no-initramfs", arch="all", Provides="linux-initramfs-tool")
+    packages.index(out)
+    packages.sources(root, "debian")
+
+
+@dataclass
+class Machine:
+    """A root with two kernels, and what the second one's installation said."""
+    root: object
+    generator: Generator
+    upgrade: Upgrade
+    old: str
+    new: str
+    said: object = None
+
+    @property
+    def index(self):
+        return model.Index(self.root / f"lib/modules/{self.new}")
+
+    @property
+    def registry(self):
+        return self.root / f"lib/modules/{self.new}/modules.active"
+
+    def kept(self):
+        """What the registered modules of the new kernel need, and they themselves."""
+        return self.index.needs(registry(self.root, self.new))
+
+    @property
+    def image(self):
+        return f"/boot/initrd.img-{self.new}"
+
+    def make_image(self, ok=(0,)):
+        return self.root.sh(self.generator.make.format(image=self.image, version=self.new), ok=ok)
+
+    def in_image(self):
+        """The names of the modules in the new kernel's initramfs."""
+        shown = self.root.sh(self.generator.show.format(image=self.image)).out
+        return {model.name_of(word) for word in shown.split() if re.search(r"\.ko(\.[a-z]+)?$", word)}
+
+
+@pytest.fixture(scope="session", params=UPGRADES)
+def first(request, roots):
+    """One kernel and its registry, limopack as `make install` puts it; for reading only."""
+    with roots.fresh(request.param) as root:
+        fill(root, root / "repo/debian")
+        upgrade = UPGRADES[root.suite]
+        old = image_package(upgrade.old)[0]
+        root.sh(f"apt-get -y install no-initramfs {old}")
+        run("make", "-C", fetch.TOP, "install", f"BIN={binary()}", "PREFIX=/usr", f"DESTDIR={root.path}")
+        root.sh(f"limopack --install --static --use=nf_tables,{upgrade.built_in},{upgrade.gone}\n"
+                f"limopack --install --use={upgrade.renamed[0]} --owner=otherapp\n"
+                + "\n".join(f"limopack --install --use={name} --owner={owner}" for name, owner in OWNERS.items()))
+        yield root
+
+
+@pytest.fixture(scope="session", params=GENERATORS)
+def upgraded(request, first, roots):
+    """The same with a generator, and the second kernel installed; for reading only."""
+    upgrade = UPGRADES[first.suite]
+    old, new = (image_package(suite)[0].removeprefix("linux-image-") for suite in (upgrade.old, upgrade.new))
+    with roots.copy(first) as root:
+        root.sh(f"apt-get -y --no-install-recommends install {request.param} zstd")
+        machine = Machine(root, GENERATORS[request.param], upgrade, old, new)
+        machine.said = root.sh(f"apt-get -y --no-install-recommends install linux-image-{new}")
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def unaided(upgraded, roots):
+    """The modules of an initramfs that the generator makes by its own rules alone."""
+    with roots.copy(upgraded.root) as root:
+        machine = replace(upgraded, root=root)
+        machine.registry.unlink()
+        machine.make_image()
+        return machine.in_image()
+
+
+@pytest.fixture
+def machine(upgraded, roots):
+    """A machine of the test's own."""
+    with roots.copy(upgraded.root) as root:
+        yield replace(upgraded, root=root)
+
+
+def test_the_registry_goes_over_by_name_and_by_alias(upgraded):
+    upgrade, carried = upgraded.upgrade, registry(upgraded.root, upgraded.new)
+    owned = {**OWNERS, upgrade.renamed[1]: "otherapp"}
+    assert {name: carried.pop(name) for name in owned} == {name: ("1", {owner}) for name, owner in owned.items()}
+    assert carried.pop("nf_tables") == ("S", set())
+    # What was part of the old kernel and is a module now had always been there.
+    old = model.Index(upgraded.root / f"lib/modules/{upgraded.old}")
+    assert carried == {name: ("S", set()) for name in old.builtin & upgraded.index.path.keys()}
+    assert {*upgrade.unbuilt} <= carried.keys()
+
+
+def test_what_went_over_in_another_way_or_not_at_all_is_told(upgraded):
+    upgrade, said = upgraded.upgrade, upgraded.said.out + upgraded.said.err
+    for line in (f"{upgrade.renamed[1]} has aliases of {upgrade.renamed[0]} in kernel {upgraded.new}",
+                 f"{upgrade.built_in} is built into kernel {upgraded.new}; not registered",
+                 f"warning: no module {upgrade.gone} in kernel {upgraded.new}; not registered",
+                 *(f"{name} is no longer built in with kernel {upgraded.new}" for name in upgrade.unbuilt)):
+        assert f"limopack: {line}\n" in said, said
+
+
+def test_neither_kernel_loses_anything(upgraded, first):
+    kernel = f"usr/lib/modules/{upgraded.old}"
+    unchanged(snapshot(first, kernel), snapshot(upgraded.root, kernel))
+    assert upgraded.root.sh("dpkg --verify; dpkg --audit").out == ""
+    assert len(files(upgraded.root, upgraded.new)) > 500
+    installed(upgraded.root, f"linux-image-{upgraded.new}")
+
+
+def test_the_new_initramfs_has_what_is_kept_and_what_the_generator_adds(upgraded, unaided):
+    kept = upgraded.kept()
+    assert kept - unaided, "nothing to be seen of the hook"
+    assert upgraded.in_image() == kept | unaided
+
+
+def test_an_initramfs_of_a_pruned_kernel_has_all_that_is_left(machine):
+    kept = machine.kept()
+    machine.root.sh(f"limopack --prune --kernel={machine.new}")
+    machine.make_image()
+    assert machine.in_image() == kept == files(machine.root, machine.new).keys()
+
+
+def test_a_registered_module_that_is_missing_takes_no_other_out_of_the_initramfs(machine, unaided):
+    kept = machine.kept()
+    with open(machine.registry, "a") as text:
+        text.write("nokia:S\n#@ nokia myapp\n")
+    said = machine.make_image()
+    assert f"limopack: no module nokia in kernel {machine.new}" in said.err, said
+    assert machine.in_image() == kept | unaided
+
+
+def test_without_an_answer_of_limopack_the_generator_goes_by_its_own_rules(machine, unaided):
+    (machine.root / "usr/sbin/limopack").write_text("#!/bin/sh\nkill -KILL $$\n")
+    said = machine.make_image()
+    assert f"the initramfs is made without the registry of {machine.new}" in said.err, said
+    assert machine.in_image() == unaided
+
+
+@pytest.mark.parametrize("upgraded", ["initramfs-tools"], indirect=True)
+def test_an_initramfs_of_listed_modules_has_those_alone_or_is_not_made(machine):
+    """MODULES=list: without limopack there would be none in it, and nothing that boots."""
+    machine.root.sh("echo MODULES=list > /etc/initramfs-tools/conf.d/modules")
+    machine.make_image()
+    # That one is wanted by a hook of initramfs-tools itself.
+    assert machine.in_image() - {"fan"} == machine.kept()
+    image = machine.root / machine.image
+    before = image.read_bytes()
+    machine.registry.write_text("no registry\0\n")
+    said = machine.make_image(ok=(1,))
+    assert f"the initramfs is made without the registry of {machine.new}" in said.err, said
+    assert image.read_bytes() == before
