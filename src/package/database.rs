@@ -401,6 +401,10 @@ pub fn kernels_of(files: &[u8]) -> Vec<Vec<u8>> {
             continue;
         };
         let (version, rest) = crate::text::split_at_byte(below, b'/');
+        // No kernel is called so, and `--kernel=all` means every one.
+        if version == b"all" {
+            continue;
+        }
         if rest.starts_with(b"kernel/") && kernels.last().map_or(true, |last| last != version) {
             kernels.push(version.to_vec());
         }
@@ -417,7 +421,8 @@ mod tests {
     fn kernels_are_those_of_module_files() {
         let files =
             b"/.\n/lib\n/lib/modules/6.1/kernel/fs/a.ko\n/usr/lib/modules/7.2/kernel/b.ko\n\
-            /lib/modules/5.0/modules.order\n/usr/share/doc/lib/modules/4/kernel/x\n";
+            /lib/modules/5.0/modules.order\n/usr/share/doc/lib/modules/4/kernel/x\n\
+            /lib/modules/all/kernel/c.ko\n";
         assert_eq!(kernels_of(files), [b"6.1", b"7.2"]);
     }
 }
