@@ -297,6 +297,7 @@ fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
 
 /// In a maintainer script: checks what can be checked, and queues the rest.
 fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -> Result<()> {
+    kernels::named(root, &request.kernels)?;
     let stems = database.stems(root)?;
     let contents = database.read(root)?;
     let mark: &[u8] = match request.stand_ins {

@@ -116,7 +116,7 @@ impl<'r> Audit<'r> {
         let registry = registry(root, &kernel)?;
         let mut keep = kept(&kernel, &registry)?;
         let broken = keep.complete(&kernel).err();
-        let (mut disk, mut needless) = (Vec::new(), (0, 0));
+        let (mut disk, mut needless) = (Vec::new(), (0, 0_usize));
         if let Some(folder) = Folder::open(root, &directory(version))? {
             let mut tree = Branch::grow(&folder, Vec::new(), &mut |_| {})?;
             tree.each_leaf(&mut |directory, leaf| {
@@ -124,7 +124,7 @@ impl<'r> Audit<'r> {
                 let path = path.strip_prefix(b"/").unwrap_or(&path).to_vec();
                 let is_kept = keep.position(ModulePath(&path).name()).is_some();
                 if path.starts_with(b"kernel/") && !is_kept {
-                    needless = (needless.0 + 1, needless.1 + leaf.size);
+                    needless = (needless.0 + 1, needless.1.saturating_add(leaf.size));
                 }
                 disk.push(path);
             });

@@ -6,7 +6,7 @@ use crate::cli::Request;
 use crate::error::{fill, Error, Result};
 use crate::needs::kernel::directory;
 use crate::system::{running_kernel, Folder, Root};
-use crate::text::sort_once;
+use crate::text::{is_version, sort_once};
 
 /// The kernels to show something of: those named, else the running one, else the only one.
 ///
@@ -111,7 +111,7 @@ pub fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     }
     let mut errors = Vec::new();
     for name in names {
-        if name.contains(&b'/') || name == b"." || name == b".." {
+        if !is_version(name) {
             errors.push(Error::usage("not a kernel version: {}", &[name]));
         }
     }

@@ -74,17 +74,18 @@ pub fn filter<'t>(format: Format, text: &'t [u8], keeps: Keeps<'_>) -> Vec<&'t [
 /// The number of the first line that says what is needed, and not in depmod's way. Passed over,
 /// such a file would cost modules that something needs.
 pub fn damaged_line(format: Format, text: &[u8]) -> Option<usize> {
+    // No index can hold one: it ends a key and a value there.
+    let nul = memchr::memchr(0, text).unwrap_or(text.len());
     let is_good = |line: &[u8]| match format {
         _ if line.is_empty() || line.starts_with(b"#") => true,
-        // No index can hold one: it ends a key and a value there.
-        _ if line.contains(&0) => false,
         Format::LastWord => alias(line).is_some(),
         Format::SecondWord => matches!(words(line).next(), Some(b"softdep" | b"weakdep")),
         // modules.dep has a parser of its own, and the others say nothing about needs.
         Format::Path | Format::FirstWord | Format::Record => true,
     };
-    let damaged = lines(text).find(|(_, line)| !is_good(line));
-    damaged.map(|(number, _)| number)
+    let damaged = lines(&text[..nul]).find(|(_, line)| !is_good(line));
+    let first = damaged.map(|(number, _)| number);
+    first.or((nul < text.len()).then(|| lines(&text[..=nul]).count()))
 }
 
 /// The module that a line belongs to; `None` for comments and what is not of the format.

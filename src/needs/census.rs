@@ -6,6 +6,7 @@
 //! (Sources: linux/Documentation/ABI/testing/sysfs-devices, modules-load.d(5), crypttab(5))
 
 use crate::error::{fill, Result};
+use crate::needs::kernel::Found;
 use crate::needs::rules::files;
 use crate::needs::Kernel;
 use crate::system::{Folder, Root};
@@ -226,11 +227,12 @@ pub fn root_file_system(
         let mounts =
             mounts.filter(|(_, line)| !line.starts_with(b"#") && words(line).nth(1) == Some(b"/"));
         if let Some(kind) = mounts.last().and_then(|(_, line)| words(line).nth(2)) {
-            let mut modules = kernel.modules_of(&fill("fs-{}", &[kind]))?;
-            if modules.is_empty() {
-                modules = kernel.modules_of(kind)?;
+            for name in [&fill("fs-{}", &[kind])[..], kind] {
+                if let Found::Modules(modules) = kernel.look_up(name)? {
+                    return Ok((kind, modules));
+                }
             }
-            return Ok((kind, modules));
+            return Ok((kind, Vec::new()));
         }
     }
     Ok((b"", Vec::new()))
@@ -273,6 +275,36 @@ mod tests {
         );
         let wanted = ["e1000e ?", "of:NxT(null)Cacme,x", "pci:v00008086d000015BB"];
         assert_eq!(found, wanted);
+    }
+
+    /// ext4 mounts ext3, too, and looking for a module by the type's own name hid that its alias
+    /// was never found.
+    #[test]
+    fn the_root_file_system_is_found_by_its_alias() {
+        let scratch = Scratch::new("census-root");
+        scratch.write(
+            "lib/modules/1/modules.dep",
+            "kernel/ext4.ko:\nkernel/xfs.ko:\n",
+        );
+        scratch.write(
+            "lib/modules/1/modules.alias",
+            "alias fs-ext3 ext4\nalias fs-xfs xfs\n",
+        );
+        for (kind, wanted) in [
+            ("ext3", "kernel/ext4.ko"),
+            ("xfs", "kernel/xfs.ko"),
+            ("nfs", ""),
+        ] {
+            scratch.write("etc/fstab", format!("#x / xfs\n/dev/x / {kind} rw 0 1\n"));
+            let root = scratch.root();
+            let kernel = Kernel::open(&root, b"1").unwrap();
+            let (found, modules) = root_file_system(&root, &kernel).unwrap();
+            let paths: Vec<&[u8]> = modules.iter().map(|line| line.path.0).collect();
+            assert_eq!(
+                (found, paths.concat()),
+                (kind.as_bytes(), wanted.as_bytes().to_vec())
+            );
+        }
     }
 
     #[test]

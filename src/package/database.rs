@@ -6,7 +6,7 @@ use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
 use crate::system::{variable, Folder, Root};
 use crate::text::stanza::{parse, position, Stanza};
-use crate::text::{lines, sort_once, words};
+use crate::text::{is_version, lines, sort_once, words};
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -401,8 +401,8 @@ pub fn kernels_of(files: &[u8]) -> Vec<Vec<u8>> {
             continue;
         };
         let (version, rest) = crate::text::split_at_byte(below, b'/');
-        // No kernel is called so, and `--kernel=all` means every one.
-        if version == b"all" {
+        // No kernel is called all, and `--kernel=all` means every one.
+        if version == b"all" || !is_version(version) {
             continue;
         }
         if rest.starts_with(b"kernel/") && kernels.last().map_or(true, |last| last != version) {
@@ -422,7 +422,7 @@ mod tests {
         let files =
             b"/.\n/lib\n/lib/modules/6.1/kernel/fs/a.ko\n/usr/lib/modules/7.2/kernel/b.ko\n\
             /lib/modules/5.0/modules.order\n/usr/share/doc/lib/modules/4/kernel/x\n\
-            /lib/modules/all/kernel/c.ko\n";
+            /lib/modules/all/kernel/c.ko\n/lib/modules/8 all/kernel/d.ko\n";
         assert_eq!(kernels_of(files), [b"6.1", b"7.2"]);
     }
 }

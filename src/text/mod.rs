@@ -50,6 +50,12 @@ pub fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     }
 }
 
+/// Whether this can be a kernel's version: a directory's name, and one word of our own lists.
+pub fn is_version(name: &[u8]) -> bool {
+    let is_bad = |&byte: &u8| byte == b'/' || byte == b' ' || is_control(byte);
+    !matches!(name, b"" | b"." | b"..") && !name.iter().any(is_bad)
+}
+
 /// Sorts a list of texts; of the same, one stays.
 pub fn sort_once(list: &mut Vec<Vec<u8>>) {
     list.sort_unstable();

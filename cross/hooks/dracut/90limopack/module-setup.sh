@@ -11,7 +11,8 @@ limopack_registry() {
 
 check() {
     command -v limopack > /dev/null 2>&1 || return 1
-    [[ -s $(limopack_registry) ]] || return 1
+    # A registry may hold comments alone.
+    grep -q '^[^#]' "$(limopack_registry)" 2> /dev/null || return 1
     return 0
 }
 
