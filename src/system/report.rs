@@ -76,33 +76,48 @@ pub struct Progress {
     total: usize,
     done: usize,
     is_seen: bool,
+    is_shown: bool,
+    /// The second of the last word; the first comes with the next second, half a one later as a
+    /// rule. The C library's clock, for better ones, is a kilobyte of program.
+    second: Second,
 }
 
-/// After how many steps there is a word again: a few a second on a slow disk.
-const STRIDE: usize = 64;
+/// Seconds since the machine started.
+type Second = core::ffi::c_long;
+
+fn now() -> Second {
+    rustix::system::sysinfo().uptime as Second
+}
 
 impl Progress {
     /// A work of `total` steps that begins now.
     pub fn new(total: usize, volume: Volume) -> Self {
+        let is_seen = volume >= Volume::Normal && rustix::termios::isatty(rustix::stdio::stderr());
         Progress {
             total,
             done: 0,
-            is_seen: volume >= Volume::Normal && rustix::termios::isatty(rustix::stdio::stderr()),
+            is_seen,
+            is_shown: false,
+            second: if is_seen { now() } else { 0 },
         }
     }
 
     /// One step was done.
     pub fn tick(&mut self) {
         self.done += 1;
-        if self.is_seen && self.done % STRIDE == 0 {
-            let (done, total) = (decimal(self.done), decimal(self.total));
-            write_stderr(&fill("\rlimopack: removed {} of {}", &[&done, &total]));
+        // The clock is not asked for every file.
+        if !self.is_seen || self.done % 32 != 0 || now() == self.second {
+            return;
         }
+        self.second = now();
+        self.is_shown = true;
+        let (done, total) = (decimal(self.done), decimal(self.total));
+        write_stderr(&fill("\rlimopack: removed {} of {}", &[&done, &total]));
     }
 
     /// The work ended; how many steps were done.
     pub fn end(self) -> usize {
-        if self.is_seen && self.done >= STRIDE {
+        if self.is_shown {
             write_stderr(b"\r\x1b[K");
         }
         self.done
