@@ -3,8 +3,8 @@
 use crate::actions::register::ACTIVE;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{fill, Error, Result};
-use crate::needs::kernel::directory;
+use crate::error::{Error, Result};
+use crate::needs::kernel::{directory, file_of};
 use crate::system::{running_kernel, Folder, Root};
 use crate::text::{is_version, sort_once};
 
@@ -96,7 +96,7 @@ pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
 pub fn registered(root: &Root) -> Result<Vec<Vec<u8>>> {
     let mut kernels = Vec::new();
     for version in installed(root)? {
-        if root.has(&fill("{}/{}", &[&directory(&version), ACTIVE]))? {
+        if root.has(&file_of(&version, ACTIVE))? {
             kernels.push(version);
         }
     }
@@ -168,6 +168,6 @@ fn all_installed(root: &Root) -> Result<Vec<Vec<u8>>> {
 }
 
 fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
-    let has = |name: &[u8]| root.has(&[&directory(version), name].concat());
-    Ok(has(b"/modules.dep")? || has(b"/modules.dep.bin")?)
+    let has = |name: &[u8]| root.has(&file_of(version, name));
+    Ok(has(b"modules.dep")? || has(b"modules.dep.bin")?)
 }

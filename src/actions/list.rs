@@ -1,10 +1,11 @@
 //! `--list` and `--tree`: the modules needed, on stdout.
 
 use crate::actions::kernels;
+use crate::actions::register::ACTIVE;
 use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::Request;
-use crate::error::{fill, Result};
-use crate::needs::kernel::{directory, Found};
+use crate::error::Result;
+use crate::needs::kernel::{file_of, Found};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::report::print;
@@ -163,7 +164,7 @@ fn add_registered(
 /// # Errors
 /// A malformed line.
 pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
-    let path = fill("{}/modules.active", &[&directory(kernel.version())]);
+    let path = file_of(kernel.version(), ACTIVE);
     Registry::parse(root.text_or_empty(&path)?, &root.shown(&path))
 }
 

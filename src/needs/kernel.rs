@@ -47,6 +47,11 @@ pub fn directory(version: &[u8]) -> Vec<u8> {
     fill("lib/modules/{}", &[version])
 }
 
+/// A file in that directory, relative to the root.
+pub fn file_of(version: &[u8], name: &[u8]) -> Vec<u8> {
+    fill("lib/modules/{}/{}", &[version, name])
+}
+
 /// The module that a given name, file name or path names, whether or not a kernel has it.
 pub fn module_named(given: &[u8]) -> ModuleName<'_> {
     match is_module_file(ModulePath(given).file_name()) {
@@ -61,7 +66,7 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// No such kernel, or a damaged index.
     pub fn open(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
-        let path = fill("{}/modules.dep.bin", &[&directory(version)]);
+        let path = file_of(version, b"modules.dep.bin");
         let lines = match root.text(&path)? {
             None => Kernel::text_lines(root, version)?,
             Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
@@ -79,7 +84,7 @@ impl<'r> Kernel<'r> {
     }
 
     fn text_lines(root: &Root, version: &[u8]) -> Result<Lines> {
-        let path = fill("{}/modules.dep", &[&directory(version)]);
+        let path = file_of(version, b"modules.dep");
         let Some(text) = root.text(&path)? else {
             let place = root.shown(&directory(version));
             let what = "no kernel {}: no modules.dep in {}";
@@ -111,8 +116,7 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// It cannot be read.
     pub fn file(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
-        let path = fill("{}/{}", &[&directory(&self.version), name]);
-        self.root.text(&path)
+        self.root.text(&file_of(&self.version, name))
     }
 
     /// As [`Kernel::file`]; none where it is missing.
@@ -178,7 +182,7 @@ impl<'r> Kernel<'r> {
 
     /// A file of this kernel as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Vec<u8> {
-        (self.root).shown(&fill("{}/{}", &[&directory(&self.version), name]))
+        self.root.shown(&file_of(&self.version, name))
     }
 
     /// Whether the module is built into the kernel.

@@ -2,7 +2,7 @@
 //! sees the old file or the new one, before and after a power cut.
 
 use crate::error::{fill, Error, Result};
-use crate::system::{c_string, io, is_missing, mapped, open_in, retry, stat_in, Root};
+use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in, Root};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom};
@@ -144,10 +144,7 @@ impl Folder {
         if let Some(folder) = Folder::open(root, path)? {
             return Ok(folder);
         }
-        let (above, name) = match memchr::memrchr(b'/', path) {
-            Some(slash) => (&path[..slash], &path[slash + 1..]),
-            None => (&b"."[..], path),
-        };
+        let (above, name) = split_last(path);
         let above = Folder::create(root, above)?;
         match above.mkdir(name) {
             Ok(()) | Err(Errno::EXIST) => {}

@@ -56,6 +56,14 @@ pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Res
     rustix::fs::statat(directory, &*c_string(name)?, flags)
 }
 
+/// The directory of a path, `.` where it names none, and the name in it.
+pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b".", path),
+    }
+}
+
 /// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
 pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<CString> {
     CString::new(name).map_err(|_| Errno::INVAL)

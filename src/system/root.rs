@@ -5,7 +5,7 @@
 //! call, each component is opened by hand.
 
 use crate::error::{fill, Error, Result};
-use crate::system::{c_string, io, is_missing, mapped, open_in, retry, stat_in};
+use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
@@ -89,10 +89,7 @@ impl Root {
     /// # Errors
     /// The kernel's answer.
     pub fn create_at(&self, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
-        let (directory, name) = match memchr::memrchr(b'/', path) {
-            Some(slash) => (&path[..slash], &path[slash + 1..]),
-            None => (&b"."[..], path),
-        };
+        let (directory, name) = split_last(path);
         let directory = self.open_at(directory, OFlags::PATH | OFlags::DIRECTORY)?;
         let flags = flags | OFlags::CREATE | OFlags::NOFOLLOW;
         open_in(directory.as_fd(), name, flags, mode)

@@ -74,8 +74,7 @@ impl Branch {
         for entry in folder.entries()? {
             match entry.kind {
                 FileType::Directory => {
-                    let separator: &[u8] = if branch.path.is_empty() { b"" } else { b"/" };
-                    let path = [&branch.path, separator, &entry.name].concat();
+                    let path = branch.path_of(&entry.name);
                     match folder.enter(&entry.name)? {
                         Some(inner) => branch.branches.push(Branch::grow(&inner, path, warn)?),
                         None => {
