@@ -3,6 +3,7 @@
 //! Messages are bytes, because kernel and dpkg promise no UTF-8. Control bytes in them are
 //! shown as `\xNN`, so that no file name can write on somebody's terminal.
 
+use crate::format::{decimal, fill, Text};
 use rustix::io::Errno;
 
 /// The result of everything that can fail.
@@ -16,7 +17,7 @@ pub struct Error(Box<Trouble>);
 #[derive(Debug)]
 struct Trouble {
     kind: ErrorKind,
-    messages: Vec<Vec<u8>>,
+    messages: Vec<Text>,
 }
 
 /// What kind of error it is; of several, the kind of the first.
@@ -104,7 +105,7 @@ impl Error {
     }
 
     /// The messages, without prefix or newline; one at least.
-    pub fn messages(&self) -> &[Vec<u8>] {
+    pub fn messages(&self) -> &[Text] {
         &self.0.messages
     }
 }
@@ -117,7 +118,7 @@ pub fn kind_of<T>(result: Result<T>) -> Option<ErrorKind> {
 
 /// What an error number means, in the C library's words. Only what the calls that we make can
 /// give: the whole of `strerror` and the formatting around it cost 10 KiB of program.
-pub fn errno_text(errno: Errno) -> Vec<u8> {
+pub fn errno_text(errno: Errno) -> Text {
     const TEXTS: &[(Errno, &str)] = &[
         (Errno::PERM, "Operation not permitted"),
         (Errno::NOENT, "No such file or directory"),
@@ -151,52 +152,10 @@ pub fn errno_text(errno: Errno) -> Vec<u8> {
         (Errno::DQUOT, "Disk quota exceeded"),
     ];
     match TEXTS.iter().find(|(known, _)| *known == errno) {
-        Some((_, text)) => text.as_bytes().to_vec(),
+        Some((_, text)) => text.as_bytes(),
         None => {
             let number = decimal(errno.raw_os_error().unsigned_abs() as usize);
-            fill("error number {}", &[&number])
-        }
-    }
-}
-
-/// A text from a template: each `{}` is replaced by the next of `parts`. What `format!` does, for
-/// bytes, and a tenth of its size.
-pub fn fill(template: &str, parts: &[&[u8]]) -> Vec<u8> {
-    let mut parts = parts.iter();
-    let mut pieces = template.as_bytes().split(|&byte| byte == b'{');
-    let mut text = pieces.next().unwrap_or(b"").to_vec();
-    for piece in pieces {
-        let part = parts.next();
-        debug_assert!(part.is_some() && piece[0] == b'}', "{template}");
-        text.extend_from_slice(part.copied().unwrap_or(b""));
-        text.extend_from_slice(piece.get(1..).unwrap_or(b""));
-    }
-    debug_assert!(parts.next().is_none(), "{template}");
-    text
-}
-
-/// A number in decimal, as bytes.
-pub fn decimal(mut number: usize) -> Vec<u8> {
-    let mut digits = Vec::with_capacity(20);
-    loop {
-        digits.push(b'0' + (number % 10) as u8);
-        number /= 10;
-        if number == 0 {
-            digits.reverse();
-            return digits;
-        }
-    }
-}
-
-/// Appends `bytes`, with control bytes as `\xNN`.
-pub fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    for &byte in bytes {
-        if byte < 0x20 || byte == 0x7f {
-            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-            out.extend_from_slice(&[b'\\', b'x', high, low]);
-        } else {
-            out.push(byte);
+            fill("error number {}", &[number])
         }
     }
 }
@@ -208,7 +167,7 @@ mod tests {
     fn messages(error: &Error) -> Vec<String> {
         let texts = error.messages().iter();
         texts
-            .map(|text| String::from_utf8(text.clone()).unwrap())
+            .map(|text| String::from_utf8(text.to_vec()).unwrap())
             .collect()
     }
 
@@ -226,7 +185,7 @@ mod tests {
     fn error_numbers_have_the_words_of_the_c_library() {
         for number in 1..140 {
             let errno = Errno::from_raw_os_error(number);
-            let own = String::from_utf8(errno_text(errno)).unwrap();
+            let own = String::from_utf8(errno_text(errno).to_vec()).unwrap();
             let libc = std::io::Error::from(errno).to_string();
             assert!(
                 own.starts_with("error number") || libc.starts_with(&own),
@@ -242,18 +201,5 @@ mod tests {
         let error = Error::unless_empty(two).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert_eq!(messages(&error).len(), 2);
-    }
-
-    #[test]
-    fn decimal_writes_the_whole_range() {
-        assert_eq!(decimal(0), b"0");
-        assert_eq!(decimal(usize::MAX), usize::MAX.to_string().into_bytes());
-    }
-
-    #[test]
-    fn control_bytes_never_reach_a_terminal() {
-        let mut out = Vec::new();
-        push_escaped(&mut out, b"a\n\x1b[31m\xff");
-        assert_eq!(out, b"a\\x0a\\x1b[31m\xff");
     }
 }

@@ -11,11 +11,13 @@
 //! - [`text`]: views over borrowed bytes of every text format; no I/O
 //! - [`system`]: the only part that touches the machine, and the only unsafe code
 //! - [`error`]: what can go wrong, said once
+//! - [`format`]: texts made of bytes
 #![deny(unsafe_code)]
 
 pub mod actions;
 pub mod cli;
 pub mod error;
+pub mod format;
 pub mod index;
 pub mod needs;
 pub mod package;

@@ -1,7 +1,8 @@
 //! What a prune will change, as data: made and checked for all kernels before the first is
 //! touched, printed by `--dry-run`, consumed by the execution.
 
-use crate::error::{decimal, fill, Result};
+use crate::error::Result;
+use crate::format::{decimal, fill, Text};
 use crate::system::folder::Naming;
 use crate::system::tree::{Branch, Leaf, Verdict};
 use crate::system::Folder;
@@ -14,7 +15,7 @@ pub const UNFINISHED: &[u8] = b".modules.dep.limopack-old";
 /// The prune of one kernel.
 pub struct Prune {
     /// The kernel's version.
-    pub version: Vec<u8>,
+    pub version: Text,
     /// Its directory, locked if the plan is to be carried out.
     pub folder: Folder,
     /// All of its module files, with the verdict on each.
@@ -201,7 +202,7 @@ impl Prune {
     }
 }
 
-fn list_steps(folder: &Folder, branch: &Branch, steps: &mut Vec<Vec<u8>>) {
+fn list_steps(folder: &Folder, branch: &Branch, steps: &mut Vec<Text>) {
     for leaf in branch
         .leaves
         .iter()

@@ -8,7 +8,8 @@ use crate::actions::kernels;
 use crate::actions::prune::{self, Order};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{fill, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{fill, Text};
 use crate::package::database::{kernels_of, Caller, Contents, Database};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns};
 use crate::package::queue::{self, put, Note, FORGOTTEN, PENDING};
@@ -120,11 +121,11 @@ struct Wanted {
     /// Packages that were forgotten before; what an interrupted call left of them goes.
     gone: Vec<Note>,
     /// Names of pending entries that this call finishes.
-    settled: Vec<Vec<u8>>,
+    settled: Vec<Text>,
     /// Positions of those that get no stand-in, and of stand-ins that go although needed.
     plain: Vec<usize>,
     /// The kernels to prune.
-    kernels: Vec<Vec<u8>>,
+    kernels: Vec<Text>,
 }
 
 impl Wanted {
@@ -149,7 +150,7 @@ impl Wanted {
             return Err(Error::refused("{} is not installed", &[given]));
         }
         if found.len() > 1 && !spec.is_pattern() {
-            let names: Vec<Vec<u8>> = found
+            let names: Vec<Text> = found
                 .iter()
                 .map(|(_, s)| fill("{}:{}", &[s.package, s.arch]))
                 .collect();
@@ -183,19 +184,19 @@ impl Wanted {
         Ok(())
     }
 
-    fn doom(&mut self, contents: &Contents, at: usize, kernels: Vec<Vec<u8>>) {
+    fn doom(&mut self, contents: &Contents, at: usize, kernels: Vec<Text>) {
         if self.doomed.contains(&at) {
             return;
         }
         let stanza = &contents.stanzas[at];
-        let mark: &[u8] = match is_auto(&contents.states, stanza.package, stanza.arch) {
+        let mark: Text = match is_auto(&contents.states, stanza.package, stanza.arch) {
             true => b"auto",
             false => b"manual",
         };
         self.doomed.push(at);
         self.notes.push(Note {
             package: stem(stanza.package, stanza),
-            mark: mark.to_vec(),
+            mark,
             kernels,
         });
     }
@@ -234,7 +235,7 @@ impl Wanted {
                     &[&note.package],
                 );
                 self.gone.push(note.clone());
-                self.settled.push(note.package.clone());
+                self.settled.push(note.package);
             }
             Some((_, stanza)) if stanza.state() != b"installed" => {
                 let state = stanza.state();
@@ -248,7 +249,7 @@ impl Wanted {
                 if note.mark == b"plain" {
                     self.plain.push(at);
                 }
-                self.settled.push(note.package.clone());
+                self.settled.push(note.package);
                 self.kernels.extend(note.kernels.iter().cloned());
                 sort_once(&mut self.kernels);
             }
@@ -300,7 +301,7 @@ fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -
     kernels::named(root, &request.kernels)?;
     let stems = database.stems(root)?;
     let contents = database.read(root)?;
-    let mark: &[u8] = match request.stand_ins {
+    let mark: Text = match request.stand_ins {
         StandIns::Make => b"stand-in",
         StandIns::Refuse => b"plain",
     };
@@ -341,8 +342,8 @@ fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -
                 return Err(owns_no_module(package));
             }
             notes.push(Note {
-                package: stem.clone(),
-                mark: mark.to_vec(),
+                package: stem,
+                mark,
                 kernels,
             });
         }
@@ -369,7 +370,7 @@ fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -
             put(pending, note.clone());
         }
     })?;
-    let names: Vec<Vec<u8>> = notes.into_iter().map(|note| note.package).collect();
+    let names: Vec<Text> = notes.into_iter().map(|note| note.package).collect();
     report.note(
         "{}: queued; done when the package manager has ended",
         &[&names.join(&b", "[..])],
@@ -419,7 +420,7 @@ fn forget(
     }
     let mut gone = Vec::new();
     for note in &wanted.notes {
-        gone.push(note.package.clone());
+        gone.push(note.package);
     }
     for stanza in &edit.dropped {
         let stem = stem(stanza.package, stanza);
@@ -437,7 +438,7 @@ fn forget(
             .any(|stanza| spec.matches_stanza(stanza))
     };
     for note in wanted.gone.iter().filter(|note| !is_known(note)) {
-        gone.push(note.package.clone());
+        gone.push(note.package);
     }
     let mut plans = Some(plans);
     database.edit(root, contents, &edit, &gone, &mut || {
@@ -530,7 +531,7 @@ fn warn(contents: &Contents, wanted: &Wanted, edit: &Edit<'_>, report: &Report) 
 
 /// What the database half would do, a step a line, sorted.
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
-    let mut lines: Vec<Vec<u8>> = Vec::new();
+    let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
         lines.push(fill("forget {}\n", &[&note.package]));
     }

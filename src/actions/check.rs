@@ -5,7 +5,8 @@
 use crate::actions::kernels;
 use crate::actions::list::{kept, loaded_text, registry};
 use crate::cli::Request;
-use crate::error::{decimal, fill, push_escaped, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{decimal, fill, push_escaped, Text};
 use crate::index::trie::Trie;
 use crate::needs::census::{self, root_file_system, Census};
 use crate::needs::kernel::{directory, Found};
@@ -104,23 +105,23 @@ struct Audit<'r> {
     /// Why it cannot, if it cannot.
     broken: Option<Error>,
     /// The paths of the module files on disk, sorted.
-    disk: Vec<Vec<u8>>,
+    disk: Vec<Text>,
     /// How many of them nothing needs, and their bytes.
     needless: (usize, usize),
 }
 
 impl<'r> Audit<'r> {
-    fn new(root: &'r Root, version: &[u8]) -> Result<Self> {
+    fn new(root: &'r Root, version: Text) -> Result<Self> {
         let kernel = Kernel::open(root, version)?;
         let registry = registry(root, &kernel)?;
         let mut keep = kept(&kernel, &registry)?;
         let broken = keep.complete(&kernel).err();
         let (mut disk, mut needless) = (Vec::new(), (0, 0_usize));
         if let Some(folder) = Folder::open(root, &directory(version))? {
-            let mut tree = Branch::grow(&folder, Vec::new(), &mut |_| {})?;
+            let mut tree = Branch::grow(&folder, b"", &mut |_| {})?;
             tree.each_leaf(&mut |directory, leaf| {
                 let path = fill("{}/{}", &[directory, &leaf.name]);
-                let path = path.strip_prefix(b"/").unwrap_or(&path).to_vec();
+                let path = path.strip_prefix(b"/").unwrap_or(path);
                 let is_kept = keep.position(ModulePath(&path).name()).is_some();
                 if path.starts_with(b"kernel/") && !is_kept {
                     needless = (needless.0 + 1, needless.1.saturating_add(leaf.size));
@@ -294,7 +295,7 @@ impl<'r> Audit<'r> {
                 match sibling.look_up(alias)? {
                     Found::Modules(modules) => {
                         let names = modules.iter().map(|module| module.path.name().to_kernel());
-                        let names: Vec<Vec<u8>> = names.collect();
+                        let names: Vec<Text> = names.collect();
                         let parts = [&version[..], &names.join(&b", "[..])];
                         self.add(problems, "alias", alias, "kernel {} has {}", &parts);
                     }
@@ -333,7 +334,7 @@ fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
 fn owners(
     root: &Root,
     request: &Request,
-    versions: &[Vec<u8>],
+    versions: &[Text],
     problems: &mut Problems,
 ) -> Result<()> {
     let Some(database) = Database::find(root, request.root.is_some())? else {

@@ -4,6 +4,7 @@ use crate::actions::register::ACTIVE;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
+use crate::format::Text;
 use crate::needs::kernel::{directory, file_of};
 use crate::system::{running_kernel, Folder, Root};
 use crate::text::{is_version, sort_once};
@@ -12,7 +13,7 @@ use crate::text::{is_version, sort_once};
 ///
 /// # Errors
 /// None, or several to choose from.
-pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
+pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Text>> {
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
@@ -36,7 +37,7 @@ pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
 ///
 /// # Errors
 /// None is installed, or not the one named.
-pub fn to_register(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
+pub fn to_register(root: &Root, request: &Request) -> Result<Vec<Text>> {
     match request.kernels.is_empty() {
         true => installed(root),
         false => named(root, &request.kernels),
@@ -48,7 +49,7 @@ pub fn to_register(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
 ///
 /// # Errors
 /// A directory that cannot be read; not the kernel that was named.
-pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
+pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Text>> {
     match request.kernels.is_empty() {
         true => all_installed(root),
         false => named(root, &request.kernels),
@@ -75,7 +76,7 @@ pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
 ///
 /// # Errors
 /// There is none.
-pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
+pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Text>> {
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
@@ -93,7 +94,7 @@ pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Vec<u8>>> {
 ///
 /// # Errors
 /// They cannot be looked for.
-pub fn registered(root: &Root) -> Result<Vec<Vec<u8>>> {
+pub fn registered(root: &Root) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
     for version in installed(root)? {
         if root.has(&file_of(&version, ACTIVE))? {
@@ -105,8 +106,8 @@ pub fn registered(root: &Root) -> Result<Vec<Vec<u8>>> {
 
 /// The kernels of `--kernel`, sorted and each once. That they are installed is seen when they
 /// are opened.
-pub fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-    if names.iter().any(|name| name == b"all") {
+pub fn named(root: &Root, names: &[Text]) -> Result<Vec<Text>> {
+    if names.iter().any(|name| *name == b"all") {
         return installed(root);
     }
     let mut errors = Vec::new();
@@ -123,8 +124,8 @@ pub fn named(root: &Root, names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
 
 /// Drops the names that lead to the directory of a name before them: one directory is one
 /// kernel, and whoever waits for its lock twice waits for ever.
-fn without_second_names(root: &Root, versions: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
-    let mut kept: Vec<Vec<u8>> = Vec::with_capacity(versions.len());
+fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<Vec<Text>> {
+    let mut kept: Vec<Text> = Vec::with_capacity(versions.len());
     for version in versions {
         let path = directory(&version);
         let mut is_second = false;
@@ -142,7 +143,7 @@ fn without_second_names(root: &Root, versions: Vec<Vec<u8>>) -> Result<Vec<Vec<u
 ///
 /// # Errors
 /// There is none.
-pub fn installed(root: &Root) -> Result<Vec<Vec<u8>>> {
+pub fn installed(root: &Root) -> Result<Vec<Text>> {
     let versions = all_installed(root)?;
     if versions.is_empty() {
         let place = root.shown(b"lib/modules");
@@ -155,7 +156,7 @@ pub fn installed(root: &Root) -> Result<Vec<Vec<u8>>> {
 }
 
 /// Every version directory with an index, sorted; perhaps none.
-fn all_installed(root: &Root) -> Result<Vec<Vec<u8>>> {
+fn all_installed(root: &Root) -> Result<Vec<Text>> {
     let mut versions = Vec::new();
     if let Some(folder) = Folder::open(root, b"lib/modules")? {
         for entry in folder.entries()? {

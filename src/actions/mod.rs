@@ -64,7 +64,7 @@ fn act(parsed: Parsed, report: &Report) -> Result<()> {
 /// The root that was asked for, by dpkg too: with `--force-script-chrootless` it runs
 /// maintainer scripts outside the chroot and says in `DPKG_ROOT` where that is.
 fn open_root(request: &Request) -> Result<Root> {
-    let path = request.root.as_deref().or_else(|| variable("DPKG_ROOT"));
+    let path = request.root.or_else(|| variable("DPKG_ROOT"));
     Root::open(path.unwrap_or(b"/"))
 }
 

@@ -5,7 +5,8 @@ use crate::actions::kernels;
 use crate::actions::register::ACTIVE;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{decimal, fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{decimal, fill, Text};
 use crate::index::binary::{self, BINARIES};
 use crate::index::filter::{damaged_line, filter, FILES};
 use crate::index::trie::{Layout, Trie};
@@ -45,7 +46,7 @@ pub enum Order {
 /// Every refusal.
 pub fn plan(
     root: &Root,
-    versions: &[Vec<u8>],
+    versions: &[Text],
     order: Order,
     request: &Request,
     report: &Report,
@@ -104,7 +105,7 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
 }
 
 /// `12 modules (3.4 MB)`
-fn tally_text(tally: Tally) -> Vec<u8> {
+fn tally_text(tally: Tally) -> Text {
     let tenths = tally.bytes / 100_000;
     let size = fill("{}.{} MB", &[&decimal(tenths / 10), &decimal(tenths % 10)]);
     fill("{} modules ({})", &[&decimal(tally.modules), &size])
@@ -122,7 +123,7 @@ struct Turn<'r> {
 
 fn plan_kernel(
     root: &Root,
-    version: &[u8],
+    version: Text,
     order: Order,
     request: &Request,
     report: &Report,
@@ -140,7 +141,7 @@ fn plan_kernel(
     turn.gather(&folder)?;
     turn.compare_index()?;
     turn.look_at_root_fs()?;
-    let mut tree = Branch::grow(&folder, Vec::new(), &mut |path| {
+    let mut tree = Branch::grow(&folder, b"", &mut |path| {
         report.warn("{} belongs to another mount and is left alone", &[path]);
     })?;
     if tree.branches.iter().all(|branch| branch.path != b"kernel") && folder.size(b"kernel")? > 0 {
@@ -166,7 +167,7 @@ fn plan_kernel(
     }
     turn.warn_of_loaded(report)?;
     Ok(Prune {
-        version: version.to_vec(),
+        version,
         rewrites: turn.rewrites(&folder, order)?,
         folder,
         tree,
@@ -184,7 +185,7 @@ impl Turn<'_> {
     }
 
     /// Refuses because of all these; there may be none.
-    fn refuse_all(&mut self, template: &str, names: &[Vec<u8>]) {
+    fn refuse_all(&mut self, template: &str, names: &[Text]) {
         if !names.is_empty() {
             self.refuse(template, &[&some_of(names)]);
         }
@@ -283,14 +284,14 @@ impl Turn<'_> {
             ) {
                 (Ok(true), _) => {}
                 (Ok(false), Ok(true)) => leftovers += 1,
-                (Ok(false), Ok(false)) => unseen.push(path.0.to_vec()),
+                (Ok(false), Ok(false)) => unseen.push(path.0),
                 (Err(failed), _) | (_, Err(failed)) => error = Some(failed),
             }
             let position = self.keep.position(name);
             if let Some(position) = position {
                 is_present[position] |= self.keep.modules()[position].line.path == path;
                 if leaf.kind == LeafKind::Link {
-                    links.push(path.0.to_vec());
+                    links.push(path.0);
                 }
             } else if path.0.starts_with(b"kernel/") {
                 leaf.verdict = Verdict::Delete;
@@ -302,7 +303,7 @@ impl Turn<'_> {
         let mut gone = Vec::new();
         for (module, is_present) in self.keep.modules().iter().zip(is_present) {
             if !is_present && !module.line.path.is_absolute() {
-                gone.push(module.line.path.0.to_vec());
+                gone.push(module.line.path.0);
             }
         }
         self.refuse_all("on disk, but not in modules.dep; run depmod: {}", &unseen);
@@ -452,9 +453,9 @@ fn layout(folder: &Folder) -> Result<Layout> {
 }
 
 /// A few names, and how many more there are.
-fn some_of(names: &[Vec<u8>]) -> Vec<u8> {
+fn some_of(names: &[Text]) -> Text {
     const MOST: usize = 8;
-    let shown = names[..names.len().min(MOST)].join(&b", "[..]);
+    let shown = names[..names.len().min(MOST)].join(&b", "[..]).leak();
     match names.len().checked_sub(MOST) {
         None | Some(0) => shown,
         Some(more) => fill("{} and {} more", &[&shown, &decimal(more)]),

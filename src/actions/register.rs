@@ -5,7 +5,8 @@ use crate::actions::kernels;
 use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{fill, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::Kernel;
 use crate::package::queue::{self, FORGOTTEN};
@@ -22,7 +23,7 @@ pub const ACTIVE: &[u8] = b"modules.active";
 
 /// The registry of one kernel during a call; locked unless nothing will be written.
 struct Turn<'s> {
-    version: Vec<u8>,
+    version: Text,
     folder: Folder,
     old: &'static [u8],
     registry: Registry<'s>,
@@ -87,7 +88,7 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
         for (at, name) in modules.iter().enumerate() {
             // Several names may stand for one module, and a call adds one reference.
             if !modules[..at].contains(name) {
-                add(turn, *name, hold, owner.as_deref(), report)?;
+                add(turn, *name, hold, owner, report)?;
             }
         }
         for source in &wanted.sources {
@@ -125,7 +126,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         let mut was_registered = false;
         for turn in &mut turns {
             for name in registered_as(root, turn, given)? {
-                was_registered |= take(turn, name, owner.as_deref(), report)?;
+                was_registered |= take(turn, name, owner, report)?;
             }
         }
         match (was_registered, &owner) {
@@ -167,7 +168,7 @@ enum Place {
 /// For each name, where each kernel has it; says what is built in or missing in some.
 fn look_up(
     root: &Root,
-    versions: &[Vec<u8>],
+    versions: &[Text],
     names: &[Want],
     report: &Report,
 ) -> Result<Vec<Vec<Place>>> {
@@ -185,7 +186,7 @@ fn look_up(
                     if want.insist == Insist::Must && is_unpacked(root, version, name)? =>
                 {
                     report.note("{} is on disk, but not in modules.dep yet", &[given]);
-                    Place::Files(vec![ModuleName::new(name.to_kernel().leak())])
+                    Place::Files(vec![ModuleName::new(name.to_kernel())])
                 }
                 Found::Nothing => Place::Nowhere,
             });
@@ -219,13 +220,13 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
         return Ok(false);
     };
     let mut is_there = false;
-    let mut tree = Branch::grow(&folder, Vec::new(), &mut |_| {})?;
+    let mut tree = Branch::grow(&folder, b"", &mut |_| {})?;
     tree.each_leaf(&mut |_, leaf| is_there |= ModulePath(&leaf.name).name() == name);
     Ok(is_there)
 }
 
 /// A module that is missing may be one that a prune took, and its package can bring it again.
-fn say_what_was_forgotten(root: &Root, versions: &[Vec<u8>], report: &Report) {
+fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
     for note in queue::read(root, FORGOTTEN).unwrap_or_default() {
         let mut kernels = note
             .kernels
@@ -261,7 +262,7 @@ fn loaded(root: &Root) -> Result<Wanted> {
 
 /// Opens the registries, locked in the order of their versions so that two calls cannot
 /// wait for each other.
-fn open_turns<'s>(root: &Root, versions: Vec<Vec<u8>>, mode: Mode) -> Result<Vec<Turn<'s>>> {
+fn open_turns<'s>(root: &Root, versions: Vec<Text>, mode: Mode) -> Result<Vec<Turn<'s>>> {
     let mut turns = Vec::with_capacity(versions.len());
     for version in versions {
         let folder = kernels::open(root, &version, mode)?;
@@ -382,13 +383,13 @@ fn plan_lines(plan: &mut Vec<u8>, file: &[u8], old: &[u8], new: &[u8]) {
 }
 
 /// Whose reference it is: `--owner`, or the package whose maintainer script calls us.
-fn owner(root: &Root, request: &Request) -> Result<Option<Vec<u8>>> {
-    let owner = match &request.owner {
-        Some(owner) => Some(owner.clone()),
+fn owner(root: &Root, request: &Request) -> Result<Option<Text>> {
+    let owner = match request.owner {
+        Some(owner) => Some(owner),
         None => calling_package(root)?,
     };
     match owner {
-        Some(owner) if !is_owner(&owner) => Err(Error::usage("not a package name: {}", &[&owner])),
+        Some(owner) if !is_owner(owner) => Err(Error::usage("not a package name: {}", &[owner])),
         owner => Ok(owner),
     }
 }
@@ -396,17 +397,17 @@ fn owner(root: &Root, request: &Request) -> Result<Option<Vec<u8>>> {
 /// The package whose maintainer script calls us, with `:arch` where dpkg keeps several
 /// architectures of it apart. It does so in the names of its info files alone at that moment:
 /// `status` may not have the package yet. (dpkg: lib/dpkg/pkg-format.c, `pkgset_need_arch`)
-fn calling_package(root: &Root) -> Result<Option<Vec<u8>>> {
+fn calling_package(root: &Root) -> Result<Option<Text>> {
     let Some(package) = variable("DPKG_MAINTSCRIPT_PACKAGE") else {
         return Ok(None);
     };
     let Some(arch) = variable("DPKG_MAINTSCRIPT_ARCH") else {
-        return Ok(Some(package.to_vec()));
+        return Ok(Some(package));
     };
     let qualified = fill("{}:{}", &[package, arch]);
     let list = fill("var/lib/dpkg/info/{}.list", &[&qualified]);
     Ok(Some(match root.has(&list)? {
         true => qualified,
-        false => package.to_vec(),
+        false => package,
     }))
 }

@@ -1,7 +1,8 @@
 //! Which modules a call names: by `--use`, in the files of `--from`, by the machine's census.
 
 use crate::cli::Request;
-use crate::error::{decimal, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{decimal, Text};
 use crate::needs::census;
 use crate::system::{mapped, Report, Root};
 use crate::text::active::Registry;
@@ -10,7 +11,7 @@ use crate::text::names::{self, Insist};
 /// A name or alias that was given.
 pub struct Want {
     /// The name, as it was given.
-    pub given: Vec<u8>,
+    pub given: Text,
     /// What it is where no kernel has it.
     pub insist: Insist,
 }
@@ -45,7 +46,7 @@ impl Wanted {
         }
         let mut wanted = Wanted::default();
         wanted.names.extend(request.names.iter().map(|name| Want {
-            given: name.clone(),
+            given: name,
             insist: Insist::Must,
         }));
         for file in &request.from {
@@ -60,7 +61,7 @@ impl Wanted {
                     &[&place],
                 ));
             }
-            wanted.add_text(&census.to_text(), b"census")?;
+            wanted.add_text(census.to_text(), b"census")?;
         }
         Ok(Some(wanted))
     }
@@ -101,11 +102,11 @@ impl Wanted {
     }
 
     /// Adds the names of a text; its registry is given back, if it has one.
-    fn add_text(&mut self, text: &[u8], file: &[u8]) -> Result<Option<Registry<'static>>> {
+    fn add_text(&mut self, text: Text, file: &[u8]) -> Result<Option<Registry<'static>>> {
         let found = names::parse(text, file)?;
         self.names
             .extend(found.names.iter().map(|&(name, insist)| Want {
-                given: name.to_vec(),
+                given: name,
                 insist,
             }));
         match found.registered {
@@ -120,7 +121,7 @@ impl Wanted {
 ///
 /// # Errors
 /// A name that must be there.
-pub fn judge(missing: &[&Want], versions: &[Vec<u8>], report: &Report) -> Result<()> {
+pub fn judge(missing: &[&Want], versions: &[Text], report: &Report) -> Result<()> {
     let versions = versions.join(&b", "[..]);
     let mut errors = Vec::new();
     let mut passed = 0;

@@ -17,7 +17,8 @@ use crate::actions::kernels;
 use crate::actions::list::{add_loaded, kept, loaded_text, registry};
 use crate::actions::wanted::{Want, Wanted};
 use crate::cli::Request;
-use crate::error::{fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{fill, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::{Closure, Kernel, Need, Why};
 use crate::system::report::print;
@@ -82,7 +83,7 @@ impl Answer<'_> {
                     let path = [&directory(self.kernel.version()), &b"/"[..], module.path.0];
                     let text = match self.root.has(&path.concat())? {
                         true => self.chain(name),
-                        false => b"not on disk".to_vec(),
+                        false => b"not on disk",
                     };
                     line(&name.to_kernel(), &text);
                 }
@@ -104,11 +105,11 @@ impl Answer<'_> {
     }
 
     /// From a module that is wanted for itself to this one, by the shortest way.
-    fn chain(&self, name: ModuleName<'_>) -> Vec<u8> {
+    fn chain(&self, name: ModuleName<'_>) -> Text {
         let Some(mut position) = self.kept.position(name) else {
-            return b"nothing needs it".to_vec();
+            return b"nothing needs it";
         };
-        let mut steps: Vec<Vec<u8>> = Vec::new();
+        let mut steps: Vec<Text> = Vec::new();
         // Modules come in by those that stand before them, so this ends.
         while self.kept.modules()[position].why == Why::Needed {
             let Some((user, need)) = self.kept.first_user(position) else {
@@ -119,37 +120,37 @@ impl Answer<'_> {
             position = user;
         }
         let top = &self.kept.modules()[position];
-        let mut text = self.reason(top.why, top.name());
-        if !steps.is_empty() {
-            text.push(b' ');
-            text.extend(top.name().kernel_bytes());
+        let reason = self.reason(top.why, top.name());
+        if steps.is_empty() {
+            return reason;
         }
         steps.reverse();
-        text.extend(steps.concat());
-        text
+        fill(
+            "{} {}{}",
+            &[reason, top.name().to_kernel(), &steps.concat()],
+        )
     }
 
-    fn reason(&self, why: Why, name: ModuleName<'_>) -> Vec<u8> {
+    fn reason(&self, why: Why, name: ModuleName<'_>) -> Text {
         match why {
             Why::Registered => fill("registered ({})", &[&hold(self.registry.find(name))]),
-            Why::Loaded => b"loaded".to_vec(),
-            Why::Outside => b"outside kernel/".to_vec(),
-            Why::Named | Why::Needed => b"needed".to_vec(),
+            Why::Loaded => b"loaded",
+            Why::Outside => b"outside kernel/",
+            Why::Named | Why::Needed => b"needed",
         }
     }
 }
 
 /// `S`, or the count and the owners: `2: myapp otherapp`.
-fn hold(entry: Option<&Entry<'_>>) -> Vec<u8> {
+fn hold(entry: Option<&Entry<'_>>) -> Text {
     let Some(entry) = entry else {
-        return Vec::new();
+        return b"";
     };
-    let mut text = entry.hold.to_text();
-    if !entry.owners.is_empty() {
-        text.extend_from_slice(b": ");
-        text.extend(entry.owners.join(&b" "[..]));
+    let hold = entry.hold.to_text();
+    match entry.owners.is_empty() {
+        true => hold,
+        false => fill("{}: {}", &[hold, &entry.owners.join(&b" "[..])]),
     }
-    text
 }
 
 fn word(need: Need) -> &'static [u8] {

@@ -2,6 +2,7 @@
 
 use crate::cli::flags::{action_name, by_long, by_short, Flag, Meaning};
 use crate::error::{Error, Result};
+use crate::format::Text;
 use crate::package::forget::StandIns;
 use crate::system::report::Volume;
 use std::ffi::OsString;
@@ -47,23 +48,23 @@ pub struct Request {
     /// What to do.
     pub action: Action,
     /// The names of `--use`, in order.
-    pub names: Vec<Vec<u8>>,
+    pub names: Vec<Text>,
     /// The files of `--from`, in order.
-    pub from: Vec<Vec<u8>>,
+    pub from: Vec<Text>,
     /// Whether the machine's census is taken for more names.
     pub detect: bool,
     /// Whether references are static.
     pub is_static: bool,
     /// Whose references; `None` leaves it to the environment.
-    pub owner: Option<Vec<u8>>,
+    pub owner: Option<Text>,
     /// The packages of `--pkname`, in order.
-    pub packages: Vec<Vec<u8>>,
+    pub packages: Vec<Text>,
     /// Whether forgotten packages with dependants get a stand-in.
     pub stand_ins: StandIns,
     /// The versions of `--kernel`; `all` among them means all.
-    pub kernels: Vec<Vec<u8>>,
+    pub kernels: Vec<Text>,
     /// The directory of `--root`; `None` leaves it to the environment.
-    pub root: Option<Vec<u8>>,
+    pub root: Option<Text>,
     /// Whether refusals that allow it are overridden.
     pub force: bool,
     /// Print the plan, or do it.
@@ -121,8 +122,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             }
         };
         let value = match flag.value {
-            "" => Vec::new(),
-            _ => parser.value().map_err(usage)?.into_vec(),
+            "" => &[][..],
+            _ => parser.value().map_err(usage)?.into_vec().leak(),
         };
         if !flag.value.is_empty() && value.is_empty() {
             return Err(Error::usage("--{} needs a value", &[flag.long.as_bytes()]));
@@ -141,11 +142,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
                 _ => action = Some(second),
             },
             Meaning::Use => {
-                split_list(&mut request.names, &value, flag)?;
+                split_list(&mut request.names, value, flag)?;
                 request.names.iter().try_for_each(|name| check_name(name))?;
             }
             Meaning::Pkname => {
-                split_list(&mut request.packages, &value, flag)?;
+                split_list(&mut request.packages, value, flag)?;
                 request
                     .packages
                     .iter()
@@ -201,7 +202,7 @@ fn usage(error: lexopt::Error) -> Error {
     }
 }
 
-fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<()> {
+fn set_once(place: &mut Option<Text>, value: Text, flag: &Flag) -> Result<()> {
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(Error::usage("--{} is given twice", &[flag.long.as_bytes()])),
@@ -209,7 +210,7 @@ fn set_once(place: &mut Option<Vec<u8>>, value: Vec<u8>, flag: &Flag) -> Result<
 }
 
 /// Splits `NAME,NAME`. An empty one is a typing error that must not pass as "nothing".
-fn split_list(list: &mut Vec<Vec<u8>>, value: &[u8], flag: &Flag) -> Result<()> {
+fn split_list(list: &mut Vec<Text>, value: Text, flag: &Flag) -> Result<()> {
     let mut rest = value;
     loop {
         let (name, behind) = split_name(rest);
@@ -219,7 +220,7 @@ fn split_list(list: &mut Vec<Vec<u8>>, value: &[u8], flag: &Flag) -> Result<()> 
                 &[flag.long.as_bytes(), value],
             ));
         }
-        list.push(name.to_vec());
+        list.push(name);
         match behind {
             Some(behind) => rest = behind,
             None => return Ok(()),

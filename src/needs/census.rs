@@ -5,7 +5,8 @@
 //! Whatever is missing is left out: a census is taken in chroots and on odd kernels, too.
 //! (Sources: linux/Documentation/ABI/testing/sysfs-devices, modules-load.d(5), crypttab(5))
 
-use crate::error::{fill, Result};
+use crate::error::Result;
+use crate::format::{fill, Text};
 use crate::needs::kernel::Found;
 use crate::needs::rules::files;
 use crate::needs::Kernel;
@@ -32,7 +33,7 @@ const MODULES_LOAD: &[&[u8]] = &[
 
 /// A census.
 pub struct Census {
-    lines: Vec<Vec<u8>>,
+    lines: Vec<Text>,
     /// How many devices had an alias or a driver.
     pub devices: usize,
 }
@@ -65,14 +66,14 @@ impl Census {
     }
 
     /// One name or alias a line, sorted, under a head that says what it is.
-    pub fn to_text(&self) -> Vec<u8> {
+    pub fn to_text(&self) -> Text {
         let mut text = CENSUS.to_vec();
         text.extend_from_slice(b"\n# feed it to --from; a name with ? may be missing\n");
         for line in &self.lines {
             text.extend_from_slice(line);
             text.push(b'\n');
         }
-        text
+        text.leak()
     }
 
     /// Adds an alias, or a name that another kernel may not have.
@@ -85,7 +86,7 @@ impl Census {
             return;
         }
         let optional: &[u8] = if is_alias(name) { b"" } else { b" ?" };
-        self.lines.push([name, optional].concat());
+        self.lines.push([name, optional].concat().leak());
     }
 
     /// Every device is below this, those that another one gets its power or clock from included.
@@ -249,7 +250,7 @@ mod tests {
             scratch.write(path, text);
         }
         let text = take(&scratch.root()).unwrap().to_text();
-        let text = String::from_utf8(text).unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
         text.lines().skip(2).map(String::from).collect()
     }
 

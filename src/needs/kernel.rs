@@ -3,7 +3,8 @@
 //! `modules.dep.bin` is what modprobe trusts, and a look-up in it costs what the name costs,
 //! not what the tree costs; without it (busybox) modules.dep is read as text.
 
-use crate::error::{fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{fill, Text};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{Format, Patterns};
 use crate::needs::rules::Rules;
@@ -17,7 +18,7 @@ use std::cell::Cell;
 /// An installed kernel and its files, opened as they are asked for.
 pub struct Kernel<'r> {
     root: &'r Root,
-    version: Vec<u8>,
+    version: Text,
     lines: Lines,
     builtin: Cell<Option<&'static [u8]>>,
     rules: Cell<Option<&'static Rules>>,
@@ -43,12 +44,12 @@ pub enum Found {
 }
 
 /// The directory of a kernel version, relative to the root.
-pub fn directory(version: &[u8]) -> Vec<u8> {
+pub fn directory(version: &[u8]) -> Text {
     fill("lib/modules/{}", &[version])
 }
 
 /// A file in that directory, relative to the root.
-pub fn file_of(version: &[u8], name: &[u8]) -> Vec<u8> {
+pub fn file_of(version: &[u8], name: &[u8]) -> Text {
     fill("lib/modules/{}/{}", &[version, name])
 }
 
@@ -65,7 +66,7 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// No such kernel, or a damaged index.
-    pub fn open(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
+    pub fn open(root: &'r Root, version: Text) -> Result<Kernel<'r>> {
         let path = file_of(version, b"modules.dep.bin");
         let lines = match root.text(&path)? {
             None => Kernel::text_lines(root, version)?,
@@ -78,7 +79,7 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// No such kernel, or a modules.dep that is empty.
-    pub fn open_text(root: &'r Root, version: &[u8]) -> Result<Kernel<'r>> {
+    pub fn open_text(root: &'r Root, version: Text) -> Result<Kernel<'r>> {
         let lines = Kernel::text_lines(root, version)?;
         Ok(Kernel::new(root, version, lines))
     }
@@ -93,10 +94,10 @@ impl<'r> Kernel<'r> {
         Ok(Lines::Text(DepText::new(text, &root.shown(&path))?))
     }
 
-    fn new(root: &'r Root, version: &[u8], lines: Lines) -> Kernel<'r> {
+    fn new(root: &'r Root, version: Text, lines: Lines) -> Kernel<'r> {
         Kernel {
             root,
-            version: version.to_vec(),
+            version,
             lines,
             builtin: Cell::new(None),
             rules: Cell::new(None),
@@ -107,8 +108,8 @@ impl<'r> Kernel<'r> {
     }
 
     /// The version, as `uname -r` says it.
-    pub fn version(&self) -> &[u8] {
-        &self.version
+    pub fn version(&self) -> Text {
+        self.version
     }
 
     /// A file of this kernel, if it is there.
@@ -116,7 +117,7 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// It cannot be read.
     pub fn file(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
-        self.root.text(&file_of(&self.version, name))
+        self.root.text(file_of(self.version, name))
     }
 
     /// As [`Kernel::file`]; none where it is missing.
@@ -181,8 +182,8 @@ impl<'r> Kernel<'r> {
     }
 
     /// A file of this kernel as the user would write it.
-    pub fn shown(&self, name: &[u8]) -> Vec<u8> {
-        self.root.shown(&file_of(&self.version, name))
+    pub fn shown(&self, name: &[u8]) -> Text {
+        self.root.shown(file_of(self.version, name))
     }
 
     /// Whether the module is built into the kernel.
@@ -209,7 +210,7 @@ impl<'r> Kernel<'r> {
         if let Some(rules) = self.rules.get() {
             return Ok(rules);
         }
-        let rules = Box::leak(Box::new(Rules::read(self.root, &directory(&self.version))?));
+        let rules = Box::leak(Box::new(Rules::read(self.root, directory(self.version))?));
         self.rules.set(Some(rules));
         Ok(rules)
     }

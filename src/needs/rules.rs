@@ -5,7 +5,8 @@
 //! what is left is read in the order of the names, modules.softdep and modules.weakdep of the
 //! kernel among them. (kmod: libkmod/libkmod-config.c, `kmod_config_new`)
 
-use crate::error::{fill, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::format::{fill, Text};
 use crate::needs::hidden;
 use crate::system::{Folder, Root};
 use crate::text::alias::{is_wild, matches};
@@ -73,7 +74,7 @@ impl Rules {
         };
         let mut files = files(root, MODPROBE)?;
         for name in [&b"modules.softdep"[..], b"modules.weakdep"] {
-            let before = files.partition_point(|file| file.name.as_slice() < name);
+            let before = files.partition_point(|file| file.name < name);
             files.insert(before, File::new(directory, name));
         }
         for file in files {
@@ -186,14 +187,14 @@ impl Rules {
 
 /// A file to be read.
 pub(super) struct File {
-    name: Vec<u8>,
-    pub(super) path: Vec<u8>,
+    name: Text,
+    pub(super) path: Text,
 }
 
 impl File {
-    fn new(directory: &[u8], name: &[u8]) -> File {
+    fn new(directory: &[u8], name: Text) -> File {
         File {
-            name: name.to_vec(),
+            name,
             path: fill("{}/{}", &[directory, name]),
         }
     }
@@ -221,7 +222,7 @@ pub(super) fn files(root: &Root, directories: &[&[u8]]) -> Result<Vec<File>> {
                 continue;
             }
             if let Err(at) = files.binary_search_by(|file| file.name.cmp(&entry.name)) {
-                files.insert(at, File::new(directory, &entry.name));
+                files.insert(at, File::new(directory, entry.name));
             }
         }
     }

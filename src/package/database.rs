@@ -1,6 +1,7 @@
 //! The package manager's database on disk: dpkg's with apt's marks, or opkg's.
 
-use crate::error::{fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{fill, Text};
 use crate::package::forget::{is_state_of, stem, Edit};
 use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
@@ -34,7 +35,7 @@ pub enum Caller {
 pub struct Database {
     manager: Manager,
     /// The directory of `status`, relative to the root.
-    directory: Vec<u8>,
+    directory: Text,
 }
 
 /// The locks; dropped in this order, the reverse of the one in which they were taken.
@@ -112,7 +113,6 @@ impl Database {
         ];
         for (manager, directory) in places {
             if root.has(&fill("{}/status", &[directory]))? {
-                let directory = directory.to_vec();
                 return Ok(Some(Database { manager, directory }));
             }
         }
@@ -133,7 +133,7 @@ impl Database {
         })
     }
 
-    fn path(&self, name: &[u8]) -> Vec<u8> {
+    fn path(&self, name: &[u8]) -> Text {
         fill("{}/{}", &[&self.directory, name])
     }
 
@@ -217,13 +217,13 @@ impl Database {
     ///
     /// # Errors
     /// `info/` cannot be read.
-    pub fn stems(&self, root: &Root) -> Result<Vec<Vec<u8>>> {
+    pub fn stems(&self, root: &Root) -> Result<Vec<Text>> {
         let Some(folder) = Folder::open(root, &self.path(b"info"))? else {
             return Ok(Vec::new());
         };
         let names = folder.entries()?.into_iter().map(|entry| entry.name);
         Ok(names
-            .filter_map(|name| name.strip_suffix(b".list").map(<[u8]>::to_vec))
+            .filter_map(|name| name.strip_suffix(b".list"))
             .collect())
     }
 
@@ -264,7 +264,7 @@ impl Database {
         root: &Root,
         contents: &Contents,
         edit: &Edit<'_>,
-        gone: &[Vec<u8>],
+        gone: &[Text],
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
         if edit.is_empty(contents.text) {
@@ -317,7 +317,7 @@ impl Database {
     }
 
     /// Removes what an interrupted edit left of packages that are in `status` no more.
-    fn clean(&self, root: &Root, contents: &Contents, gone: &[Vec<u8>]) -> Result<()> {
+    fn clean(&self, root: &Root, contents: &Contents, gone: &[Text]) -> Result<()> {
         if gone.is_empty() {
             return Ok(());
         }
@@ -327,14 +327,14 @@ impl Database {
         self.clean_info(root, gone)
     }
 
-    fn clean_info(&self, root: &Root, gone: &[Vec<u8>]) -> Result<()> {
+    fn clean_info(&self, root: &Root, gone: &[Text]) -> Result<()> {
         let Some(info) = Folder::open(root, &self.path(b"info"))? else {
             return Ok(());
         };
         for entry in info.entries()? {
             // `K.list`, never `K.1.list` of a package `K.1`: no suffix of dpkg's has a dot.
             let dot = memchr::memrchr(b'.', &entry.name).unwrap_or(0);
-            if gone.iter().any(|stem| stem[..] == entry.name[..dot]) {
+            if gone.iter().any(|stem| **stem == entry.name[..dot]) {
                 info.unlink(&entry.name)?;
             }
         }
@@ -344,7 +344,7 @@ impl Database {
 }
 
 /// apt's marks without those of packages that go; `None` if there are none to go.
-fn marks_without(contents: &Contents, gone: &[Vec<u8>]) -> Option<Vec<&'static [u8]>> {
+fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<&'static [u8]>> {
     let is_gone = |state: &&Stanza<'_>| {
         gone.iter().any(|stem| {
             let (package, arch) = crate::text::split_at_byte(stem, b':');
@@ -395,8 +395,8 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
 }
 
 /// The kernels below which a package has files, from its list.
-pub fn kernels_of(files: &[u8]) -> Vec<Vec<u8>> {
-    let mut kernels: Vec<Vec<u8>> = Vec::new();
+pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
+    let mut kernels: Vec<&[u8]> = Vec::new();
     for (_, file) in lines(files) {
         let file = file.strip_prefix(b"/usr").unwrap_or(file);
         let Some(below) = file.strip_prefix(b"/lib/modules/") else {
@@ -407,8 +407,8 @@ pub fn kernels_of(files: &[u8]) -> Vec<Vec<u8>> {
         if version == b"all" || !is_version(version) {
             continue;
         }
-        if rest.starts_with(b"kernel/") && kernels.last().map_or(true, |last| last != version) {
-            kernels.push(version.to_vec());
+        if rest.starts_with(b"kernel/") && kernels.last().map_or(true, |last| *last != version) {
+            kernels.push(version);
         }
     }
     sort_once(&mut kernels);

@@ -9,7 +9,7 @@
 //! A stand-in is never marked as automatically installed: apt's solver would take one that no
 //! archive has for obsolete and bring the real package back (apt 3.3: apt-pkg/solver3.cc).
 
-use crate::error::fill;
+use crate::format::{fill, keep, push_filled, Text};
 use crate::package::relation::{alternatives, groups, relations, Relation};
 use crate::text::stanza::{position, Stanza};
 use crate::text::{find, split_at_byte};
@@ -45,7 +45,7 @@ pub struct Situation<'t, 'a> {
 /// A stand-in that comes.
 pub struct StandIn {
     /// Its name in `info/`: with `:arch` where several architectures can be there together.
-    pub stem: Vec<u8>,
+    pub stem: Text,
     /// Its stanza.
     pub text: Vec<u8>,
 }
@@ -89,10 +89,10 @@ pub fn subject(package: &[u8]) -> Option<&[u8]> {
 }
 
 /// The `info/` stem of a package.
-pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Vec<u8> {
+pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Text {
     match stanza.is_multi_arch_same() {
         true => fill("{}:{}", &[package, stanza.arch]),
-        false => package.to_vec(),
+        false => keep(package),
     }
 }
 
@@ -348,7 +348,8 @@ fn stand_in(stanza: &Stanza<'_>) -> StandIn {
     line(b"Architecture", &[stanza.arch]);
     line(b"Multi-Arch", &[stanza.field(b"Multi-Arch")]);
     line(b"Version", &[version]);
-    let mut provides = fill("{} (= {})", &[stanza.package, version]);
+    let mut provides = Vec::new();
+    push_filled(&mut provides, "{} (= {})", &[stanza.package, version]);
     for group in provided(stanza) {
         provides.extend_from_slice(b", ");
         provides.extend_from_slice(group);

@@ -4,7 +4,8 @@
 //! `PKG[:arch] stand-in|plain KERNEL…`. `forgotten`: what was done, so that a maintainer script
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
 
-use crate::error::{fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{fill, keep, Text};
 use crate::system::folder::{Durability, Naming};
 use crate::system::{Folder, Root};
 use crate::text::{lines, words};
@@ -19,11 +20,11 @@ pub const FORGOTTEN: &[u8] = b"forgotten";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The package, with `:arch` where it needs one.
-    pub package: Vec<u8>,
+    pub package: Text,
     /// `stand-in` or `plain`; `auto` or `manual`.
-    pub mark: Vec<u8>,
+    pub mark: Text,
     /// The kernels whose modules it brought.
-    pub kernels: Vec<Vec<u8>>,
+    pub kernels: Vec<Text>,
 }
 
 /// The notes of a file, which may be missing.
@@ -51,7 +52,7 @@ pub fn notes(text: &[u8], file: &[u8]) -> Result<Vec<Note>> {
 }
 
 fn parse(line: &[u8]) -> Option<Note> {
-    let mut words = words(line).map(<[u8]>::to_vec);
+    let mut words = words(line).map(keep);
     Some(Note {
         package: words.next()?,
         // A line written by hand may be the package alone.

@@ -1,7 +1,8 @@
 //! A directory held open: listing it, locking it, replacing files in it so that every reader
 //! sees the old file or the new one, before and after a power cut.
 
-use crate::error::{fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{fill, keep, Text};
 use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in, Root};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
@@ -14,7 +15,7 @@ use std::io::IoSlice;
 /// An open directory.
 pub struct Folder {
     fd: OwnedFd,
-    shown: Vec<u8>,
+    shown: Text,
     /// Whether it was listed, so that the next listing has to begin at the start again.
     is_listed: Cell<bool>,
 }
@@ -22,7 +23,7 @@ pub struct Folder {
 /// Something in a directory.
 pub struct Entry {
     /// Its name.
-    pub name: Vec<u8>,
+    pub name: Text,
     /// What it is; a symbolic link is itself.
     pub kind: FileType,
 }
@@ -38,7 +39,7 @@ pub enum Naming {
 }
 
 impl Naming {
-    fn temporary(self, name: &[u8]) -> Vec<u8> {
+    fn temporary(self, name: &[u8]) -> Text {
         match self {
             Naming::Hidden => fill(".{}{}", &[name, TEMPORARY]),
             Naming::Dpkg => fill("{}-new", &[name]),
@@ -62,7 +63,7 @@ pub struct Staged<'f> {
     naming: Naming,
     durability: Durability,
     /// The names of the files that they replace.
-    waiting: Vec<Vec<u8>>,
+    waiting: Vec<Text>,
 }
 
 impl Staged<'_> {
@@ -127,7 +128,7 @@ impl Folder {
         }
     }
 
-    fn of(fd: OwnedFd, shown: Vec<u8>) -> Folder {
+    fn of(fd: OwnedFd, shown: Text) -> Folder {
         let is_listed = Cell::new(false);
         Folder {
             fd,
@@ -155,7 +156,7 @@ impl Folder {
     }
 
     /// A file in the directory as the user would write it.
-    pub fn shown(&self, name: &[u8]) -> Vec<u8> {
+    pub fn shown(&self, name: &[u8]) -> Text {
         fill("{}/{}", &[&self.shown, name])
     }
 
@@ -250,7 +251,7 @@ impl Folder {
         };
         for (name, parts) in files {
             let temporary = naming.temporary(name);
-            staged.waiting.push(name.to_vec());
+            staged.waiting.push(keep(name));
             self.write_new(name, &temporary, parts, durability)?;
         }
         Ok(staged)
@@ -340,10 +341,10 @@ impl Folder {
                 }),
                 kind => kind,
             };
-            let name = name.to_vec();
+            let name = &*name.to_vec().leak();
             entries.push(Entry { name, kind });
         }
-        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        entries.sort_unstable_by(|a, b| a.name.cmp(b.name));
         Ok(entries)
     }
 
@@ -536,7 +537,7 @@ mod tests {
     #[test]
     fn what_a_killed_run_left_behind_is_replaced_even_if_it_is_a_link() {
         let (scratch, folder) = scratch("left");
-        let left = String::from_utf8(Naming::Hidden.temporary(b"f")).unwrap();
+        let left = String::from_utf8(Naming::Hidden.temporary(b"f").to_vec()).unwrap();
         assert!(is_temporary(left.as_bytes()));
         scratch.write(&format!("d/{left}"), "half of a file that is longer");
         folder.replace(b"f", b"whole").unwrap();
@@ -561,7 +562,7 @@ mod tests {
     #[test]
     fn of_several_files_none_is_replaced_if_one_cannot_be_written() {
         let (scratch, folder) = scratch("several");
-        let in_the_way = String::from_utf8(Naming::Hidden.temporary(b"b")).unwrap();
+        let in_the_way = String::from_utf8(Naming::Hidden.temporary(b"b").to_vec()).unwrap();
         scratch.write(&format!("d/{in_the_way}/x"), "");
         scratch.write("d/a", "old a");
         let files: [(&[u8], &[&[u8]]); 3] = [(b"a", &[b"new"]), (b"b", &[b"new"]), (b"c", &[])];

@@ -1,7 +1,8 @@
 //! Record locks as dpkg, apt and opkg take them: `fcntl(F_SETLK)` over a whole file, never
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
-use crate::error::{decimal, fill, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{decimal, fill, Text};
 use crate::system::{io, open_in, retry, stat_in, Root};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, CWD};
@@ -45,7 +46,7 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
 }
 
 /// Says who holds a lock.
-fn holder(file: &OwnedFd, shown: &[u8]) -> Vec<u8> {
+fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
     let wanted = Flock::from(FlockType::WriteLock);
     let pid = fcntl_getlk(file, &wanted)
         .ok()
@@ -68,7 +69,7 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Vec<u8> {
                     .unwrap_or(&buffer[..count])],
             )
         }
-        Err(_) => Vec::new(),
+        Err(_) => b"",
     };
     fill("{} is locked by process {}{}", &[shown, &pid, &name])
 }

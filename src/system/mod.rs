@@ -15,6 +15,7 @@ pub use report::Report;
 pub use root::Root;
 
 use crate::error::{Error, Result};
+use crate::format::{keep, Text};
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, CWD};
@@ -150,6 +151,6 @@ pub fn fill_standard_descriptors() -> Result<()> {
 }
 
 /// The release of the running kernel (`uname -r`).
-pub fn running_kernel() -> Vec<u8> {
-    rustix::system::uname().release().to_bytes().to_vec()
+pub fn running_kernel() -> Text {
+    keep(rustix::system::uname().release().to_bytes())
 }

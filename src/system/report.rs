@@ -2,7 +2,8 @@
 //! Each message is one write, so that parallel calls do not mix their lines.
 //! The print macros are not used: they panic on a closed pipe.
 
-use crate::error::{decimal, fill, push_escaped, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{decimal, fill, push_escaped};
 use crate::system::{io, retry};
 use rustix::io::Errno;
 

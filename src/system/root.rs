@@ -4,7 +4,8 @@
 //! `RESOLVE_IN_ROOT` does it in the kernel; before Linux 5.6, and where a sandbox forbids the
 //! call, each component is opened by hand.
 
-use crate::error::{fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{fill, keep, Text};
 use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
@@ -19,12 +20,12 @@ pub struct Root {
     /// The image's directory; none for `/`, where plain absolute paths do.
     dir: Option<OwnedFd>,
     /// What the user called it, without a slash at the end; empty for `/`.
-    shown: Vec<u8>,
+    shown: Text,
     openat2_is_missing: Cell<bool>,
 }
 
 /// A path below the root, taken apart from its end.
-type Pending = Vec<Vec<u8>>;
+type Pending = Vec<Text>;
 
 impl Root {
     /// Opens the root that the user named.
@@ -33,7 +34,7 @@ impl Root {
     /// No such directory.
     pub fn open(path: &[u8]) -> Result<Root> {
         let slashes = path.iter().rev().take_while(|&&b| b == b'/').count();
-        let shown = path[..path.len() - slashes].to_vec();
+        let shown = keep(&path[..path.len() - slashes]);
         let dir = if path.iter().all(|&byte| byte == b'/') {
             None
         } else {
@@ -41,7 +42,7 @@ impl Root {
             Some(io("open", path, open_in(CWD, path, flags, Mode::empty()))?)
         };
         Ok(Root {
-            shown: if dir.is_none() { Vec::new() } else { shown },
+            shown: if dir.is_none() { b"" } else { shown },
             dir,
             openat2_is_missing: Cell::new(false),
         })
@@ -53,7 +54,7 @@ impl Root {
     }
 
     /// A path below the root as the user would write it; `path` has no slash at its start.
-    pub fn shown(&self, path: &[u8]) -> Vec<u8> {
+    pub fn shown(&self, path: &[u8]) -> Text {
         fill("{}/{}", &[&self.shown, path])
     }
 
@@ -216,7 +217,7 @@ fn link_target(found: &OwnedFd) -> rustix::io::Result<Option<Vec<u8>>> {
 fn push_components(pending: &mut Pending, path: &[u8]) {
     let components = path.split(|&byte| byte == b'/').rev();
     let real = components.filter(|part| !part.is_empty() && *part != b".");
-    pending.extend(real.map(<[u8]>::to_vec));
+    pending.extend(real.map(keep));
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The module files below a version directory: found without following a link or leaving the
 //! file system, and deleted by the descriptors of the directories that they are in.
 
-use crate::error::{fill, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{fill, Text};
 use crate::system::Folder;
 use crate::text::name::is_module_file;
 use rustix::fs::FileType;
@@ -21,7 +22,7 @@ pub enum Verdict {
 /// A module file.
 pub struct Leaf {
     /// Its name in its directory.
-    pub name: Vec<u8>,
+    pub name: Text,
     /// Its size in bytes.
     pub size: usize,
     /// A file, or a symbolic link.
@@ -42,7 +43,7 @@ pub enum LeafKind {
 /// A directory with the module files in it and below.
 pub struct Branch {
     /// Its path relative to the version directory; empty for that itself.
-    pub path: Vec<u8>,
+    pub path: Text,
     /// The module files in it, sorted.
     pub leaves: Vec<Leaf>,
     /// The directories in it, sorted.
@@ -57,7 +58,7 @@ impl Branch {
     ///
     /// # Errors
     /// A directory that cannot be read, or one of absurd depth.
-    pub fn grow(folder: &Folder, path: Vec<u8>, warn: &mut dyn FnMut(&[u8])) -> Result<Branch> {
+    pub fn grow(folder: &Folder, path: Text, warn: &mut dyn FnMut(&[u8])) -> Result<Branch> {
         let mut branch = Branch {
             path,
             leaves: Vec::new(),
@@ -101,9 +102,9 @@ impl Branch {
     }
 
     /// The path of something in this directory, relative to the version directory.
-    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+    pub fn path_of(&self, name: Text) -> Text {
         match self.path.is_empty() {
-            true => name.to_vec(),
+            true => name,
             false => fill("{}/{}", &[&self.path, name]),
         }
     }

@@ -11,7 +11,8 @@
 //! references, the others are anonymous; a reader of the original format sees a comment.
 //! Entries borrow from the text; the file is written from them in one piece.
 
-use crate::error::{decimal, Error, Result};
+use crate::error::{Error, Result};
+use crate::format::{decimal, Text};
 use crate::text::name::ModuleName;
 use crate::text::{lines, words};
 
@@ -26,9 +27,9 @@ pub enum Hold {
 
 impl Hold {
     /// `S` or the number of references.
-    pub fn to_text(self) -> Vec<u8> {
+    pub fn to_text(self) -> Text {
         match self {
-            Hold::Static => b"S".to_vec(),
+            Hold::Static => b"S",
             Hold::Dynamic(count) => decimal(count as usize),
         }
     }

@@ -57,7 +57,7 @@ pub fn is_version(name: &[u8]) -> bool {
 }
 
 /// Sorts a list of texts; of the same, one stays.
-pub fn sort_once(list: &mut Vec<Vec<u8>>) {
+pub fn sort_once(list: &mut Vec<&[u8]>) {
     list.sort_unstable();
     list.dedup();
 }

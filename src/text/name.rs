@@ -5,6 +5,7 @@
 //! Both spellings name one module, so comparing and hashing treat them alike and nothing is
 //! rewritten before it is stored.
 
+use crate::format::Text;
 use core::cmp::Ordering;
 
 /// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
@@ -42,8 +43,9 @@ impl<'t> ModuleName<'t> {
     }
 
     /// The name in kernel spelling, copied.
-    pub fn to_kernel(self) -> Vec<u8> {
-        self.kernel_bytes().collect()
+    pub fn to_kernel(self) -> Text {
+        let bytes: Vec<u8> = self.kernel_bytes().collect();
+        bytes.leak()
     }
 
     /// A hash in which both spellings agree: of the last eight bytes, where names differ.

@@ -1,0 +1,80 @@
+//! Texts made of bytes: templates, numbers, what may reach a terminal.
+//!
+//! limopack does one thing and ends, so a text that was made stays until then ([`Text`]). It can
+//! be put into a message, a list or a plan without a copy or a lifetime, and nothing has to know
+//! how to free it: that knowledge, at every place where a text went out of use, was a tenth of the
+//! program. What is made for each of thousands of files goes into a buffer that is used again.
+
+/// Bytes that stay until the process ends.
+pub type Text = &'static [u8];
+
+/// A copy that stays.
+pub fn keep(text: &[u8]) -> Text {
+    text.to_vec().leak()
+}
+
+/// A text from a template: each `{}` is replaced by the next of `parts`. What `format!` does, for
+/// bytes, and a tenth of its size.
+pub fn fill(template: &str, parts: &[&[u8]]) -> Text {
+    let mut text = Vec::new();
+    push_filled(&mut text, template, parts);
+    text.leak()
+}
+
+/// Appends such a text.
+pub fn push_filled(text: &mut Vec<u8>, template: &str, parts: &[&[u8]]) {
+    let mut parts = parts.iter();
+    let mut pieces = template.as_bytes().split(|&byte| byte == b'{');
+    text.extend_from_slice(pieces.next().unwrap_or(b""));
+    for piece in pieces {
+        let part = parts.next();
+        debug_assert!(part.is_some() && piece[0] == b'}', "{template}");
+        text.extend_from_slice(part.copied().unwrap_or(b""));
+        text.extend_from_slice(piece.get(1..).unwrap_or(b""));
+    }
+    debug_assert!(parts.next().is_none(), "{template}");
+}
+
+/// A number in decimal, as bytes.
+pub fn decimal(mut number: usize) -> Text {
+    let mut digits = Vec::with_capacity(20);
+    loop {
+        digits.push(b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            digits.reverse();
+            return digits.leak();
+        }
+    }
+}
+
+/// Appends `bytes`, with control bytes as `\xNN`.
+pub fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for &byte in bytes {
+        if byte < 0x20 || byte == 0x7f {
+            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+            out.extend_from_slice(&[b'\\', b'x', high, low]);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimal_writes_the_whole_range() {
+        assert_eq!(decimal(0), b"0");
+        assert_eq!(decimal(usize::MAX), usize::MAX.to_string().into_bytes());
+    }
+
+    #[test]
+    fn control_bytes_never_reach_a_terminal() {
+        let mut out = Vec::new();
+        push_escaped(&mut out, b"a\n\x1b[31m\xff");
+        assert_eq!(out, b"a\\x0a\\x1b[31m\xff");
+    }
+}
