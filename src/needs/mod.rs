@@ -1,7 +1,9 @@
 //! Which modules are needed, and why.
 
+pub mod boot;
 pub mod census;
 pub mod closure;
+pub mod facts;
 pub mod hidden;
 pub mod kernel;
 pub mod patterns;
