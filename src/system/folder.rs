@@ -79,11 +79,11 @@ impl Staged<'_> {
         while let Some(name) = self.waiting.first() {
             if self.naming == Naming::Dpkg {
                 let old = fill("{}-old", &[name]);
-                folder.unlink(&old)?;
-                io("keep", &folder.shown(&old), folder.link(name, &old))?;
+                folder.unlink(old)?;
+                io("keep", folder.shown(old), folder.link(name, old))?;
             }
             let new = self.naming.temporary(name);
-            io("replace", &folder.shown(name), folder.rename(&new, name))?;
+            io("replace", folder.shown(name), folder.rename(new, name))?;
             self.waiting.remove(0);
         }
         match self.durability {
@@ -97,7 +97,7 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         for name in &self.waiting {
             let new = self.naming.temporary(name);
-            let _ = self.folder.unlinkat(&new, AtFlags::empty());
+            let _ = self.folder.unlinkat(new, AtFlags::empty());
         }
     }
 }
@@ -122,7 +122,7 @@ impl Folder {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
                 let shown = root.shown(path);
-                let fd = io("open", &shown, opened)?;
+                let fd = io("open", shown, opened)?;
                 Ok(Some(Folder::of(fd, shown)))
             }
         }
@@ -149,15 +149,15 @@ impl Folder {
         let above = Folder::create(root, above)?;
         match above.mkdir(name) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return io("create", &root.shown(path), Err(errno)),
+            Err(errno) => return io("create", root.shown(path), Err(errno)),
         }
         let made = Folder::open(root, path)?;
-        made.ok_or_else(|| Error::refused("{} is gone again", &[&root.shown(path)]))
+        made.ok_or_else(|| Error::refused("{} is gone again", &[root.shown(path)]))
     }
 
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Text {
-        fill("{}/{}", &[&self.shown, name])
+        fill("{}/{}", &[self.shown, name])
     }
 
     /// Waits for the lock that every writer of this directory takes.
@@ -167,7 +167,7 @@ impl Folder {
     /// The file system has no locks.
     pub fn lock(&self) -> Result<()> {
         let locked = retry(|| rustix::fs::flock(&self.fd, FlockOperation::LockExclusive));
-        io("lock", &self.shown, locked)
+        io("lock", self.shown, locked)
     }
 
     /// The bytes of a regular file in the directory; a symbolic link is an error here,
@@ -181,11 +181,11 @@ impl Folder {
             Err(errno) if is_missing(errno) => Ok(None),
             Err(Errno::LOOP) => Err(Error::refused(
                 "{} is a symbolic link; replacing it would not change the file that it leads to",
-                &[&self.shown(name)],
+                &[self.shown(name)],
             )),
             opened => {
                 let shown = self.shown(name);
-                mapped::text(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
+                mapped::text(io("open", shown, opened)?.as_fd(), shown).map(Some)
             }
         }
     }
@@ -252,7 +252,7 @@ impl Folder {
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(keep(name));
-            self.write_new(name, &temporary, parts, durability)?;
+            self.write_new(name, temporary, parts, durability)?;
         }
         Ok(staged)
     }
@@ -272,11 +272,11 @@ impl Folder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(NEW_MODE);
         let created = open_in(self.fd.as_fd(), temporary, flags, mode);
-        let file = io("create", &shown, created)?;
-        io("write", &shown, write_parts(&file, parts))?;
-        io("set the mode of", &shown, keep_mode(&file, old.as_ref()))?;
+        let file = io("create", shown, created)?;
+        io("write", shown, write_parts(&file, parts))?;
+        io("set the mode of", shown, keep_mode(&file, old.as_ref()))?;
         match durability {
-            Durability::Now => io("sync", &shown, retry(|| rustix::fs::fsync(&file))),
+            Durability::Now => io("sync", shown, retry(|| rustix::fs::fsync(&file))),
             Durability::Later => Ok(()),
         }
     }
@@ -288,7 +288,7 @@ impl Folder {
     pub fn unlink(&self, name: &[u8]) -> Result<()> {
         match self.unlinkat(name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => io("remove", &self.shown(name), Err(errno)),
+            Err(errno) => io("remove", self.shown(name), Err(errno)),
         }
     }
 
@@ -299,7 +299,7 @@ impl Folder {
     pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
         match self.unlinkat(name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
-            Err(errno) => io("remove", &self.shown(name), Err(errno)),
+            Err(errno) => io("remove", self.shown(name), Err(errno)),
         }
     }
 
@@ -323,13 +323,13 @@ impl Folder {
     pub fn entries(&self) -> Result<Vec<Entry>> {
         if self.is_listed.replace(true) {
             let start = rustix::fs::seek(&self.fd, SeekFrom::Start(0));
-            io("read", &self.shown, start)?;
+            io("read", self.shown, start)?;
         }
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut found = rustix::fs::RawDir::new(&self.fd, &mut buffer);
         let mut entries = Vec::new();
         while let Some(entry) = found.next() {
-            let entry = io("read", &self.shown, entry)?;
+            let entry = io("read", self.shown, entry)?;
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
@@ -352,7 +352,7 @@ impl Folder {
         match stat_in(self.fd.as_fd(), name) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => io("stat", &self.shown(name), Err(errno)),
+            Err(errno) => io("stat", self.shown(name), Err(errno)),
         }
     }
 
@@ -386,7 +386,7 @@ impl Folder {
         match opened {
             Ok(fd) => Ok(Some(Folder::of(fd, shown))),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
-            Err(errno) => io("open", &shown, Err(errno)),
+            Err(errno) => io("open", shown, Err(errno)),
         }
     }
 
@@ -432,7 +432,7 @@ impl Folder {
         // Some file systems have no directory to sync (EINVAL); nothing is lost by that.
         match synced {
             Err(Errno::INVAL) => Ok(()),
-            synced => io("sync", &self.shown, synced),
+            synced => io("sync", self.shown, synced),
         }
     }
 }
