@@ -2,7 +2,6 @@
 //! the truth about what is left.
 
 use crate::actions::kernels;
-use crate::actions::register::ACTIVE;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
@@ -12,11 +11,11 @@ use crate::index::filter::{damaged_line, filter, FILES};
 use crate::index::trie::{Layout, Trie};
 use crate::needs::census::root_file_system;
 use crate::needs::{Closure, Kernel, Why};
-use crate::plan::{Content, Left, Prune, Rewrite, Tally, UNFINISHED};
+use crate::plan::prune::{Content, Left, Prune, Rewrite, Tally, UNFINISHED};
 use crate::system::report::{print, Progress};
 use crate::system::tree::{Branch, LeafKind, Verdict};
 use crate::system::{running_kernel, Folder, Report, Root};
-use crate::text::active::Registry;
+use crate::text::active::{Registry, ACTIVE};
 use crate::text::dep::DepText;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, proc_modules, split_at_byte};

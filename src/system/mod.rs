@@ -6,6 +6,7 @@ pub mod lock;
 pub mod mapped;
 pub mod report;
 pub mod root;
+pub mod session;
 #[cfg(test)]
 pub(crate) mod scratch;
 pub mod tree;
