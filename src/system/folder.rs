@@ -81,11 +81,11 @@ impl Staged<'_> {
         while let Some(name) = self.waiting.first() {
             if self.naming == Naming::Dpkg {
                 let old = fill("{}-old", &[name]);
-                folder.unlink(&old)?;
-                io("keep", &folder.shown(&old), folder.link(name, &old))?;
+                folder.unlink(old)?;
+                io("keep", folder.shown(old), folder.link(name, old))?;
             }
             let new = self.naming.temporary(name);
-            io("replace", &folder.shown(name), folder.rename(&new, name))?;
+            io("replace", folder.shown(name), folder.rename(new, name))?;
             self.waiting.remove(0);
         }
         match self.durability {
@@ -99,7 +99,7 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         for name in &self.waiting {
             let new = self.naming.temporary(name);
-            let _ = self.folder.unlinkat(&new, AtFlags::empty());
+            let _ = self.folder.unlinkat(new, AtFlags::empty());
         }
     }
 }
@@ -124,7 +124,7 @@ impl Folder {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
                 let shown = root.shown(path);
-                let fd = io("open", &shown, opened)?;
+                let fd = io("open", shown, opened)?;
                 Ok(Some(Folder::of(fd, shown)))
             }
         }
@@ -151,15 +151,15 @@ impl Folder {
         let above = Folder::create(root, above)?;
         match above.mkdir(name) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return io("create", &root.shown(path), Err(errno)),
+            Err(errno) => return io("create", root.shown(path), Err(errno)),
         }
         let made = Folder::open(root, path)?;
-        made.ok_or_else(|| Error::refused("{} is gone again", &[&root.shown(path)]))
+        made.ok_or_else(|| Error::refused("{} is gone again", &[root.shown(path)]))
     }
 
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Text {
-        fill("{}/{}", &[&self.shown, name])
+        fill("{}/{}", &[self.shown, name])
     }
 
     /// Waits for the lock that every writer of this directory takes.
@@ -169,7 +169,7 @@ impl Folder {
     /// The file system has no locks.
     pub fn lock(&self) -> Result<()> {
         let locked = retry(|| rustix::fs::flock(&self.fd, FlockOperation::LockExclusive));
-        io("lock", &self.shown, locked)
+        io("lock", self.shown, locked)
     }
 
     /// The bytes of a regular file in the directory; a symbolic link is an error here,
@@ -183,11 +183,11 @@ impl Folder {
             Err(errno) if is_missing(errno) => Ok(None),
             Err(Errno::LOOP) => Err(Error::refused(
                 "{} is a symbolic link; replacing it would not change the file that it leads to",
-                &[&self.shown(name)],
+                &[self.shown(name)],
             )),
             opened => {
                 let shown = self.shown(name);
-                mapped::text(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
+                mapped::text(io("open", shown, opened)?.as_fd(), shown).map(Some)
             }
         }
     }
@@ -259,7 +259,7 @@ impl Folder {
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(keep(name));
-            self.write_new(name, &temporary, parts, durability)?;
+            self.write_new(name, temporary, parts, durability)?;
         }
         Ok(staged)
     }
@@ -279,11 +279,11 @@ impl Folder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(NEW_MODE);
         let created = open_in(self.fd.as_fd(), temporary, flags, mode);
-        let file = io("create", &shown, created)?;
-        io("write", &shown, write_parts(&file, parts))?;
-        io("set the mode of", &shown, keep_mode(&file, old.as_ref()))?;
+        let file = io("create", shown, created)?;
+        io("write", shown, write_parts(&file, parts))?;
+        io("set the mode of", shown, keep_mode(&file, old.as_ref()))?;
         match durability {
-            Durability::Now => io("sync", &shown, retry(|| rustix::fs::fsync(&file))),
+            Durability::Now => io("sync", shown, retry(|| rustix::fs::fsync(&file))),
             Durability::Later => Ok(()),
         }
     }
@@ -337,19 +337,17 @@ impl Folder {
     /// Lets the next listing begin at the start.
     pub(super) fn rewind(&self) -> Result<()> {
         match self.is_listed.replace(true) {
-            true => io(
-                "read",
-                self.shown,
-                rustix::fs::seek(&self.fd, SeekFrom::Start(0)),
-            )
-            .map(drop),
+            true => {
+                let start = rustix::fs::seek(&self.fd, SeekFrom::Start(0));
+                io("read", self.shown, start.map(drop))
+            }
             false => Ok(()),
         }
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<Stat>> {
         let stat = c_string(name).and_then(|name| stat_if_there(self.fd.as_fd(), &name));
-        io("stat", self.shown(name), stat)
+        stat.or_else(|errno| io("stat", self.shown(name), Err(errno)))
     }
 
     /// The size of an entry in bytes; 0 for one that is gone.
@@ -400,7 +398,7 @@ impl Folder {
         // Some file systems have no directory to sync (EINVAL); nothing is lost by that.
         match synced {
             Err(Errno::INVAL) => Ok(()),
-            synced => io("sync", &self.shown, synced),
+            synced => io("sync", self.shown, synced),
         }
     }
 }
