@@ -46,14 +46,20 @@ pub fn some_of(names: &[Text]) -> Text {
 }
 
 /// A number in decimal, as bytes.
-pub fn decimal(mut number: usize) -> Text {
-    let mut digits = Vec::with_capacity(20);
+pub fn decimal(number: usize) -> Text {
+    let mut digits = Vec::new();
+    push_decimal(&mut digits, number);
+    digits.leak()
+}
+
+/// Appends such a number.
+pub fn push_decimal(text: &mut Vec<u8>, mut number: usize) {
+    let start = text.len();
     loop {
-        digits.push(b'0' + (number % 10) as u8);
+        text.push(b'0' + (number % 10) as u8);
         number /= 10;
         if number == 0 {
-            digits.reverse();
-            return digits.leak();
+            return text[start..].reverse();
         }
     }
 }

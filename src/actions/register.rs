@@ -12,7 +12,7 @@ use crate::needs::Kernel;
 use crate::package::queue::{self, FORGOTTEN};
 use crate::plan::registry::{execute, Change};
 use crate::system::report::print;
-use crate::system::tree::Branch;
+use crate::system::tree::{walk, Fate, Leaf, Sizes};
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed, ACTIVE};
 use crate::text::name::{ModuleName, ModulePath};
@@ -283,8 +283,11 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
         return Ok(false);
     };
     let mut is_there = false;
-    let mut tree = Branch::grow(&folder, b"", &mut |_| {})?;
-    tree.each_leaf(&mut |_, leaf| is_there |= ModulePath(&leaf.name).name() == name);
+    let mut look = |leaf: &Leaf<'_>| {
+        is_there |= ModulePath(leaf.name).name() == name;
+        Ok(Fate::Stays)
+    };
+    walk(&folder, Sizes::Unwanted, &mut look, &mut |_| {})?;
     Ok(is_there)
 }
 

@@ -2,10 +2,12 @@
 //! touched, printed by `--dry-run`, consumed by the execution.
 
 use crate::error::Result;
-use crate::format::{decimal, fill, Text};
+use crate::format::{push_decimal, push_filled, Text};
 use crate::system::folder::Naming;
-use crate::system::tree::{Branch, Leaf, Verdict};
+use crate::system::tree::{Removal, Step, Tally};
 use crate::system::Folder;
+use crate::text::sort::sort;
+use crate::text::split_at_byte;
 
 /// Beside a modules.dep that lists only what stays, the one that listed what is still being
 /// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
@@ -18,8 +20,8 @@ pub struct Prune {
     pub version: Text,
     /// Its directory, locked if the plan is to be carried out.
     pub folder: Folder,
-    /// All of its module files, with the verdict on each.
-    pub tree: Branch,
+    /// The module files that go.
+    pub removal: Removal,
     /// The index files that change.
     pub rewrites: Vec<Rewrite>,
     /// What an earlier prune left behind.
@@ -40,108 +42,78 @@ pub enum Left {
 /// An index file that changes.
 pub struct Rewrite {
     /// Its name.
-    pub name: &'static [u8],
+    pub name: Text,
     /// How many bytes it has now.
     pub old_size: usize,
-    /// What it will hold.
-    pub content: Content,
+    /// What it will hold: slices of the old file, or all of it made anew.
+    pub parts: Vec<Text>,
 }
 
-/// The content of a new file.
-pub enum Content {
-    /// Slices of the old file.
-    Parts(Vec<&'static [u8]>),
-    /// Made anew.
-    Bytes(Vec<u8>),
-}
-
-/// Modules and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// How many module files.
-    pub modules: usize,
-    /// Their bytes.
-    pub bytes: usize,
-}
-
-impl Content {
-    /// The bytes, in pieces.
-    pub fn parts(&self) -> Vec<&[u8]> {
-        match self {
-            Content::Parts(parts) => parts.clone(),
-            Content::Bytes(bytes) => vec![bytes],
-        }
-    }
-
-    /// How many bytes.
+impl Rewrite {
+    /// How many bytes it will have.
     pub fn size(&self) -> usize {
-        self.parts().iter().map(|part| part.len()).sum()
-    }
-}
-
-impl Tally {
-    fn add(&mut self, leaf: &Leaf) {
-        self.modules += 1;
-        self.bytes = self.bytes.saturating_add(leaf.size);
+        self.parts.iter().map(|part| part.len()).sum()
     }
 }
 
 impl Prune {
-    /// What stays and what goes.
-    pub fn tallies(&mut self) -> (Tally, Tally) {
-        let (mut kept, mut removed) = (Tally::default(), Tally::default());
-        self.tree.each_leaf(&mut |_, leaf| match leaf.verdict {
-            Verdict::Keep => kept.add(leaf),
-            Verdict::Delete => removed.add(leaf),
-        });
-        (kept, removed)
-    }
-
-    /// The directory that is pruned; what lies beside it is left alone.
-    pub fn kernel_branch(&self) -> Option<&Branch> {
-        self.tree
-            .branches
-            .iter()
-            .find(|branch| branch.path == b"kernel")
-    }
-
     /// Whether everything is done already.
     pub fn is_done(&self) -> bool {
-        let has_work = self.kernel_branch().map_or(false, Branch::has_work);
-        self.rewrites.is_empty() && !has_work && self.left == Left::Nothing
+        self.rewrites.is_empty() && !self.removal.has_work() && self.left == Left::Nothing
     }
 
     /// One step a line, sorted, then the totals.
-    pub fn print(&mut self, out: &mut Vec<u8>) {
-        let mut steps = Vec::new();
-        if let Some(branch) = self.kernel_branch() {
-            list_steps(&self.folder, branch, &mut steps);
+    pub fn print(&self, out: &mut Vec<u8>) {
+        self.print_steps(out);
+        let Tally { modules, bytes } = self.removal.kept;
+        self.print_total(out, b"kept", Some(modules), bytes);
+        let Tally { modules, bytes } = self.removal.removed;
+        self.print_total(out, b"removed", Some(modules), bytes);
+        let before = self.rewrites.iter().map(|rewrite| rewrite.old_size).sum();
+        self.print_total(out, b"indexes before", None, before);
+        let after = self.rewrites.iter().map(Rewrite::size).sum();
+        self.print_total(out, b"indexes after", None, after);
+    }
+
+    fn print_total(&self, out: &mut Vec<u8>, what: &[u8], modules: Option<usize>, bytes: usize) {
+        push_filled(out, "total {} {}: ", &[self.version, what]);
+        if let Some(modules) = modules {
+            push_decimal(out, modules);
+            out.extend_from_slice(b" modules, ");
         }
-        for rewrite in &self.rewrites {
-            let sizes = [rewrite.old_size, rewrite.content.size()];
-            let sizes = sizes.map(decimal);
-            let path = self.folder.shown(rewrite.name);
-            steps.push(fill("write {} {} -> {}\n", &[&path, &sizes[0], &sizes[1]]));
-        }
-        steps.sort_unstable();
-        out.extend(steps.concat());
-        let (kept, removed) = self.tallies();
-        let (mut before, mut after) = (0, 0);
-        for rewrite in &self.rewrites {
-            before += rewrite.old_size;
-            after += rewrite.content.size();
-        }
-        for (what, modules, bytes) in [
-            (&b"kept"[..], Some(kept.modules), kept.bytes),
-            (b"removed", Some(removed.modules), removed.bytes),
-            (b"indexes before", None, before),
-            (b"indexes after", None, after),
-        ] {
-            out.extend_from_slice(&fill("total {} {}: ", &[&self.version, what]));
-            if let Some(modules) = modules {
-                out.extend_from_slice(&fill("{} modules, ", &[&decimal(modules)]));
+        push_decimal(out, bytes);
+        out.extend_from_slice(b" bytes\n");
+    }
+
+    fn print_steps(&self, out: &mut Vec<u8>) {
+        // Each with a newline, and a zero byte to be sorted by, which no path can hold.
+        let (mut lines, mut starts) = (Vec::new(), Vec::new());
+        let shown = self.folder.shown(b"");
+        self.removal.each_step(&mut |step| {
+            starts.push(lines.len() as u32);
+            match step {
+                Step::Delete(directory, name, size) => {
+                    push_filled(&mut lines, "delete {}{}/{} ", &[shown, directory, name]);
+                    push_decimal(&mut lines, size);
+                }
+                Step::RemoveDirectory(path) => {
+                    push_filled(&mut lines, "rmdir {}{}", &[shown, path]);
+                }
             }
-            out.extend_from_slice(&fill("{} bytes\n", &[&decimal(bytes)]));
+            lines.extend_from_slice(b"\n\0");
+        });
+        for rewrite in &self.rewrites {
+            starts.push(lines.len() as u32);
+            push_filled(&mut lines, "write {}{} ", &[shown, rewrite.name]);
+            push_decimal(&mut lines, rewrite.old_size);
+            lines.extend_from_slice(b" -> ");
+            push_decimal(&mut lines, rewrite.size());
+            lines.extend_from_slice(b"\n\0");
+        }
+        sort(&lines, &mut starts);
+        out.reserve(lines.len());
+        for start in starts {
+            out.extend_from_slice(split_at_byte(&lines[start as usize..], 0).0);
         }
     }
 
@@ -151,19 +123,14 @@ impl Prune {
     /// # Errors
     /// The first step that fails. The system works as it is then, and the same command finishes.
     pub fn execute(&self, tick: &mut dyn FnMut()) -> Result<()> {
-        let Some(branch) = self.kernel_branch().filter(|_| !self.is_done()) else {
+        if !self.removal.has_place() || self.is_done() {
             return Ok(());
-        };
+        }
         self.remove_leftovers()?;
-        let parts: Vec<_> = self
-            .rewrites
-            .iter()
-            .map(|rewrite| rewrite.content.parts())
-            .collect();
-        let names = self.rewrites.iter().map(|rewrite| rewrite.name);
-        let files: Vec<_> = names.zip(parts.iter().map(|parts| &parts[..])).collect();
+        let files = self.rewrites.iter();
+        let files: Vec<_> = files.map(|file| (file.name, &file.parts[..])).collect();
         let staged = self.folder.stage(Naming::Hidden, &files)?;
-        if self.left != Left::Modules && branch.has_work() {
+        if self.left != Left::Modules && self.removal.has_work() {
             if let Err(error) = self.folder.keep_as(b"modules.dep", UNFINISHED) {
                 self.unmark_if_untouched();
                 return Err(error);
@@ -173,9 +140,7 @@ impl Prune {
             self.unmark_if_untouched();
             return Err(error);
         }
-        if let Some(inner) = self.folder.enter(b"kernel")? {
-            branch.prune(&inner, tick)?;
-        }
+        self.removal.carry_out(&self.folder, tick)?;
         self.folder.unlink(UNFINISHED)?;
         self.folder.sync()
     }
@@ -194,27 +159,10 @@ impl Prune {
     /// It cannot be removed.
     pub fn remove_leftovers(&self) -> Result<()> {
         for entry in self.folder.entries()? {
-            if crate::system::folder::is_temporary(&entry.name) {
-                self.folder.unlink(&entry.name)?;
+            if crate::system::folder::is_temporary(entry.name) {
+                self.folder.unlink(entry.name)?;
             }
         }
         Ok(())
-    }
-}
-
-fn list_steps(folder: &Folder, branch: &Branch, steps: &mut Vec<Text>) {
-    for leaf in branch
-        .leaves
-        .iter()
-        .filter(|leaf| leaf.verdict == Verdict::Delete)
-    {
-        let path = folder.shown(&branch.path_of(&leaf.name));
-        steps.push(fill("delete {} {}\n", &[&path, &decimal(leaf.size)]));
-    }
-    for inner in &branch.branches {
-        list_steps(folder, inner, steps);
-        if inner.will_be_empty() {
-            steps.push(fill("rmdir {}\n", &[&folder.shown(&inner.path)]));
-        }
     }
 }
