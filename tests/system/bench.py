@@ -5,7 +5,7 @@ Owns the table: all its rows are from this one run, at whose end a broken limit 
 binary is the one that ships (`make bench` builds it, and LIMOPACK_BIN names it).
 
     bench.py            every row
-    bench.py NAME...    the rows of these parts: list, prune, forget, start
+    bench.py NAME...    the rows of these parts: list, prune, forget, growth, start
 """
 import os
 import platform
@@ -15,13 +15,15 @@ import time
 from pathlib import Path
 
 import bench_forget
+import bench_growth
 import bench_list
 import bench_prune
 import bench_start
 import chroots
 import tools
 
-PARTS = {"list": bench_list, "prune": bench_prune, "forget": bench_forget, "start": bench_start}
+PARTS = {"list": bench_list, "cold": bench_cold, "prune": bench_prune, "forget": bench_forget,
+         "growth": bench_growth, "start": bench_start}
 
 
 def parts(names):

@@ -55,6 +55,10 @@ def count(number):
     return f"{number:,}"
 
 
+def millions(number):
+    return f"{number / 1e6:,.1f} million"
+
+
 def processor_time(argv):
     """User and system time of one short process and of those that it waited for; the output is lost."""
     silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
