@@ -5,7 +5,7 @@ Owns the table: all its rows are from this one run, at whose end a broken limit 
 binary is the one that ships (`make bench` builds it, and LIMOPACK_BIN names it).
 
     bench.py            every row
-    bench.py NAME...    the rows of these parts: list, prune, forget, growth, start
+    bench.py NAME...    the rows of these parts: list, cold, prune, forget, growth, start
 """
 import os
 import platform
@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import bench_cold
 import bench_forget
 import bench_growth
 import bench_list

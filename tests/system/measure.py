@@ -34,6 +34,11 @@ def ratio(what, ours, theirs, show, limit=None):
                f"{limit:g}" if limit else "")
 
 
+def beside(what, ours, theirs, show, limit):
+    """limopack's figure, which has the limit, and another one to compare it with."""
+    return Row(what, show(ours), show(theirs), ours, f"{ours / theirs:.2f}", limit, show(limit))
+
+
 def amount(what, value, show, limit=None):
     """A figure of limopack's own."""
     return Row(what, show(value), "", value, "", limit, show(limit) if limit else "")
