@@ -7,6 +7,7 @@ import os
 import resource
 import statistics
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -71,6 +72,25 @@ def processor_time(argv):
     _, status, used = os.wait4(pid, 0)
     assert status == 0, f"{str(argv)[:200]}: exit {os.waitstatus_to_exitcode(status)}"
     return used.ru_utime + used.ru_stime
+
+
+def time_of_children(work):
+    """User and system time of the processes that a function waits for, and of those for which they do."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@contextmanager
+def one_core():
+    """A single core for this process and those that it starts: where they would run is chance otherwise."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def taking_turns(commands, rounds, measure=processor_time):
