@@ -18,7 +18,7 @@ import tools
 
 # A quarter of the input and all of it. A line of a transitive modules.dep has all the modules after
 # it, so twice as many modules are four times the input there.
-MODULES, PACKAGES, CHAIN = (16384, 65536), (1024, 4096), (512, 1024)
+MODULES, FEWER, CHAIN = (16384, 65536), (1024, 4096), (512, 1024)
 LIMIT = 5
 # Processor time for one count, which takes some twenty times as long as the command itself.
 SECONDS, TOO_MANY = 15, "too many to count"
@@ -142,14 +142,14 @@ def all_missing(root, count):
 def install_all(root, count):
     kernel = Kernel(root, count)
     names = kernel.file_of_names(kernel.names)
-    return Work(kernel.argv("--install", names), count, written=kernel.vdir / "modules.active")
+    return Work(kernel.argv("--install", names), count, begin="m", written=kernel.vdir / "modules.active")
 
 
 def remove_all(root, count):
     kernel = Kernel(root, count)
     kernel.register(kernel.names, 1)
     names = kernel.file_of_names(kernel.names)
-    return Work(kernel.argv("--remove", names), 0, written=kernel.vdir / "modules.active")
+    return Work(kernel.argv("--remove", names), 0, begin="m", written=kernel.vdir / "modules.active")
 
 
 def configured_aliases(wild, root, count):
@@ -195,6 +195,31 @@ def dry_prune(root, count):
     return Work(kernel.argv("--prune", "--dry-run"), count - 1, begin="delete ")
 
 
+def dry_install(root, count):
+    kernel = Kernel(root, count)
+    names = kernel.file_of_names(kernel.names)
+    return Work(kernel.argv("--install", "--dry-run", names), count, begin=f"{kernel.vdir}/modules.active: +m")
+
+
+def owner_of_all(root, count):
+    kernel = Kernel(root, count)
+    kernel.write("modules.active", [line for name in kernel.names for line in (f"{name}:1", f"#@ {name} app")])
+    return Work(kernel.argv("--remove", "--owner=app"), 0, begin="m", written=kernel.vdir / "modules.active")
+
+
+def renamed_modules(root, count):
+    """The registry of a kernel in which each alias belonged to the module before."""
+    kernel, old = Kernel(root, count), root / "old"
+    old.mkdir()
+    aliases = [f"alias pci:v{number:08X}d*" for number in range(count)]
+    kernel.write("modules.alias", [f"{alias} {name}" for alias, name in zip(aliases, kernel.names)])
+    heirs = zip(aliases[1:], kernel.names)
+    (old / "modules.alias").write_text("".join(f"{alias} {name}\n" for alias, name in heirs))
+    (old / "modules.active").write_text("".join(f"{name}:S\n" for name in kernel.names))
+    return Work(kernel.argv("--install", f"--from={old}/modules.active"), count,
+                begin="m", written=kernel.vdir / "modules.active")
+
+
 # ----------------------------------------------------------------------- the rows
 
 TEXT = ", without .bin files"
@@ -215,7 +240,10 @@ GROWTH = [
     ("`--install` of {} names", install_all, MODULES),
     ("`--remove` of {} names", remove_all, MODULES),
     ("`--prune --dry-run` of {} modules to one", dry_prune, MODULES),
-    ("`--apply` that forgets {} packages, all but one", forget_all, PACKAGES),
+    ("`--apply` that forgets {} packages, all but one", forget_all, FEWER),
+    ("`--install --dry-run` of {} names", dry_install, MODULES),
+    ("`--install` of {} modules whose aliases moved", renamed_modules, MODULES),
+    ("`--remove --owner` of {} modules", owner_of_all, MODULES),
 ]
 
 
