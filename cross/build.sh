@@ -91,6 +91,11 @@ flag -Ctarget-feature=+crt-static -Crelocation-model=static -Cforce-unwind-table
 # shellcheck disable=SC2086 # the row's flags are words
 flag $flags -Crelro-level=off -Clink-arg=-znoseparate-code -Clink-arg=--no-rosegment \
     -Clink-arg=--build-id=none -Clink-arg=--no-eh-frame-hdr -Clink-arg=--icf=all
+# Nor headers of sections, which tools for symbols read and no kernel does.
+[ "${CARGO_PROFILE_RELEASE_STRIP-}" = false ] || flag -Clink-arg=-znosectionheader
+# The heap takes nothing back (src/system/heap.rs). Only without this step, which joins the ends of
+# branches, does LLVM see that dropping a list then does nothing: a twentieth of the binary.
+flag -Cllvm-args=--sink-common-insts=false
 # The same bytes wherever the tree and cargo's cache are.
 flag --remap-path-prefix="$PWD"=limopack --remap-path-prefix="${CARGO_HOME:-$HOME/.cargo}"=cargo
 

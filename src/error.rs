@@ -49,7 +49,7 @@ impl Error {
     /// A usage error; where to read on is added.
     pub fn usage(template: &str, parts: &[&[u8]]) -> Error {
         let message = fill(template, parts);
-        Error::new(ErrorKind::Usage, "{} (see limopack --help)", &[&message])
+        Error::new(ErrorKind::Usage, "{} (see limopack --help)", &[message])
     }
 
     /// A refusal.
@@ -61,7 +61,7 @@ impl Error {
     /// would write it, and the kernel's answer.
     #[cold]
     pub fn io(verb: &str, path: &[u8], errno: Errno) -> Error {
-        let parts: [&[u8]; 3] = [verb.as_bytes(), path, &errno_text(errno)];
+        let parts: [&[u8]; 3] = [verb.as_bytes(), path, errno_text(errno)];
         Error::new(ErrorKind::Io, "cannot {} {}: {}", &parts)
     }
 
@@ -72,8 +72,8 @@ impl Error {
         let what = fill(template, parts);
         let kind = ErrorKind::Parse { line };
         match line {
-            0 => Error::new(kind, "{}: {}", &[file, &what]),
-            _ => Error::new(kind, "{}:{}: {}", &[file, &decimal(line), &what]),
+            0 => Error::new(kind, "{}: {}", &[file, what]),
+            _ => Error::new(kind, "{}:{}: {}", &[file, decimal(line), what]),
         }
     }
 

@@ -35,15 +35,31 @@ pub fn push_filled(text: &mut Vec<u8>, template: &str, parts: &[&[u8]]) {
     debug_assert!(parts.next().is_none(), "{template}");
 }
 
+/// A few names, and how many more there are.
+pub fn some_of(names: &[Text]) -> Text {
+    const MOST: usize = 8;
+    let shown = names[..names.len().min(MOST)].join(&b", "[..]).leak();
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => shown,
+        Some(more) => fill("{} and {} more", &[shown, decimal(more)]),
+    }
+}
+
 /// A number in decimal, as bytes.
-pub fn decimal(mut number: usize) -> Text {
-    let mut digits = Vec::with_capacity(20);
+pub fn decimal(number: usize) -> Text {
+    let mut digits = Vec::new();
+    push_decimal(&mut digits, number);
+    digits.leak()
+}
+
+/// Appends such a number.
+pub fn push_decimal(text: &mut Vec<u8>, mut number: usize) {
+    let start = text.len();
     loop {
-        digits.push(b'0' + (number % 10) as u8);
+        text.push(b'0' + (number % 10) as u8);
         number /= 10;
         if number == 0 {
-            digits.reverse();
-            return digits.leak();
+            return text[start..].reverse();
         }
     }
 }

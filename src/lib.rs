@@ -13,6 +13,7 @@
 //! - [`error`]: what can go wrong, said once
 //! - [`format`]: texts made of bytes
 #![deny(unsafe_code)]
+#![allow(clippy::needless_borrow)] // until the branches are in
 
 pub mod actions;
 pub mod cli;

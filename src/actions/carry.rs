@@ -1,20 +1,58 @@
-//! Carrying a registry over to another kernel (`--install --from=modules.active`).
+//! Carrying a registry over to another kernel: `--install --from=modules.active`, and `--install` of
+//! what is loaded for the kernels that do not run.
 //!
-//! A module that the other kernel has is taken over by its name. Where its aliases went to
-//! another module, that one is taken, too: drivers are renamed and split. What was built into the
-//! old kernel and is a module of the new one was always there, and has to be again.
+//! A module that the other kernel has is taken over by its name. Where an alias of it went to
+//! another module, that one is taken, too: drivers are renamed and split. Where it kept all its
+//! aliases, others that have them as well are rivals that were not wanted before. What was built
+//! into the old kernel and is a module of the new one was always there, and has to be again.
 
-use crate::actions::wanted::Source;
 use crate::error::Result;
+use crate::format::{some_of, Text};
+use crate::needs::kernel::file_of;
 use crate::needs::Kernel;
-use crate::system::Report;
+use crate::system::{Report, Root};
 use crate::text::active::{Entry, Hold, Registry};
 use crate::text::alias::alias;
 use crate::text::lines;
 use crate::text::name::{ModuleName, ModulePath};
 
+/// A registry, and what is known of the kernel that it belongs to.
+pub struct Source {
+    /// Its entries.
+    pub registry: Registry<'static>,
+    /// modules.alias of that kernel, or nothing.
+    pub aliases: Text,
+    /// modules.builtin of that kernel, or nothing.
+    pub builtin: Text,
+}
+
+impl Source {
+    /// A registry of modules that an installed kernel, or one that was, has loaded.
+    ///
+    /// # Errors
+    /// The kernel's files cannot be read.
+    pub fn of_loaded(
+        root: &Root,
+        version: Text,
+        loaded: &[ModuleName<'static>],
+    ) -> Result<Source> {
+        let mut registry = Registry::default();
+        for &name in loaded {
+            registry.add(name, Hold::Static, None);
+        }
+        // As it would be read from a file.
+        let registry = Registry::parse(registry.to_text().leak(), b"")?;
+        let file = |name: &[u8]| root.text_or_empty(file_of(version, name));
+        Ok(Source {
+            registry,
+            aliases: file(b"modules.alias")?,
+            builtin: file(b"modules.builtin")?,
+        })
+    }
+}
+
 /// Adds the entries of `source` to the registry of a kernel. What the kernel does not have is
-/// told and left out.
+/// reported and left out.
 ///
 /// # Errors
 /// A damaged index.
@@ -25,89 +63,87 @@ pub fn carry<'s>(
     report: &Report,
 ) -> Result<()> {
     let version = kernel.version();
-    let mut gone = Vec::new();
+    let heirs = heirs(kernel, source)?;
+    let (mut built_in, mut gone) = (Vec::new(), Vec::new());
     for entry in source.registry.entries() {
         let name = entry.name.to_kernel();
         if kernel.line(entry.name)?.is_some() {
             registry.merge(entry.name, entry);
         } else if kernel.is_builtin(entry.name)? {
-            report.note(
-                "{} is built into kernel {}; not registered",
-                &[&name, version],
-            );
-        } else {
-            gone.push(entry);
+            built_in.push(name);
+        } else if !heirs.iter().any(|(_, of)| of.name == entry.name) {
+            gone.push(name);
         }
     }
-    let heirs = heirs(kernel, source)?;
-    for &(heir, entry) in &heirs {
+    for (heir, entry) in heirs {
         let is_new = registry.find(heir).is_none();
         registry.merge(heir, entry);
         if is_new {
             let (heir, old) = (heir.to_kernel(), entry.name.to_kernel());
-            report.note("{} has aliases of {} in kernel {}", &[&heir, &old, version]);
+            report.note("{} has aliases of {} in kernel {}", &[heir, old, version]);
         }
     }
-    for entry in gone {
-        if !heirs.iter().any(|(_, of)| of.name == entry.name) {
-            let name = entry.name.to_kernel();
-            report.warn(
-                "no module {} in kernel {}; not registered",
-                &[&name, version],
-            );
-        }
-    }
+    let mut fresh = Vec::new();
     for (_, path) in lines(source.builtin) {
         let name = ModulePath(path).name();
-        if kernel.line(name)?.is_some() && registry.find(name).is_none() {
+        if registry.find(name).is_none() && kernel.line(name)?.is_some() {
             registry.add(name, Hold::Static, None);
-            let name = name.to_kernel();
-            report.note("{} is no longer built in with kernel {}", &[&name, version]);
+            fresh.push(name.to_kernel());
         }
+    }
+    if !built_in.is_empty() {
+        let what = "built into kernel {}, not registered: {}";
+        report.note(what, &[version, some_of(&built_in)]);
+    }
+    if !fresh.is_empty() {
+        let what = "no longer built in with kernel {}: {}";
+        report.note(what, &[version, some_of(&fresh)]);
+    }
+    if !gone.is_empty() {
+        let what = "not in kernel {}, not registered: {}";
+        report.warn(what, &[version, some_of(&gone)]);
     }
     Ok(())
 }
 
-/// The kernel's modules that have aliases of registered ones and had not in the old kernel, each
-/// with the entry that it inherits.
+/// The kernel's modules that have an alias which a registered one had in the old kernel and has not
+/// in this one, each with the entry that it inherits.
 fn heirs<'s>(
     kernel: &Kernel<'_>,
     source: &'s Source,
 ) -> Result<Vec<(ModuleName<'static>, &'s Entry<'static>)>> {
-    let is_alias = |line: &&[u8]| alias(line).is_some();
-    let mut old: Vec<&[u8]> = lines(source.aliases)
-        .map(|line| line.1)
-        .filter(is_alias)
-        .collect();
-    old.sort_unstable();
+    let mut new: Vec<&'static [u8]> = Vec::new();
+    for (_, line) in lines(kernel.file_or_empty(b"modules.alias")?) {
+        if alias(line).is_some() {
+            new.push(line);
+        }
+    }
+    new.sort_by(|a, b| crate::text::compare(a, b));
     let mut heirs: Vec<(ModuleName<'static>, &Entry<'static>)> = Vec::new();
-    let new = kernel.file_or_empty(b"modules.alias")?;
-    for (_, line) in lines(new) {
-        let Some((_, module)) = alias(line) else {
+    for (_, line) in lines(source.aliases) {
+        let Some((_, owner)) = alias(line) else {
             continue;
         };
-        // Lines with one pattern stand together.
-        let pattern = &line[..line.len() - module.len()];
-        let first = old.partition_point(|other| *other < pattern);
-        let same = old[first..]
-            .iter()
-            .map_while(|other| other.strip_prefix(pattern));
-        let owners = same.map(ModuleName::new);
-        let module = ModuleName::new(module);
-        if owners.clone().any(|owner| owner == module) || kernel.line(module)?.is_none() {
+        let Some(entry) = source.registry.find(ModuleName::new(owner)) else {
+            continue;
+        };
+        if new.binary_search_by(|other| crate::text::compare(other, line)).is_ok() {
             continue;
         }
-        for owner in owners {
-            let Some(entry) = source.registry.find(owner) else {
-                continue;
+        // Lines with one pattern stand together.
+        let pattern = &line[..line.len() - owner.len()];
+        let first = new.partition_point(|other| crate::text::compare(other, pattern).is_lt());
+        for other in &new[first..] {
+            let Some(heir) = other.strip_prefix(pattern).map(ModuleName::new) else {
+                break;
             };
-            let is_known = |(heir, of): &(ModuleName<'_>, &Entry<'_>)| {
-                *heir == module && of.name == entry.name
-            };
-            if !heirs.iter().any(is_known) {
-                heirs.push((module, entry));
+            if heir != entry.name && kernel.line(heir)?.is_some() && !kernel.is_builtin(entry.name)?
+            {
+                heirs.push((heir, entry));
             }
         }
     }
+    heirs.sort_by(|a, b| (a.0, a.1.name).cmp(&(b.0, b.1.name)));
+    heirs.dedup_by(|a, b| (a.0, a.1.name) == (b.0, b.1.name));
     Ok(heirs)
 }

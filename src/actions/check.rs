@@ -14,7 +14,7 @@ use crate::needs::{Closure, Kernel, Why};
 use crate::package::database::Database;
 use crate::package::queue::{self, PENDING};
 use crate::system::report::print;
-use crate::system::tree::Branch;
+use crate::system::tree::{walk, Fate, Leaf, Sizes};
 use crate::system::{running_kernel, Folder, Report, Root};
 use crate::text::active::Registry;
 use crate::text::alias::alias;
@@ -118,16 +118,16 @@ impl<'r> Audit<'r> {
         let broken = keep.complete(&kernel).err();
         let (mut disk, mut needless) = (Vec::new(), (0, 0_usize));
         if let Some(folder) = Folder::open(root, &directory(version))? {
-            let mut tree = Branch::grow(&folder, b"", &mut |_| {})?;
-            tree.each_leaf(&mut |directory, leaf| {
-                let path = fill("{}/{}", &[directory, &leaf.name]);
-                let path = path.strip_prefix(b"/").unwrap_or(path);
-                let is_kept = keep.position(ModulePath(&path).name()).is_some();
+            let mut look = |leaf: &Leaf<'_>| {
+                let path = leaf.path();
+                let is_kept = keep.position(ModulePath(path).name()).is_some();
                 if path.starts_with(b"kernel/") && !is_kept {
                     needless = (needless.0 + 1, needless.1.saturating_add(leaf.size));
                 }
                 disk.push(path);
-            });
+                Ok(Fate::Stays)
+            };
+            walk(&folder, Sizes::Wanted, &mut look, &mut |_| {})?;
         }
         disk.sort_unstable();
         Ok(Audit {

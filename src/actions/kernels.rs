@@ -1,12 +1,12 @@
 //! Which kernels an action works on.
 
-use crate::actions::register::ACTIVE;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::needs::kernel::{directory, file_of};
 use crate::system::{running_kernel, Folder, Root};
+use crate::text::active::ACTIVE;
 use crate::text::{is_version, sort_once};
 
 /// The kernels to show something of: those named, else the running one, else the only one.
@@ -54,6 +54,18 @@ pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Text>> {
         true => all_installed(root),
         false => named(root, &request.kernels),
     }
+}
+
+/// The kernel that runs, as far as the root shows it: an image may have a /proc of its own.
+///
+/// # Errors
+/// It cannot be read.
+pub fn running(root: &Root) -> Result<Option<Text>> {
+    if root.is_host() {
+        return Ok(Some(running_kernel()));
+    }
+    let text = root.text(b"proc/sys/kernel/osrelease")?;
+    Ok(text.map(|text| text.strip_suffix(b"\n").unwrap_or(text)))
 }
 
 /// Opens a kernel's directory, and locks it for a plan that will be carried out.

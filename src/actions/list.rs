@@ -1,7 +1,6 @@
 //! `--list` and `--tree`: the modules needed, on stdout.
 
 use crate::actions::kernels;
-use crate::actions::register::ACTIVE;
 use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::Request;
 use crate::error::Result;
@@ -10,7 +9,7 @@ use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
-use crate::text::active::Registry;
+use crate::text::active::{Registry, ACTIVE};
 use crate::text::name::ModuleName;
 use crate::text::names::Insist;
 use crate::text::proc_modules;

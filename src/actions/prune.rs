@@ -2,24 +2,24 @@
 //! the truth about what is left.
 
 use crate::actions::kernels;
-use crate::actions::register::ACTIVE;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, Text};
-use crate::index::binary::{self, BINARIES};
-use crate::index::filter::{damaged_line, filter, FILES};
+use crate::format::{decimal, fill, some_of, Text};
+use crate::index::binary::{Binary, BINARIES};
+use crate::index::filter::{filter, Format, FILES};
 use crate::index::trie::{Layout, Trie};
+use crate::index::writer::Writer;
 use crate::needs::census::root_file_system;
 use crate::needs::{Closure, Kernel, Why};
-use crate::plan::{Content, Left, Prune, Rewrite, Tally, UNFINISHED};
-use crate::system::report::{print, Progress};
-use crate::system::tree::{Branch, LeafKind, Verdict};
+use crate::plan::prune::{Left, Prune, Rewrite, UNFINISHED};
+use crate::system::report::{print, Progress, Volume};
+use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Sizes, Tally};
 use crate::system::{running_kernel, Folder, Report, Root};
-use crate::text::active::Registry;
+use crate::text::active::{Registry, ACTIVE};
 use crate::text::dep::DepText;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, split_at_byte};
+use crate::text::proc_modules;
 
 /// Prunes the kernels named, or every one that has a registry.
 ///
@@ -69,12 +69,12 @@ pub fn plan(
 /// The first step that failed.
 pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Result<()> {
     let mut out = Vec::new();
-    for mut plan in plans {
+    for plan in plans {
         if request.mode == Mode::DryRun {
             plan.print(&mut out);
             continue;
         }
-        let (kept, removed) = plan.tallies();
+        let Removal { kept, removed, .. } = plan.removal;
         if plan.is_done() {
             plan.remove_leftovers()?;
             let kept = tally_text(kept);
@@ -115,7 +115,6 @@ fn tally_text(tally: Tally) -> Text {
 struct Turn<'r> {
     root: &'r Root,
     kernel: Kernel<'r>,
-    dep: DepText<'static>,
     keep: Closure,
     /// What goes wrong without --force.
     refusals: Vec<Error>,
@@ -129,29 +128,26 @@ fn plan_kernel(
     report: &Report,
 ) -> Result<Prune> {
     let folder = kernels::open(root, version, request.mode)?;
-    let kernel = Kernel::open_text(root, version)?;
-    let dep_text = kernel.file_or_empty(b"modules.dep")?;
     let mut turn = Turn {
         root,
-        dep: DepText::new(dep_text, &folder.shown(b"modules.dep"))?,
-        kernel,
+        kernel: Kernel::open_text(root, version)?,
         keep: Closure::default(),
         refusals: Vec::new(),
     };
     turn.gather(&folder)?;
     turn.compare_index()?;
     turn.look_at_root_fs()?;
-    let mut tree = Branch::grow(&folder, b"", &mut |path| {
-        report.warn("{} belongs to another mount and is left alone", &[path]);
-    })?;
-    if tree.branches.iter().all(|branch| branch.path != b"kernel") && folder.size(b"kernel")? > 0 {
-        let shown = folder.shown(b"kernel");
+    let sizes = match request.mode == Mode::DryRun || request.volume >= Volume::Normal {
+        true => Sizes::Wanted,
+        false => Sizes::Unwanted,
+    };
+    let (removal, left) = turn.decide(&folder, sizes, report)?;
+    if !removal.has_place() && folder.size(b"kernel")? > 0 {
         return Err(Error::refused(
             "{} is a link or another mount, which is not pruned",
-            &[&shown],
+            &[folder.shown(b"kernel")],
         ));
     }
-    let left = turn.judge(&mut tree, &folder)?;
     if request.force {
         for refusal in &turn.refusals {
             for message in refusal.messages() {
@@ -170,7 +166,7 @@ fn plan_kernel(
         version,
         rewrites: turn.rewrites(&folder, order)?,
         folder,
-        tree,
+        removal,
         left,
     })
 }
@@ -214,11 +210,9 @@ impl Turn<'_> {
         }
         let what = "registered, but neither in modules.dep nor built in: {}";
         self.refuse_all(what, &missing);
-        for line in self.dep.all() {
-            let line = line?;
-            if !line.path.0.starts_with(b"kernel/") {
-                self.keep.add(line, Why::Outside);
-            }
+        self.kernel.check()?;
+        for line in self.kernel.outside()? {
+            self.keep.add(line, Why::Outside);
         }
         self.keep.complete(&self.kernel)
     }
@@ -266,40 +260,41 @@ impl Turn<'_> {
 
     /// Decides on every module file by its name: two files may have one name, and the one in
     /// the index must not lose its place to the other. What an earlier prune left behind.
-    fn judge(&mut self, tree: &mut Branch, folder: &Folder) -> Result<Left> {
+    fn decide(
+        &mut self,
+        folder: &Folder,
+        sizes: Sizes,
+        report: &Report,
+    ) -> Result<(Removal, Left)> {
         let old = folder.text(UNFINISHED)?;
         let shown = folder.shown(UNFINISHED);
-        let old = old.map(|text| DepText::new(text, &shown)).transpose()?;
+        let old = old.map(|text| DepText::new(text, shown)).transpose()?;
         let mut is_present = vec![false; self.keep.modules().len()];
         let (mut unseen, mut leftovers, mut links) = (Vec::new(), 0, Vec::new());
-        let mut error = None;
-        tree.each_leaf(&mut |directory, leaf| {
-            let path = fill("{}/{}", &[directory, &leaf.name]);
-            let path = ModulePath(path.strip_prefix(b"/").unwrap_or(&path));
-            let name = path.name();
-            let is_listed = |index: &DepText<'_>| index.find(name).map(|line| line.is_some());
-            match (
-                is_listed(&self.dep),
-                old.as_ref().map_or(Ok(false), is_listed),
-            ) {
-                (Ok(true), _) => {}
-                (Ok(false), Ok(true)) => leftovers += 1,
-                (Ok(false), Ok(false)) => unseen.push(path.0),
-                (Err(failed), _) | (_, Err(failed)) => error = Some(failed),
-            }
-            let position = self.keep.position(name);
-            if let Some(position) = position {
-                is_present[position] |= self.keep.modules()[position].line.path == path;
-                if leaf.kind == LeafKind::Link {
-                    links.push(path.0);
+        let mut decide = |leaf: &Leaf<'_>| {
+            let name = ModulePath(leaf.name).name();
+            if !self.kernel.lists(name)? {
+                let is_left = match &old {
+                    Some(old) => old.find(name)?.is_some(),
+                    None => false,
+                };
+                match is_left {
+                    true => leftovers += 1,
+                    false => unseen.push(leaf.path()),
                 }
-            } else if path.0.starts_with(b"kernel/") {
-                leaf.verdict = Verdict::Delete;
             }
-        });
-        if let Some(error) = error {
-            return Err(error);
-        }
+            let Some(position) = self.keep.position(name) else {
+                return Ok(Fate::Goes);
+            };
+            is_present[position] |= leaf.is_at(self.keep.modules()[position].line.path.0);
+            if leaf.kind == LeafKind::Link {
+                links.push(leaf.path());
+            }
+            Ok(Fate::Stays)
+        };
+        let removal = walk(folder, sizes, &mut decide, &mut |path| {
+            report.warn("{} belongs to another mount and is left alone", &[path]);
+        })?;
         let mut gone = Vec::new();
         for (module, is_present) in self.keep.modules().iter().zip(is_present) {
             if !is_present && !module.line.path.is_absolute() {
@@ -310,11 +305,12 @@ impl Turn<'_> {
         let what = "needed, but symbolic links whose targets may go: {}";
         self.refuse_all(what, &links);
         self.refuse_all("needed, but not on disk: {}", &gone);
-        Ok(match (old.is_some(), leftovers) {
+        let left = match (old.is_some(), leftovers) {
             (false, _) => Left::Nothing,
             (true, 0) => Left::Mark,
             (true, _) => Left::Modules,
-        })
+        };
+        Ok((removal, left))
     }
 
     /// Loaded now and gone at the next boot: perhaps meant, perhaps forgotten.
@@ -342,99 +338,101 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The index files that change, for exactly those that exist.
+    /// The index files that change, for exactly those that exist: the texts, then what is made
+    /// from them. Each text is passed over once.
     fn rewrites(&self, folder: &Folder, order: Order) -> Result<Vec<Rewrite>> {
-        let keeps = |name: ModuleName<'_>| self.keeps(name);
-        let mut rewrites = Vec::new();
-        let mut texts: Vec<(&[u8], Vec<&'static [u8]>)> = Vec::new();
+        let layout = layout(folder)?;
+        let mut indexing = Indexing {
+            keep: &self.keep,
+            priorities: vec![0; self.keep.modules().len()],
+            writer: Writer::default(),
+        };
+        let (mut texts, mut indexes) = (Vec::new(), Vec::new());
         for &(name, format) in FILES {
             if name == b"modules.order" && order == Order::Leave {
                 continue;
             }
+            let index = BINARIES.iter().find(|(_, _, source)| *source == name);
+            let index = index.map(|&(binary, index, _)| Ok((binary, index, folder.text(index)?)));
+            let index = match index.transpose()? {
+                Some((binary, index, Some(old))) => Some((binary, index, old)),
+                _ => None,
+            };
             let Some(text) = folder.text(name)? else {
-                continue;
-            };
-            if let Some(line) = damaged_line(format, text) {
-                let shown = folder.shown(name);
-                return Err(Error::parse(
-                    &shown,
-                    line,
-                    "no line of depmod's; run depmod",
-                    &[],
-                ));
-            }
-            let parts = filter(format, text, &keeps);
-            texts.push((name, parts.clone()));
-            push_changed(&mut rewrites, name, text, Content::Parts(parts));
-        }
-        let priorities = self.priorities(&texts);
-        let layout = layout(folder)?;
-        for &(binary, name, source) in BINARIES {
-            let Some(old) = folder.text(name)? else {
-                continue;
-            };
-            let Some((_, parts)) = texts.iter().find(|(text, _)| *text == source) else {
-                let shown = folder.shown(name);
-                return Err(Error::refused(
-                    "{} has no text to be made from; run depmod",
-                    &[&shown],
-                ));
-            };
-            let priority = |name: ModuleName<'_>| {
-                let position = self.keep.position(name)?;
-                priorities.get(position).copied()
-            };
-            let Some(bytes) = binary::write(binary, parts, &priority, layout) else {
-                return Err(Error::refused(
-                    "{} would become too large",
-                    &[&folder.shown(name)],
-                ));
-            };
-            push_changed(&mut rewrites, name, old, Content::Bytes(bytes));
-        }
-        Ok(rewrites)
-    }
-
-    /// For each module that stays, its line number in the new modules.dep.
-    fn priorities(&self, texts: &[(&[u8], Vec<&[u8]>)]) -> Vec<u32> {
-        let mut priorities = vec![0; self.keep.modules().len()];
-        let dep = texts.iter().find(|(name, _)| *name == b"modules.dep");
-        let mut number = 0;
-        for part in dep.map_or(&[][..], |(_, parts)| parts) {
-            for (_, line) in lines(part) {
-                let path = split_at_byte(line, b':').0;
-                if let Some(position) = self.keep.position(ModulePath(path).name()) {
-                    priorities[position] = number;
+                if let Some((_, index, _)) = index {
+                    let what = "{} has no text to be made from; run depmod";
+                    return Err(Error::refused(what, &[folder.shown(index)]));
                 }
-                number += 1;
+                continue;
+            };
+            let parts = indexing.filter(name, format, text, index.map(|(binary, ..)| binary));
+            let parts = parts.map_err(|line| {
+                let what = "no line of depmod's; run depmod";
+                Error::parse(folder.shown(name), line, what, &[])
+            })?;
+            push_changed(&mut texts, name, text, parts);
+            if let Some((_, index, old)) = index {
+                let Some(bytes) = indexing.writer.write(layout) else {
+                    let what = "{} would become too large";
+                    return Err(Error::refused(what, &[folder.shown(index)]));
+                };
+                push_changed(&mut indexes, index, old, vec![bytes.leak()]);
             }
         }
-        priorities
+        texts.extend(indexes);
+        Ok(texts)
     }
 }
 
-fn push_changed(
-    rewrites: &mut Vec<Rewrite>,
-    name: &'static [u8],
-    old: &'static [u8],
-    content: Content,
-) {
-    let mut rest = old;
-    let is_same = content
-        .parts()
-        .iter()
-        .all(|part| match rest.strip_prefix(*part) {
-            Some(behind) => {
-                rest = behind;
-                true
+/// What the texts are filtered by and the binary indexes are made with.
+struct Indexing<'k> {
+    keep: &'k Closure,
+    /// For each module that stays, the number of its line in the new modules.dep, which is the
+    /// first text.
+    priorities: Vec<u32>,
+    writer: Writer,
+}
+
+impl Indexing<'_> {
+    /// The parts of a text that stay, or the number of a damaged line; what stays becomes the
+    /// entries of its index, if it has one.
+    fn filter(
+        &mut self,
+        name: &[u8],
+        format: Format,
+        text: Text,
+        index: Option<Binary>,
+    ) -> core::result::Result<Vec<Text>, usize> {
+        let mut number = 0;
+        let position = |name: ModuleName<'_>| self.keep.position(name);
+        filter(format, text, &position, &mut |found| {
+            if let Some((line, position)) = found {
+                if name == b"modules.dep" {
+                    self.priorities[position] = number;
+                }
+                if let Some(index) = index {
+                    index.add(&mut self.writer, line, self.priorities[position]);
+                }
             }
-            None => false,
-        });
+            number += 1;
+        })
+    }
+}
+
+fn push_changed(rewrites: &mut Vec<Rewrite>, name: Text, old: Text, parts: Vec<Text>) {
+    let mut rest = old;
+    let is_same = parts.iter().all(|part| match rest.strip_prefix(*part) {
+        Some(behind) => {
+            rest = behind;
+            true
+        }
+        None => false,
+    });
     if !is_same || !rest.is_empty() {
         rewrites.push(Rewrite {
             name,
             old_size: old.len(),
-            content,
+            parts,
         });
     }
 }
@@ -450,14 +448,4 @@ fn layout(folder: &Folder) -> Result<Layout> {
         }
     }
     Ok(Layout::ParentsFirst)
-}
-
-/// A few names, and how many more there are.
-fn some_of(names: &[Text]) -> Text {
-    const MOST: usize = 8;
-    let shown = names[..names.len().min(MOST)].join(&b", "[..]).leak();
-    match names.len().checked_sub(MOST) {
-        None | Some(0) => shown,
-        Some(more) => fill("{} and {} more", &[&shown, &decimal(more)]),
-    }
 }

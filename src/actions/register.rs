@@ -1,34 +1,30 @@
 //! `--install` and `--remove`: the registries of all kernels of a call, changed together.
 
-use crate::actions::carry::carry;
+use crate::actions::carry::{carry, Source};
 use crate::actions::kernels;
 use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
-use crate::format::{fill, Text};
+use crate::format::{decimal, fill, some_of, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::Kernel;
 use crate::package::queue::{self, FORGOTTEN};
+use crate::plan::registry::{execute, Change};
 use crate::system::report::print;
-use crate::system::tree::Branch;
+use crate::system::tree::{walk, Fate, Leaf, Sizes};
 use crate::system::{variable, Folder, Report, Root};
-use crate::text::active::{is_owner, Added, Hold, Registry, Removed};
+use crate::text::active::{is_owner, Added, Hold, Registry, Removed, ACTIVE};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::names::Insist;
-use crate::text::{lines, proc_modules};
-
-/// The registry's file name.
-pub const ACTIVE: &[u8] = b"modules.active";
+use crate::text::proc_modules;
 
 /// The registry of one kernel during a call; locked unless nothing will be written.
-struct Turn<'s> {
+struct Turn {
     version: Text,
     folder: Folder,
-    old: &'static [u8],
-    registry: Registry<'s>,
-    /// The modules that this call has had its say on: named twice, they count once.
-    counted: Vec<ModuleName<'s>>,
+    old: Text,
+    registry: Registry<'static>,
 }
 
 /// Registers the named modules, or all that are loaded.
@@ -37,66 +33,114 @@ struct Turn<'s> {
 /// A name that no kernel has, a malformed registry; nothing is written then.
 pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let owner = owner(root, request)?;
-    let wanted = Wanted::read(root, request, report)?;
-    let is_loaded = wanted.is_none();
-    let wanted = match wanted {
-        Some(wanted) => wanted,
-        None => loaded(root)?,
-    };
-    let hold = match is_loaded || request.is_static {
-        true => Hold::Static,
-        false => Hold::Dynamic(1),
-    };
     let versions = kernels::to_register(root, request)?;
     // Locked before anything is looked up: a prune that ends meanwhile may have taken it away.
-    let mut turns = open_turns(root, versions.clone(), request.mode)?;
+    let mut turns = open_turns(root, &versions, request.mode)?;
+    match Wanted::read(root, request, report)? {
+        Some(wanted) => {
+            let hold = match request.is_static {
+                true => Hold::Static,
+                false => Hold::Dynamic(1),
+            };
+            let wanted = Box::leak(Box::new(wanted));
+            add_wanted(root, &mut turns, wanted, hold, owner, request, report)?;
+        }
+        None => add_loaded(root, &mut turns, report)?,
+    }
+    write(turns, request.mode, report)
+}
+
+/// Registers what a call names. A file, or the machine's census, tells all that it needs.
+fn add_wanted(
+    root: &Root,
+    turns: &mut [Turn],
+    wanted: &'static Wanted,
+    hold: Hold,
+    owner: Option<Text>,
+    request: &Request,
+    report: &Report,
+) -> Result<()> {
+    let versions: Vec<Text> = turns.iter().map(|turn| turn.version).collect();
     let found = look_up(root, &versions, &wanted.names, report)?;
     let is_nowhere = |places: &[Place]| places.iter().all(|place| *place == Place::Nowhere);
-    let missing: Vec<&Want> = (wanted.names.iter().zip(&found))
+    let named = wanted.names.iter().zip(&found);
+    let missing: Vec<&Want> = named
         .filter(|(_, places)| is_nowhere(places))
         .map(|(want, _)| want)
         .collect();
-    let is_any_found = missing.len() < wanted.names.len();
     match judge(&missing, &versions, report) {
-        Ok(()) => {}
-        // What was loaded from elsewhere is on no disk that a prune could clear.
-        Err(error) if is_loaded && is_any_found => {
-            for message in error.messages() {
-                report.warn("{}", &[message]);
-            }
-        }
-        Err(_) if request.force => {}
-        Err(error) => {
+        Err(error) if !request.force => {
             say_what_was_forgotten(root, &versions, report);
             return Err(error);
         }
+        _ => {}
     }
-    let is_forced = request.force && !is_loaded;
+    let is_base = !request.from.is_empty() || request.detect;
     for (at, turn) in turns.iter_mut().enumerate() {
         let mut modules = Vec::new();
         for (want, places) in wanted.names.iter().zip(&found) {
             match &places[at] {
                 Place::Files(files) => modules.extend_from_slice(files),
-                Place::Nowhere
-                    if is_forced && want.insist == Insist::Must && is_nowhere(places) =>
-                {
-                    modules.push(module_named(&want.given));
+                Place::Nowhere if want.insist == Insist::Must && is_nowhere(places) => {
+                    modules.push(module_named(want.given));
                 }
                 _ => {}
             }
         }
-        for (at, name) in modules.iter().enumerate() {
-            // Several names may stand for one module, and a call adds one reference.
-            if !modules[..at].contains(name) {
-                add(turn, *name, hold, owner, report)?;
-            }
-        }
+        add(turn, modules, hold, owner, report)?;
         for source in &wanted.sources {
-            let kernel = Kernel::open(root, &turn.version)?;
+            let kernel = Kernel::open(root, turn.version)?;
             carry(&mut turn.registry, &kernel, source, report)?;
         }
+        if is_base {
+            turn.registry.make_base();
+        }
     }
-    write(&turns, request.mode, report)
+    Ok(())
+}
+
+/// Registers what is loaded for good: by its name in the kernel that runs, whatever modprobe.d calls
+/// it, and in the others as that kernel's registry would be carried over to them.
+fn add_loaded(root: &Root, turns: &mut [Turn], report: &Report) -> Result<()> {
+    let loaded = loaded(root)?;
+    let running = kernels::running(root)?;
+    let source = match running {
+        Some(running) => Some(&*Box::leak(Box::new(Source::of_loaded(root, running, &loaded)?))),
+        None => None,
+    };
+    for turn in turns {
+        let kernel = Kernel::open(root, turn.version)?;
+        match source.filter(|_| running != Some(turn.version)) {
+            Some(source) => carry(&mut turn.registry, &kernel, source, report)?,
+            None => add_by_name(turn, &kernel, &loaded, report)?,
+        }
+        turn.registry.make_base();
+        let count = decimal(turn.registry.count());
+        report.note("kernel {}: registered {} modules", &[turn.version, count]);
+    }
+    Ok(())
+}
+
+fn add_by_name(
+    turn: &mut Turn,
+    kernel: &Kernel<'_>,
+    loaded: &[ModuleName<'static>],
+    report: &Report,
+) -> Result<()> {
+    let (mut modules, mut absent) = (Vec::new(), Vec::new());
+    for &name in loaded {
+        match kernel.line(name)? {
+            Some(line) => modules.push(line.path.name()),
+            // What was loaded from elsewhere is on no disk that a prune could clear.
+            None if kernel.is_builtin(name)? => {}
+            None => absent.push(name.to_kernel()),
+        }
+    }
+    if !absent.is_empty() {
+        let what = "loaded, but not in kernel {}: {}";
+        report.warn(what, &[turn.version, some_of(&absent)]);
+    }
+    add(turn, modules, Hold::Static, None, report)
 }
 
 /// Takes a reference of the named modules away, or every reference of an owner.
@@ -113,23 +157,35 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Some(_) => kernels::to_release(root, request)?,
         None => kernels::to_register(root, request)?,
     };
-    let mut turns = open_turns(root, versions, request.mode)?;
-    if let (None, Some(owner)) = (&wanted, &owner) {
-        for turn in &mut turns {
-            for name in turn.registry.owned_by(owner) {
-                take(turn, name, Some(owner), report)?;
+    let mut turns = open_turns(root, &versions, request.mode)?;
+    let wanted = wanted.unwrap_or_default();
+    let mut is_registered = vec![false; wanted.len()];
+    for turn in &mut turns {
+        let kernel = Kernel::open(root, turn.version);
+        let kernel = kernel.as_ref();
+        let mut modules: Vec<(ModuleName<'_>, usize)> = Vec::new();
+        for (at, want) in wanted.iter().enumerate() {
+            let named = registered_as(&turn.registry, kernel, want.given)?;
+            modules.extend(named.into_iter().map(|name| (name, at)));
+        }
+        if let (true, Some(owner)) = (wanted.is_empty(), owner) {
+            let owned = turn.registry.owned_by(owner);
+            modules.extend(owned.into_iter().map(|name| (name, usize::MAX)));
+        }
+        // Named twice, a module loses one reference.
+        modules.sort_by_key(|(name, _)| *name);
+        let mut last = None;
+        for (name, at) in modules {
+            let has_gone = last == Some(name) || take(turn, name, owner, report)?;
+            last = Some(name);
+            if let Some(is_registered) = is_registered.get_mut(at) {
+                *is_registered |= has_gone;
             }
         }
     }
     let mut errors = Vec::new();
-    for Want { given, insist } in wanted.iter().flatten() {
-        let mut was_registered = false;
-        for turn in &mut turns {
-            for name in registered_as(root, turn, given)? {
-                was_registered |= take(turn, name, owner, report)?;
-            }
-        }
-        match (was_registered, &owner) {
+    for (Want { given, insist }, is_registered) in wanted.iter().zip(is_registered) {
+        match (is_registered, owner) {
             (true, _) => {}
             (false, _) if *insist == Insist::May => {
                 report.debug("{} is not registered", &[given]);
@@ -139,16 +195,23 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         }
     }
     Error::unless_empty(errors)?;
-    write(&turns, request.mode, report)
+    write(turns, request.mode, report)
 }
 
 /// The modules that a name stands for in a registry: itself, or what the kernel has for it.
-fn registered_as<'n>(root: &Root, turn: &Turn<'_>, given: &'n [u8]) -> Result<Vec<ModuleName<'n>>> {
+fn registered_as<'n>(
+    registry: &Registry<'_>,
+    kernel: core::result::Result<&Kernel<'_>, &Error>,
+    given: &'n [u8],
+) -> Result<Vec<ModuleName<'n>>> {
     let name = module_named(given);
-    if turn.registry.find(name).is_some() {
+    if registry.find(name).is_some() {
         return Ok(vec![name]);
     }
-    Ok(match Kernel::open(root, &turn.version)?.look_up(given)? {
+    let Ok(kernel) = kernel else {
+        return Ok(Vec::new());
+    };
+    Ok(match kernel.look_up(given)? {
         Found::Modules(lines) => lines.iter().map(|line| line.path.name()).collect(),
         _ => Vec::new(),
     })
@@ -220,8 +283,11 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
         return Ok(false);
     };
     let mut is_there = false;
-    let mut tree = Branch::grow(&folder, b"", &mut |_| {})?;
-    tree.each_leaf(&mut |_, leaf| is_there |= ModulePath(&leaf.name).name() == name);
+    let mut look = |leaf: &Leaf<'_>| {
+        is_there |= ModulePath(leaf.name).name() == name;
+        Ok(Fate::Stays)
+    };
+    walk(&folder, Sizes::Unwanted, &mut look, &mut |_| {})?;
     Ok(is_there)
 }
 
@@ -241,143 +307,109 @@ fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
     }
 }
 
-/// The loaded modules, as if they had been named.
-fn loaded(root: &Root) -> Result<Wanted> {
+/// The loaded modules.
+fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
     let path = b"proc/modules";
     let text = root.needed_text(path)?;
     let shown = root.shown(path);
-    let mut wanted = Wanted::default();
-    for name in proc_modules::names(text, &shown) {
-        let (given, insist) = (name?.to_kernel(), Insist::Must);
-        wanted.names.push(Want { given, insist });
-    }
-    match wanted.names.is_empty() {
+    let loaded = proc_modules::names(text, shown).collect::<Result<Vec<_>>>()?;
+    match loaded.is_empty() {
         true => Err(Error::refused(
             "{}: no module is loaded; nothing to register",
-            &[&shown],
+            &[shown],
         )),
-        false => Ok(wanted),
+        false => Ok(loaded),
     }
 }
 
 /// Opens the registries, locked in the order of their versions so that two calls cannot
 /// wait for each other.
-fn open_turns<'s>(root: &Root, versions: Vec<Text>, mode: Mode) -> Result<Vec<Turn<'s>>> {
+fn open_turns(root: &Root, versions: &[Text], mode: Mode) -> Result<Vec<Turn>> {
     let mut turns = Vec::with_capacity(versions.len());
-    for version in versions {
-        let folder = kernels::open(root, &version, mode)?;
+    for &version in versions {
+        let folder = kernels::open(root, version, mode)?;
         let old = folder.text_or_empty(ACTIVE)?;
-        let registry = Registry::parse(old, &folder.shown(ACTIVE))?;
+        let registry = Registry::parse(old, folder.shown(ACTIVE))?;
         turns.push(Turn {
             version,
             folder,
             old,
             registry,
-            counted: Vec::new(),
         });
     }
     Ok(turns)
 }
 
-fn add<'s>(
-    turn: &mut Turn<'s>,
-    name: ModuleName<'s>,
+/// Adds a reference to each of these modules; several names may stand for one, and a call adds one.
+fn add(
+    turn: &mut Turn,
+    mut modules: Vec<ModuleName<'static>>,
     hold: Hold,
-    owner: Option<&'s [u8]>,
+    owner: Option<Text>,
     report: &Report,
 ) -> Result<()> {
-    let given = name.as_written();
-    if !name.is_storable() {
-        return Err(Error::usage("not a module name: {}", &[given]));
-    }
-    if turn.counted.contains(&name) {
-        return Ok(());
-    }
-    turn.counted.push(name);
-    match turn.registry.add(name, hold, owner) {
-        Added::Changed | Added::Same => {}
-        Added::StaysStatic => report.note(
-            "{} is static in kernel {} and stays so",
-            &[given, &turn.version],
-        ),
-        Added::Overflow => {
-            let file = turn.folder.shown(ACTIVE);
-            return Err(Error::refused(
-                "{}: too many references to {}",
-                &[&file, given],
-            ));
+    modules.sort_unstable();
+    modules.dedup();
+    for name in modules {
+        let given = name.as_written();
+        if !name.is_storable() {
+            return Err(Error::usage("not a module name: {}", &[given]));
+        }
+        match turn.registry.add(name, hold, owner) {
+            Added::Changed | Added::Same => {}
+            Added::StaysStatic => report.note(
+                "{} is static in kernel {} and stays so",
+                &[given, turn.version],
+            ),
+            Added::Overflow => {
+                let file = turn.folder.shown(ACTIVE);
+                let what = "{}: too many references to {}";
+                return Err(Error::refused(what, &[file, given]));
+            }
         }
     }
     Ok(())
 }
 
 /// Takes one reference away; whether there was one to take.
-fn take<'s>(
-    turn: &mut Turn<'s>,
-    name: ModuleName<'s>,
+fn take(
+    turn: &mut Turn,
+    name: ModuleName<'_>,
     owner: Option<&[u8]>,
     report: &Report,
 ) -> Result<bool> {
-    if turn.counted.contains(&name) {
-        return Ok(true);
-    }
-    turn.counted.push(name);
     match turn.registry.remove(name, owner) {
         Removed::Changed => Ok(true),
         Removed::NotRegistered => Ok(false),
         Removed::StaysStatic => {
-            let name = name.to_kernel();
-            report.warn(
-                "{} is static in kernel {} and stays",
-                &[&name, &turn.version],
-            );
+            let what = "{} is static in kernel {} and stays";
+            report.warn(what, &[name.to_kernel(), turn.version]);
             Ok(true)
         }
         Removed::OwnedByOthers => {
-            let owners = turn
-                .registry
-                .find(name)
-                .map_or(&[][..], |entry| &entry.owners);
+            let found = turn.registry.find(name);
+            let owners = found.map_or(&[][..], |entry| &entry.owners);
+            let parts = [name.to_kernel(), turn.version, &owners.join(&b", "[..])];
             Err(Error::refused(
                 "{} is held in kernel {} by its owners alone; name one with --owner: {}",
-                &[&name.to_kernel(), &turn.version, &owners.join(&b", "[..])],
+                &parts,
             ))
         }
     }
 }
 
 /// Writes the registries that changed, or prints how they would.
-fn write(turns: &[Turn<'_>], mode: Mode, report: &Report) -> Result<()> {
-    let mut plan = Vec::new();
-    let mut done: Vec<&[u8]> = Vec::new();
-    for turn in turns {
-        let new = turn.registry.to_text();
-        if new == turn.old {
-            continue;
-        }
-        if mode == Mode::DryRun {
-            plan_lines(&mut plan, &turn.folder.shown(ACTIVE), turn.old, &new);
-            continue;
-        }
-        if let Err(error) = turn.folder.replace(ACTIVE, &new) {
-            if !done.is_empty() {
-                report.warn("changed before this failed: {}", &[&done.join(&b", "[..])]);
-            }
-            return Err(error);
-        }
-        report.debug("wrote {}", &[&turn.folder.shown(ACTIVE)]);
-        done.push(&turn.version);
-    }
-    print(&plan)
-}
-
-/// The lines that go and come, as in a diff.
-fn plan_lines(plan: &mut Vec<u8>, file: &[u8], old: &[u8], new: &[u8]) {
-    for (sign, text, other) in [(b"-", old, new), (b"+", new, old)] {
-        for (_, line) in lines(text) {
-            if !lines(other).any(|(_, kept)| kept == line) {
-                plan.extend_from_slice(&fill("{}: {}{}\n", &[file, sign, line]));
-            }
+fn write(turns: Vec<Turn>, mode: Mode, report: &Report) -> Result<()> {
+    let changes = turns
+        .into_iter()
+        .map(|turn| Change::new(turn.version, turn.folder, turn.old, &turn.registry));
+    let changes: Vec<Change> = changes.collect();
+    match mode {
+        Mode::Execute => execute(changes, report),
+        Mode::DryRun => {
+            let mut out = Vec::new();
+            changes.iter().for_each(|change| change.describe(&mut out));
+            print(&out)
         }
     }
 }

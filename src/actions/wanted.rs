@@ -1,5 +1,6 @@
 //! Which modules a call names: by `--use`, in the files of `--from`, by the machine's census.
 
+use crate::actions::carry::Source;
 use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::{decimal, Text};
@@ -14,16 +15,6 @@ pub struct Want {
     pub given: Text,
     /// What it is where no kernel has it.
     pub insist: Insist,
-}
-
-/// A registry among the files of `--from`.
-pub struct Source {
-    /// Its entries.
-    pub registry: Registry<'static>,
-    /// modules.alias of the kernel that it belongs to, empty where it lies beside none.
-    pub aliases: &'static [u8],
-    /// modules.builtin of that kernel.
-    pub builtin: &'static [u8],
 }
 
 /// Everything that a call names.

@@ -3,11 +3,10 @@
 //! The numbers of lines in the new modules.dep are the priorities, as depmod has them.
 //! (kmod: tools/depmod.c, `output_deps_bin`, `output_aliases_bin`, `output_symbols_bin`)
 
-use crate::index::trie::Layout;
+use crate::index::filter::Line;
 use crate::index::writer::Writer;
-use crate::text::alias::{alias, has_open_bracket, normalised};
-use crate::text::lines;
-use crate::text::name::{ModuleName, ModulePath};
+use crate::text::alias::{has_open_bracket, normalise};
+use crate::text::name::kernel_byte;
 
 /// A binary index and the text that it is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,48 +26,19 @@ pub const BINARIES: &[(Binary, &[u8], &[u8])] = &[
     (Binary::Symbols, b"modules.symbols.bin", b"modules.symbols"),
 ];
 
-/// The index file made from `parts` of a text, with a priority for each module that is left;
-/// `None` if it would be too large for its format.
-pub fn write<'t>(
-    binary: Binary,
-    parts: &[&'t [u8]],
-    priority: &dyn Fn(ModuleName<'_>) -> Option<u32>,
-    layout: Layout,
-) -> Option<Vec<u8>> {
-    let mut writer = Writer::default();
-    for part in parts {
-        for (_, line) in lines(part) {
-            add(&mut writer, binary, line, priority);
+impl Binary {
+    /// Adds what the index lists of a line of its text; `priority` is that of the line's module.
+    pub fn add(self, writer: &mut Writer, line: &Line<'_>, priority: u32) {
+        match self {
+            Binary::Dep => {
+                let key = writer.add(line.module, line.whole, priority);
+                key.iter_mut().for_each(|byte| *byte = kernel_byte(*byte));
+            }
+            Binary::Symbols => {
+                writer.add(line.pattern, line.module, priority);
+            }
+            Binary::Alias if has_open_bracket(line.pattern) => {}
+            Binary::Alias => normalise(writer.add(line.pattern, line.module, priority)),
         }
-    }
-    writer.write(layout)
-}
-
-fn add<'t>(
-    writer: &mut Writer<'t>,
-    binary: Binary,
-    line: &'t [u8],
-    priority: &dyn Fn(ModuleName<'_>) -> Option<u32>,
-) {
-    if binary == Binary::Dep {
-        let Some(colon) = memchr::memchr(b':', line) else {
-            return;
-        };
-        let name = ModulePath(&line[..colon]).name();
-        if let Some(priority) = priority(name) {
-            writer.add(name.kernel_bytes(), line, priority);
-        }
-        return;
-    }
-    let Some((pattern, module)) = alias(line) else {
-        return;
-    };
-    let Some(priority) = priority(ModuleName::new(module)) else {
-        return;
-    };
-    match binary {
-        Binary::Symbols => writer.add(pattern.iter().copied(), module, priority),
-        _ if has_open_bracket(pattern) => {}
-        _ => writer.add(normalised(pattern), module, priority),
     }
 }

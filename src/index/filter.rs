@@ -7,7 +7,7 @@
 
 use crate::text::alias::alias;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, words};
+use crate::text::{lines, split_at_byte, words};
 
 /// Which word of a line says whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,73 +36,102 @@ pub const FILES: &[(&[u8], Format)] = &[
     (b"modules.dep.bb", Format::Record),
 ];
 
-/// Whether a module stays.
-pub type Keeps<'k> = &'k dyn Fn(ModuleName<'_>) -> bool;
+/// A line of a module.
+pub struct Line<'t> {
+    /// All of it, without its newline.
+    pub whole: &'t [u8],
+    /// The pattern, in an alias' line.
+    pub pattern: &'t [u8],
+    /// The module, as the line spells it.
+    pub module: &'t [u8],
+}
+
+/// The position of a module among those that stay; `None` if it goes.
+pub type Position<'k> = &'k dyn Fn(ModuleName<'_>) -> Option<usize>;
+
+/// Called for each line that stays: with the line and its module's position, or with nothing where
+/// it is no module's.
+pub type See<'s, 't> = &'s mut dyn FnMut(Option<(&Line<'t>, usize)>);
 
 /// The parts of `text` that stay, in order.
-pub fn filter<'t>(format: Format, text: &'t [u8], keeps: Keeps<'_>) -> Vec<&'t [u8]> {
+///
+/// # Errors
+/// The number of the first line that says what is needed, and not in depmod's way. Passed over,
+/// such a file would cost modules that something needs.
+pub fn filter<'t>(
+    format: Format,
+    text: &'t [u8],
+    position: Position<'_>,
+    see: See<'_, 't>,
+) -> Result<Vec<&'t [u8]>, usize> {
     let mut kept = Kept {
         text,
         parts: Vec::new(),
         end: 0,
     };
     let mut entries = 0;
+    // depmod writes the aliases of a module one behind the other, so the last answer is kept.
+    let mut last = (&b"\n"[..], None);
     // In a record, the lines behind the first go where the first goes.
-    let mut stays = true;
-    let mut is_first = true;
-    for (_, line) in lines(text) {
-        if format == Format::Record {
-            if is_first {
-                let path = words(line).next().unwrap_or(b"");
-                stays = path.is_empty() || keeps(ModulePath(path).name());
-            }
-            is_first = line.is_empty();
-        } else {
-            stays = owner(format, line).map_or(true, keeps);
-            entries += usize::from(stays && !line.starts_with(b"#"));
+    let (mut is_first, mut stays) = (true, true);
+    // No index can hold a zero byte: it ends a key and a value there.
+    let zero = memchr::memchr(0, text);
+    for (number, line) in lines(&text[..zero.unwrap_or(text.len())]) {
+        let mut found = None;
+        if is_first || format != Format::Record {
+            found = parse(format, line).ok_or(number)?;
+            stays = true;
         }
+        if let Some(found) = &found {
+            if found.module != last.0 {
+                last = (found.module, position(ModuleName::new(found.module)));
+            }
+            stays = last.1.is_some();
+        }
+        is_first = line.is_empty();
         if stays {
             kept.push(line);
+            entries += usize::from(!line.starts_with(b"#"));
+            see(found.as_ref().zip(last.1));
         }
     }
-    if format == Format::FirstWord && entries == 0 {
-        return Vec::new();
+    match zero {
+        Some(zero) => Err(lines(&text[..=zero]).count()),
+        None if format == Format::FirstWord && entries == 0 => Ok(Vec::new()),
+        None => Ok(kept.parts),
     }
-    kept.parts
 }
 
-/// The number of the first line that says what is needed, and not in depmod's way. Passed over,
-/// such a file would cost modules that something needs.
-pub fn damaged_line(format: Format, text: &[u8]) -> Option<usize> {
-    // No index can hold one: it ends a key and a value there.
-    let nul = memchr::memchr(0, text).unwrap_or(text.len());
-    let is_good = |line: &[u8]| match format {
-        _ if line.is_empty() || line.starts_with(b"#") => true,
-        Format::LastWord => alias(line).is_some(),
-        Format::SecondWord => matches!(words(line).next(), Some(b"softdep" | b"weakdep")),
-        // modules.dep has a parser of its own, and the others say nothing about needs.
-        Format::Path | Format::FirstWord | Format::Record => true,
-    };
-    let damaged = lines(&text[..nul]).find(|(_, line)| !is_good(line));
-    let first = damaged.map(|(number, _)| number);
-    first.or((nul < text.len()).then(|| lines(&text[..=nul]).count()))
-}
-
-/// The module that a line belongs to; `None` for comments and what is not of the format.
-fn owner(format: Format, line: &[u8]) -> Option<ModuleName<'_>> {
-    if line.starts_with(b"#") {
-        return None;
-    }
-    let word = match format {
-        Format::Path | Format::Record => {
-            let path = memchr::memchr(b':', line).map_or(line, |colon| &line[..colon]);
-            return (!path.is_empty()).then(|| ModulePath(path).name());
+/// Takes a line apart: `None` for a damaged one, and nothing inside for one that is no module's.
+fn parse(format: Format, line: &[u8]) -> Option<Option<Line<'_>>> {
+    let mut words = words(line);
+    let mut pattern: &[u8] = b"";
+    let module = match format {
+        Format::Record => words
+            .next()
+            .map(|path| ModulePath(path).name().as_written()),
+        _ if line.is_empty() || line.starts_with(b"#") => None,
+        // modules.dep has a parser of its own, which finds what is damaged.
+        Format::Path => {
+            let path = split_at_byte(line, b':').0;
+            (!path.is_empty()).then(|| ModulePath(path).name().as_written())
         }
-        Format::FirstWord => words(line).next(),
-        Format::SecondWord => words(line).nth(1),
-        Format::LastWord => memchr::memrchr(b' ', line).map(|space| &line[space + 1..]),
+        Format::LastWord => {
+            let (left, module) = alias(line)?;
+            pattern = left;
+            Some(module)
+        }
+        Format::FirstWord => words.next(),
+        Format::SecondWord => match words.next()? {
+            b"softdep" | b"weakdep" => words.next(),
+            _ => return None,
+        },
     };
-    word.filter(|word| !word.is_empty()).map(ModuleName::new)
+    Some(module.map(|module| Line {
+        whole: line,
+        pattern,
+        module,
+    }))
 }
 
 /// Slices of a text, growing at the end.
@@ -133,8 +162,8 @@ mod tests {
     use super::*;
 
     fn kept(format: Format, text: &str) -> String {
-        let keeps = |name: ModuleName<'_>| name.to_kernel().starts_with(b"k");
-        let parts = filter(format, text.as_bytes(), &keeps);
+        let keeps = |name: ModuleName<'_>| name.to_kernel().starts_with(b"k").then_some(0);
+        let parts = filter(format, text.as_bytes(), &keeps, &mut |_| {}).unwrap();
         String::from_utf8(parts.concat()).unwrap()
     }
 
@@ -156,7 +185,8 @@ mod tests {
                 Some(2),
             ),
         ] {
-            assert_eq!(damaged_line(format, text.as_bytes()), wanted, "{text}");
+            let filtered = filter(format, text.as_bytes(), &|_| None, &mut |_| {});
+            assert_eq!(filtered.err(), wanted, "{text}");
         }
     }
 
@@ -196,13 +226,18 @@ mod tests {
 
     #[test]
     fn neighbours_become_one_part_and_odd_lines_stay() {
-        let keeps = |name: ModuleName<'_>| name == ModuleName::new(b"k");
+        let keeps = |name: ModuleName<'_>| (name == ModuleName::new(b"k")).then_some(7);
+        let mut seen = Vec::new();
         let parts = filter(
             Format::LastWord,
             b"alias 1 k\n\nalias 2 k\nalias 3 x\nalias 4 k",
             &keeps,
+            &mut |found| seen.push(found.map(|(line, position)| (line.pattern, position))),
         );
-        assert_eq!(parts, [&b"alias 1 k\n\nalias 2 k\n"[..], b"alias 4 k"]);
+        let wanted = [&b"alias 1 k\n\nalias 2 k\n"[..], b"alias 4 k"];
+        assert_eq!(parts.unwrap(), wanted);
+        let wanted = [Some((&b"1"[..], 7)), None, Some((b"2", 7)), Some((b"4", 7))];
+        assert_eq!(seen, wanted);
     }
 
     #[test]
@@ -210,12 +245,17 @@ mod tests {
         let vocabulary: [&[u8]; 6] = [b"alias", b" ", b"k", b"\n", b"#", b":"];
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
             for &(_, format) in FILES {
-                let all = filter(format, text, &|_| true);
+                let Ok(all) = filter(format, text, &|_| Some(0), &mut |_| {}) else {
+                    continue;
+                };
                 if format != Format::FirstWord || !all.is_empty() {
                     assert_eq!(all.concat(), text);
                     assert!(all.len() <= 1);
                 }
-                let _ = filter(format, text, &|_| false);
+                let none = filter(format, text, &|_| None, &mut |found| {
+                    assert!(found.is_none())
+                });
+                assert!(none.is_ok());
             }
         });
     }

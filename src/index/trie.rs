@@ -236,7 +236,7 @@ mod tests {
             for (order, layout) in ORDERS {
                 let mut writer = Writer::default();
                 for (key, priority, value) in entries(map) {
-                    writer.add(key.iter().copied(), value, priority);
+                    writer.add(key, value, priority);
                 }
                 let bytes = index(&entries(map), order);
                 let shown = Trie::new(&bytes, b"f").unwrap().layout();

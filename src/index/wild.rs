@@ -178,7 +178,7 @@ mod tests {
     fn index(patterns: &[&[u8]]) -> Vec<u8> {
         let mut writer = Writer::default();
         for pattern in patterns {
-            writer.add(pattern.iter().copied(), pattern, 0);
+            writer.add(pattern, pattern, 0);
         }
         writer.write(Layout::ParentsFirst).unwrap()
     }

@@ -5,150 +5,134 @@
 //! for each node and is walked once.) The format is described in [`crate::index::trie`].
 
 use crate::index::trie::{Layout, HAS_CHILDREN, HAS_PREFIX, HAS_VALUES, HEADER, POSITION};
-use crate::text::compare;
+use crate::text::sort::sort;
 
-/// Gathers entries, then writes the index.
+/// Takes entries, then writes the index.
 #[derive(Default)]
-pub struct Writer<'t> {
-    /// The keys one behind the other; most are spelled differently in the text.
-    keys: Vec<u8>,
-    entries: Vec<Entry<'t>>,
+pub struct Writer {
+    /// The entries one behind the other: the key with a zero byte, the priority, a number that is
+    /// the lower the later the entry came, and the value with a zero byte. In the order of these
+    /// bytes they stand in the index.
+    entries: Vec<u8>,
+    starts: Vec<u32>,
 }
 
-struct Entry<'t> {
-    start: usize,
-    length: usize,
-    value: &'t [u8],
-    priority: u32,
-    /// How many entries came before: of equal priorities the newest is first.
-    age: usize,
-}
+/// How many bytes stand between a key's zero byte and the value: two numbers.
+const NUMBERS: usize = 8;
 
-impl<'t> Writer<'t> {
-    /// Adds an entry; lower priority numbers come first among the values of one key.
-    pub fn add(&mut self, key: impl Iterator<Item = u8>, value: &'t [u8], priority: u32) {
-        let start = self.keys.len();
-        self.keys.extend(key);
-        self.entries.push(Entry {
-            start,
-            length: self.keys.len() - start,
-            value,
-            priority,
-            age: self.entries.len(),
-        });
+impl Writer {
+    /// Adds an entry; lower priority numbers come first among the values of one key, and of equal
+    /// ones the newest. Neither text may hold a zero byte. The key comes back, for what has to be
+    /// spelled differently in it.
+    pub fn add(&mut self, key: &[u8], value: &[u8], priority: u32) -> &mut [u8] {
+        let start = self.entries.len();
+        let newness = !(self.starts.len() as u32);
+        self.starts.push(start as u32);
+        let numbers = u64::from(priority) << 32 | u64::from(newness);
+        self.entries.extend_from_slice(key);
+        self.entries.push(0);
+        self.entries.extend_from_slice(&numbers.to_be_bytes());
+        self.entries.extend_from_slice(value);
+        self.entries.push(0);
+        &mut self.entries[start..start + key.len()]
     }
 
-    /// The index file; `None` where it would be larger than its offsets can tell (256 MiB).
-    pub fn write(mut self, layout: Layout) -> Option<Vec<u8>> {
-        let keys = &self.keys;
-        let key = |entry: &Entry<'_>| &keys[entry.start..entry.start + entry.length];
-        self.entries.sort_unstable_by(|a, b| {
-            let order = compare(key(a), key(b));
-            order
-                .then(a.priority.cmp(&b.priority))
-                .then(b.age.cmp(&a.age))
-        });
+    /// The index file, after which there are no entries any more; `None` where it would be larger
+    /// than its offsets can tell (256 MiB).
+    pub fn write(&mut self, layout: Layout) -> Option<Vec<u8>> {
+        u32::try_from(self.entries.len()).ok()?;
+        sort(&self.entries, &mut self.starts);
         let mut output = Output {
-            keys,
+            entries: &self.entries,
             layout,
             bytes: HEADER.to_vec(),
+            offsets: Vec::new(),
         };
         output.bytes.extend_from_slice(&[0; 4]);
-        let root = match self.entries.is_empty() {
+        let root = match self.starts.is_empty() {
             true => output.bytes.len() as u32,
-            false => output.node(&self.entries, 0),
+            false => output.node(&self.starts, 0),
         };
         output.patch(HEADER.len(), root);
-        (output.bytes.len() <= POSITION as usize).then_some(output.bytes)
+        let mut bytes = output.bytes;
+        self.entries.clear();
+        self.starts.clear();
+        bytes.shrink_to_fit();
+        (bytes.len() <= POSITION as usize).then_some(bytes)
     }
 }
 
-struct Output<'k> {
-    keys: &'k [u8],
+struct Output<'e> {
+    entries: &'e [u8],
     layout: Layout,
     bytes: Vec<u8>,
+    /// Of each node above the one that is written, the children that are: their places in its
+    /// table, and their offsets.
+    offsets: Vec<(usize, u32)>,
 }
 
-impl<'k> Output<'k> {
-    fn key(&self, entry: &Entry<'_>) -> &'k [u8] {
-        &self.keys[entry.start..entry.start + entry.length]
+impl<'e> Output<'e> {
+    /// A key from its byte at `depth` on, with all that stands behind it.
+    fn rest(&self, start: u32, depth: usize) -> &'e [u8] {
+        &self.entries[start as usize + depth..]
+    }
+
+    fn byte(&self, start: u32, depth: usize) -> u8 {
+        self.entries[start as usize + depth]
     }
 
     fn patch(&mut self, at: usize, number: u32) {
         self.bytes[at..at + 4].copy_from_slice(&number.to_be_bytes());
     }
 
-    /// Writes the node for sorted entries whose keys agree up to `depth`, and all below it;
-    /// gives its offset with flags.
-    fn node(&mut self, entries: &[Entry<'_>], depth: usize) -> u32 {
-        // No other node stands at the start of its keys.
-        let is_root = depth == 0;
-        let (first, last) = match entries {
-            [first, .., last] => (self.key(first), self.key(last)),
-            [only] => (self.key(only), self.key(only)),
-            [] => return 0,
-        };
+    /// Writes the node for sorted entries, one at least, whose keys agree up to `depth`, and all
+    /// below it; gives its offset with flags.
+    fn node(&mut self, entries: &[u32], depth: usize) -> u32 {
+        let (first, last) = (entries[0], entries[entries.len() - 1]);
+        let (rest, other) = (self.rest(first, depth), self.rest(last, depth));
         // Sorted, so what the first and the last key share, all share. The root alone never has
         // a prefix: depmod makes it empty and splits only below (tools/depmod.c, `index_create`).
-        let rest = first[depth..].iter().zip(&last[depth..]);
-        let prefix_end = match is_root {
-            true => 0,
-            false => depth + rest.take_while(|(a, b)| a == b).count(),
+        // No other node stands at the start of its keys.
+        let shared = rest.iter().zip(other);
+        let length = match depth {
+            0 => 0,
+            _ => shared.take_while(|(a, b)| a == b && **a != 0).count(),
         };
-        let prefix = &first[depth..prefix_end];
-        let ends_here = |entry: &&Entry<'_>| entry.length == prefix_end;
+        let (prefix, depth) = (&rest[..length], depth + length);
+        let ends_here = |&&entry: &&u32| self.byte(entry, depth) == 0;
         let (values, longer) = entries.split_at(entries.iter().take_while(ends_here).count());
 
-        match self.layout {
-            Layout::ParentsFirst => {
-                let (offset, table) = self.own(prefix, values, longer, prefix_end);
-                self.children(longer, prefix_end, &mut |output, child, offset| {
-                    output.patch(table + child * 4, offset);
-                });
-                offset
-            }
-            Layout::ChildrenFirst => {
-                let mut offsets = Vec::new();
-                self.children(longer, prefix_end, &mut |_, child, offset| {
-                    offsets.push((child, offset));
-                });
-                let (offset, table) = self.own(prefix, values, longer, prefix_end);
-                for (child, offset) in offsets {
-                    self.patch(table + child * 4, offset);
-                }
-                offset
+        let mark = self.offsets.len();
+        let mut written = None;
+        if self.layout == Layout::ParentsFirst {
+            written = Some(self.own(prefix, values, longer, depth));
+        }
+        self.children(longer, depth);
+        let (offset, table) = written.unwrap_or_else(|| self.own(prefix, values, longer, depth));
+        while self.offsets.len() > mark {
+            if let Some((child, offset)) = self.offsets.pop() {
+                self.patch(table + child * 4, offset);
             }
         }
+        offset
     }
 
-    /// Writes the subtrees of `longer` keys, by their label behind `depth`, and tells each
-    /// one's place in the table and offset.
-    fn children(
-        &mut self,
-        mut longer: &[Entry<'_>],
-        depth: usize,
-        tell: &mut dyn FnMut(&mut Self, usize, u32),
-    ) {
-        let Some(first) = longer.first().map(|entry| self.key(entry)[depth]) else {
-            return;
-        };
-        while let Some(label) = longer.first().map(|entry| self.key(entry)[depth]) {
-            let same = |entry: &&Entry<'_>| self.key(entry)[depth] == label;
+    /// Writes the subtrees of `longer` keys, by their label at `depth`, and notes each one's place
+    /// in the table and its offset.
+    fn children(&mut self, mut longer: &[u32], depth: usize) {
+        let first = longer.first().map_or(0, |&entry| self.byte(entry, depth));
+        while let Some(&next) = longer.first() {
+            let label = self.byte(next, depth);
+            let same = |&&entry: &&u32| self.byte(entry, depth) == label;
             let (child, others) = longer.split_at(longer.iter().take_while(same).count());
             let offset = self.node(child, depth + 1);
-            tell(self, usize::from(label - first), offset);
+            self.offsets.push((usize::from(label - first), offset));
             longer = others;
         }
     }
 
     /// Writes the node's own bytes with an empty table; gives its offset and the table's place.
-    fn own(
-        &mut self,
-        prefix: &[u8],
-        values: &[Entry<'_>],
-        longer: &[Entry<'_>],
-        depth: usize,
-    ) -> (u32, usize) {
+    fn own(&mut self, prefix: &[u8], values: &[u32], longer: &[u32], depth: usize) -> (u32, usize) {
         let mut offset = self.bytes.len() as u32;
         if !prefix.is_empty() {
             offset |= HAS_PREFIX;
@@ -156,9 +140,9 @@ impl<'k> Output<'k> {
             self.bytes.push(0);
         }
         let mut table = 0;
-        if let (Some(first), Some(last)) = (longer.first(), longer.last()) {
+        if let (Some(&first), Some(&last)) = (longer.first(), longer.last()) {
             offset |= HAS_CHILDREN;
-            let (first, last) = (self.key(first)[depth], self.key(last)[depth]);
+            let (first, last) = (self.byte(first, depth), self.byte(last, depth));
             self.bytes.extend_from_slice(&[first, last]);
             table = self.bytes.len();
             self.bytes
@@ -168,10 +152,12 @@ impl<'k> Output<'k> {
             offset |= HAS_VALUES;
             self.bytes
                 .extend_from_slice(&(values.len() as u32).to_be_bytes());
-            for entry in values {
-                self.bytes.extend_from_slice(&entry.priority.to_be_bytes());
-                self.bytes.extend_from_slice(entry.value);
-                self.bytes.push(0);
+            for &entry in values {
+                let behind = self.rest(entry, depth + 1);
+                let (numbers, value) = behind.split_at(NUMBERS);
+                let length = memchr::memchr(0, value).map_or(value.len(), |zero| zero + 1);
+                self.bytes.extend_from_slice(&numbers[..4]);
+                self.bytes.extend_from_slice(&value[..length]);
             }
         }
         (offset, table)
@@ -187,7 +173,7 @@ mod tests {
     fn written(entries: &[(&str, &str, u32)], layout: Layout) -> Vec<u8> {
         let mut writer = Writer::default();
         for (key, value, priority) in entries {
-            writer.add(key.bytes(), value.as_bytes(), *priority);
+            writer.add(key.as_bytes(), value.as_bytes(), *priority);
         }
         writer.write(layout).unwrap()
     }
@@ -238,7 +224,7 @@ mod tests {
             for layout in [Layout::ParentsFirst, Layout::ChildrenFirst] {
                 let mut writer = Writer::default();
                 for key in &keys {
-                    writer.add(key.iter().copied(), key, 0);
+                    writer.add(key, key, 0);
                 }
                 let bytes = writer.write(layout).unwrap();
                 let trie = Trie::new(&bytes, b"f").unwrap();

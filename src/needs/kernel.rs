@@ -161,6 +161,28 @@ impl<'r> Kernel<'r> {
         }
     }
 
+    /// Whether a module has a line, which is not looked at any further.
+    ///
+    /// # Errors
+    /// The index is damaged.
+    pub fn lists(&self, name: ModuleName<'_>) -> Result<bool> {
+        match &self.lines {
+            Lines::Text(text) => Ok(text.lists(name)),
+            Lines::Index(index) => Ok(index.find(name)?.is_some()),
+        }
+    }
+
+    /// Looks at every line of a text, once.
+    ///
+    /// # Errors
+    /// A malformed line.
+    pub fn check(&self) -> Result<()> {
+        match &self.lines {
+            Lines::Text(text) => text.check(),
+            Lines::Index(_) => Ok(()),
+        }
+    }
+
     /// The lines of the modules outside `kernel/`, which a prune leaves alone.
     ///
     /// # Errors

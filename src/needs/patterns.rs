@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::index::trie::{Layout, Trie};
 use crate::index::writer::Writer;
-use crate::text::alias::{alias, has_open_bracket, is_wild, matches, normalised};
+use crate::text::alias::{alias, has_open_bracket, is_wild, matches, normalise};
 use crate::text::lines;
 use crate::text::name::kernel_byte;
 use std::cell::Cell;
@@ -90,7 +90,7 @@ impl Patterns {
         let mut writer = Writer::default();
         for (pattern, module) in self.list() {
             if !has_open_bracket(pattern) {
-                writer.add(normalised(pattern), module, 0);
+                normalise(writer.add(pattern, module, 0));
             }
         }
         // Too large for the format: then each search has to do without.

@@ -3,13 +3,15 @@
 
 use crate::error::{Error, Result};
 use crate::format::{fill, keep, Text};
-use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in, Root};
-use core::mem::MaybeUninit;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom};
+use crate::system::listing::Listing;
+use crate::system::{
+    c_string, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
+};
+use core::ffi::CStr;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 use std::cell::Cell;
-use std::ffi::CString;
 use std::io::IoSlice;
 
 /// An open directory.
@@ -79,11 +81,11 @@ impl Staged<'_> {
         while let Some(name) = self.waiting.first() {
             if self.naming == Naming::Dpkg {
                 let old = fill("{}-old", &[name]);
-                folder.unlink(&old)?;
-                io("keep", &folder.shown(&old), folder.link(name, &old))?;
+                folder.unlink(old)?;
+                io("keep", folder.shown(old), folder.link(name, old))?;
             }
             let new = self.naming.temporary(name);
-            io("replace", &folder.shown(name), folder.rename(&new, name))?;
+            io("replace", folder.shown(name), folder.rename(new, name))?;
             self.waiting.remove(0);
         }
         match self.durability {
@@ -97,7 +99,7 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         for name in &self.waiting {
             let new = self.naming.temporary(name);
-            let _ = self.folder.unlinkat(&new, AtFlags::empty());
+            let _ = self.folder.unlinkat(new, AtFlags::empty());
         }
     }
 }
@@ -122,7 +124,7 @@ impl Folder {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
                 let shown = root.shown(path);
-                let fd = io("open", &shown, opened)?;
+                let fd = io("open", shown, opened)?;
                 Ok(Some(Folder::of(fd, shown)))
             }
         }
@@ -149,15 +151,15 @@ impl Folder {
         let above = Folder::create(root, above)?;
         match above.mkdir(name) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return io("create", &root.shown(path), Err(errno)),
+            Err(errno) => return io("create", root.shown(path), Err(errno)),
         }
         let made = Folder::open(root, path)?;
-        made.ok_or_else(|| Error::refused("{} is gone again", &[&root.shown(path)]))
+        made.ok_or_else(|| Error::refused("{} is gone again", &[root.shown(path)]))
     }
 
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Text {
-        fill("{}/{}", &[&self.shown, name])
+        fill("{}/{}", &[self.shown, name])
     }
 
     /// Waits for the lock that every writer of this directory takes.
@@ -167,7 +169,7 @@ impl Folder {
     /// The file system has no locks.
     pub fn lock(&self) -> Result<()> {
         let locked = retry(|| rustix::fs::flock(&self.fd, FlockOperation::LockExclusive));
-        io("lock", &self.shown, locked)
+        io("lock", self.shown, locked)
     }
 
     /// The bytes of a regular file in the directory; a symbolic link is an error here,
@@ -181,13 +183,18 @@ impl Folder {
             Err(errno) if is_missing(errno) => Ok(None),
             Err(Errno::LOOP) => Err(Error::refused(
                 "{} is a symbolic link; replacing it would not change the file that it leads to",
-                &[&self.shown(name)],
+                &[self.shown(name)],
             )),
             opened => {
                 let shown = self.shown(name);
-                mapped::text(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
+                mapped::text(io("open", shown, opened)?.as_fd(), shown).map(Some)
             }
         }
+    }
+
+    /// The descriptor.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// As [`Folder::text`]; none where the file is missing.
@@ -254,7 +261,7 @@ impl Folder {
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(keep(name));
-            self.write_new(name, &temporary, parts, durability)?;
+            self.write_new(name, temporary, parts, durability)?;
         }
         Ok(staged)
     }
@@ -274,11 +281,11 @@ impl Folder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(NEW_MODE);
         let created = open_in(self.fd.as_fd(), temporary, flags, mode);
-        let file = io("create", &shown, created)?;
-        io("write", &shown, write_parts(&file, parts))?;
-        io("set the mode of", &shown, keep_mode(&file, old.as_ref()))?;
+        let file = io("create", shown, created)?;
+        io("write", shown, write_parts(&file, parts))?;
+        io("set the mode of", shown, keep_mode(&file, old.as_ref()))?;
         match durability {
-            Durability::Now => io("sync", &shown, retry(|| rustix::fs::fsync(&file))),
+            Durability::Now => io("sync", shown, retry(|| rustix::fs::fsync(&file))),
             Durability::Later => Ok(()),
         }
     }
@@ -288,21 +295,8 @@ impl Folder {
     /// # Errors
     /// It cannot be removed.
     pub fn unlink(&self, name: &[u8]) -> Result<()> {
-        match self.unlinkat(name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => io("remove", &self.shown(name), Err(errno)),
-        }
-    }
-
-    /// Removes a directory if it is empty. One that somebody has filled since stays.
-    ///
-    /// # Errors
-    /// It cannot be removed for another reason.
-    pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
-        match self.unlinkat(name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
-            Err(errno) => io("remove", &self.shown(name), Err(errno)),
-        }
+        let removed = c_string(name).and_then(|name| remove_file_in(self.fd.as_fd(), &name));
+        removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
     }
 
     /// Keeps the file that `name` is now under a second name, too. It costs no space where the
@@ -323,50 +317,47 @@ impl Folder {
     /// # Errors
     /// It cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>> {
-        if self.is_listed.replace(true) {
-            let start = rustix::fs::seek(&self.fd, SeekFrom::Start(0));
-            io("read", &self.shown, start)?;
-        }
-        let mut buffer = [MaybeUninit::uninit(); 8192];
-        let mut found = rustix::fs::RawDir::new(&self.fd, &mut buffer);
-        let mut entries = Vec::new();
-        while let Some(entry) = found.next() {
-            let entry = io("read", &self.shown, entry)?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
+        let listing = Box::leak(Box::<Listing>::default());
+        self.rewind()?;
+        io("read", self.shown, listing.add(self.fd.as_fd()))?;
+        let listing = &*listing;
+        let mut entries = Vec::with_capacity(listing.count());
+        for at in 0..listing.count() {
+            let name = listing.name(at).to_bytes();
+            let kind = match listing.kind(at) {
                 // Some file systems do not tell.
                 FileType::Unknown => self.stat(name)?.map_or(FileType::Unknown, |stat| {
                     FileType::from_raw_mode(stat.st_mode)
                 }),
                 kind => kind,
             };
-            let name = &*name.to_vec().leak();
             entries.push(Entry { name, kind });
         }
-        entries.sort_unstable_by(|a, b| a.name.cmp(b.name));
         Ok(entries)
     }
 
-    fn stat(&self, name: &[u8]) -> Result<Option<rustix::fs::Stat>> {
-        match stat_in(self.fd.as_fd(), name) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => io("stat", &self.shown(name), Err(errno)),
+    /// Lets the next listing begin at the start.
+    pub(super) fn rewind(&self) -> Result<()> {
+        match self.is_listed.replace(true) {
+            true => {
+                let start = rustix::fs::seek(&self.fd, SeekFrom::Start(0));
+                io("read", self.shown, start.map(drop))
+            }
+            false => Ok(()),
         }
     }
 
-    /// The size of an entry in bytes, as far as a number holds it; 0 for one that is gone.
+    fn stat(&self, name: &[u8]) -> Result<Option<Stat>> {
+        let stat = c_string(name).and_then(|name| stat_if_there(self.fd.as_fd(), &name));
+        stat.or_else(|errno| io("stat", self.shown(name), Err(errno)))
+    }
+
+    /// The size of an entry in bytes; 0 for one that is gone.
     ///
     /// # Errors
     /// It cannot be told.
     pub fn size(&self, name: &[u8]) -> Result<usize> {
-        let stat = self.stat(name)?;
-        Ok(stat.map_or(0, |stat| {
-            usize::try_from(stat.st_size).unwrap_or(usize::MAX)
-        }))
+        Ok(self.stat(name)?.map_or(0, |stat| size_of(&stat)))
     }
 
     /// Opens a directory in this one; `None` if it is gone, a symbolic link, or another file
@@ -375,39 +366,14 @@ impl Folder {
     /// # Errors
     /// It cannot be opened.
     pub fn enter(&self, name: &[u8]) -> Result<Option<Folder>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-        let open = |name: CString| {
-            retry(|| rustix::fs::openat2(&self.fd, &*name, flags, Mode::empty(), resolve))
-        };
-        let opened = match c_string(name).and_then(open) {
-            Err(Errno::NOSYS | Errno::PERM) => self.enter_by_hand(name, flags),
-            opened => opened,
-        };
         let shown = self.shown(name);
-        match opened {
-            Ok(fd) => Ok(Some(Folder::of(fd, shown))),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
-            Err(errno) => io("open", &shown, Err(errno)),
-        }
-    }
-
-    /// As the kernel does it since Linux 5.6. No device number tells a directory that is bound
-    /// there from the same file system, and a btrfs subvolume, which is no mount, has its own.
-    /// But a rename looks at the mounts first of all (EXDEV) and then refuses `.` (EBUSY), so
-    /// that this one never renames anything. (linux: fs/namei.c, `do_renameat2`)
-    fn enter_by_hand(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let fd = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
-        match retry(|| rustix::fs::renameat(&self.fd, ".", &fd, ".")) {
-            Err(Errno::BUSY) => Ok(fd),
-            Err(errno) => Err(errno),
-            Ok(()) => Err(Errno::XDEV),
-        }
+        let opened = c_string(name).and_then(|name| enter_in(self.fd.as_fd(), &name));
+        let opened = io("open", shown, opened)?;
+        Ok(opened.map(|fd| Folder::of(fd, shown)))
     }
 
     fn unlinkat(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
-        let name = c_string(name)?;
-        retry(|| rustix::fs::unlinkat(&self.fd, &*name, flags))
+        unlink_in(self.fd.as_fd(), &c_string(name)?, flags)
     }
 
     fn link(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
@@ -434,9 +400,80 @@ impl Folder {
         // Some file systems have no directory to sync (EINVAL); nothing is lost by that.
         match synced {
             Err(Errno::INVAL) => Ok(()),
-            synced => io("sync", &self.shown, synced),
+            synced => io("sync", self.shown, synced),
         }
     }
+}
+
+/// Opens a directory in another one; `None` where [`Folder::enter`] gives none.
+pub(super) fn enter_in(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+) -> rustix::io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    let open = || rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve);
+    let opened = match retry(open) {
+        Err(Errno::NOSYS | Errno::PERM) => enter_by_hand(directory, name, flags),
+        opened => opened,
+    };
+    match opened {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// As the kernel does it since Linux 5.6. No device number tells a directory that is bound
+/// there from the same file system, and a btrfs subvolume, which is no mount, has its own.
+/// But a rename looks at the mounts first of all (EXDEV) and then refuses `.` (EBUSY), so
+/// that this one never renames anything. (linux: fs/namei.c, `do_renameat2`)
+fn enter_by_hand(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let fd = retry(|| rustix::fs::openat(directory, name, flags, Mode::empty()))?;
+    match retry(|| rustix::fs::renameat(directory, ".", &fd, ".")) {
+        Err(Errno::BUSY) => Ok(fd),
+        Err(errno) => Err(errno),
+        Ok(()) => Err(Errno::XDEV),
+    }
+}
+
+/// What an entry is, a link itself; `None` if it is gone.
+pub(super) fn stat_if_there(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+) -> rustix::io::Result<Option<Stat>> {
+    match stat_at(directory, name) {
+        Err(Errno::NOENT) => Ok(None),
+        stat => stat.map(Some),
+    }
+}
+
+/// A size in bytes, as far as a number holds it.
+pub(super) fn size_of(stat: &Stat) -> usize {
+    usize::try_from(stat.st_size).unwrap_or(usize::MAX)
+}
+
+/// Removes a file, or a symbolic link itself. One that is gone already is fine.
+pub(super) fn remove_file_in(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+    match unlink_in(directory, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Removes a directory if it is empty. One that somebody has filled since stays.
+pub(super) fn remove_empty_in(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+    match unlink_in(directory, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        removed => removed,
+    }
+}
+
+fn unlink_in(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::io::Result<()> {
+    retry(|| rustix::fs::unlinkat(directory, name, flags))
 }
 
 /// Writes parts one behind the other, many with each call.
@@ -471,7 +508,7 @@ fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
 
 /// Gives a new file the mode and owner of the one that it replaces, or [`NEW_MODE`] whatever
 /// the umask. Only root can give a file away; for everybody else the file is theirs already.
-fn keep_mode(file: &OwnedFd, old: Option<&rustix::fs::Stat>) -> rustix::io::Result<()> {
+fn keep_mode(file: &OwnedFd, old: Option<&Stat>) -> rustix::io::Result<()> {
     let new = stat_in(file.as_fd(), b"")?;
     let mut mode = NEW_MODE;
     if let Some(old) = old {

@@ -1,9 +1,13 @@
 //! The heap of a program that does one thing and ends.
 //!
-//! Blocks of sixteen bytes times a power of two, taken from one large mapping and kept in a list
-//! for each size when they are given back; what is larger than 64 KiB is a mapping of its own.
-//! Listing the modules of a machine so costs one system call instead of the dozens of musl's
-//! allocator, which gives every few pages back and asks for them again, and 4 KiB less program.
+//! Blocks of sixteen bytes times a power of two, taken from one large mapping; what is larger than
+//! 64 KiB is a mapping of its own. Listing the modules of a machine so costs one system call instead
+//! of the dozens of musl's allocator, which gives every few pages back and asks for them again.
+//!
+//! What goes out of use is not taken back: the process ends soon, and so none of the places where
+//! a list or a text goes out of use needs code for it, which was a tenth of the program. A list that
+//! outgrows its block leaves the old one for others, so that growing costs what it holds. Whoever
+//! needs memory for each of thousands of files uses one buffer for all of them.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -84,7 +88,7 @@ impl Heap {
         let state = unsafe { &mut *self.state.get() };
         let first = state.free[class];
         if !first.is_null() {
-            // SAFETY: `dealloc` put a link into this block, and nobody has used it since.
+            // SAFETY: `give_back` put a link into this block, and nobody has used it since.
             state.free[class] = unsafe { (*first).next };
             return Block::Used(first.cast());
         }
@@ -101,11 +105,27 @@ impl Heap {
         state.next += size;
         Block::Fresh(block as *mut u8)
     }
+
+    /// Takes a block back that a list has outgrown; what is no block but a mapping grows where it is.
+    ///
+    /// # Safety
+    /// The block is one of ours, of this class, and nobody uses it any more.
+    #[allow(unsafe_code)]
+    unsafe fn give_back(&self, block: *mut u8, class: usize) {
+        // SAFETY: as in `take`; the caller vouches for the block, which is aligned and large enough
+        // for a link.
+        unsafe {
+            let state = &mut *self.state.get();
+            let link: *mut Link = block.cast();
+            (*link).next = state.free[class];
+            state.free[class] = link;
+        }
+    }
 }
 
 #[allow(unsafe_code)]
 // SAFETY: blocks are disjoint, as large as their class or mapping, aligned to 16 bytes or to a
-// page, and given out again only after `dealloc`.
+// page, and given out again only after `realloc` has moved what was in them.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match size_class(&layout).map(|class| self.take(class)) {
@@ -126,45 +146,35 @@ unsafe impl GlobalAlloc for Heap {
         }
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let Some(class) = size_class(&layout) else {
-            // SAFETY: `alloc` made this mapping of this size, and its owner is done with it.
-            let _ = unsafe { rustix::mm::munmap(block.cast(), layout.size()) };
-            return;
-        };
-        // SAFETY: as in `take`; the block is ours again, aligned and large enough for a link.
-        unsafe {
-            let state = &mut *self.state.get();
-            let link: *mut Link = block.cast();
-            (*link).next = state.free[class];
-            state.free[class] = link;
-        }
-    }
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // What shrinks stays where it is.
+        if size <= layout.size() {
+            return block;
+        }
         let Ok(new) = Layout::from_size_align(size, layout.align()) else {
             return null_mut();
         };
-        match (size_class(&layout), size_class(&new)) {
-            (Some(old), Some(new)) if old == new => block,
-            (None, None) => {
-                // SAFETY: the mapping is ours and may move; its owner has one pointer to it.
-                let moved = unsafe {
-                    rustix::mm::mremap(block.cast(), layout.size(), size, MremapFlags::MAYMOVE)
-                };
-                moved.map_or(null_mut(), |start| start.cast())
+        let old = size_class(&layout);
+        if old.is_some() && old == size_class(&new) {
+            return block;
+        }
+        let Some(old) = old else {
+            // SAFETY: the mapping is ours and may move; its owner has one pointer to it.
+            let moved = unsafe {
+                rustix::mm::mremap(block.cast(), layout.size(), size, MremapFlags::MAYMOVE)
+            };
+            return moved.map_or(null_mut(), |start| start.cast());
+        };
+        // SAFETY: two disjoint blocks, each at least as large as what is copied.
+        unsafe {
+            let moved = self.alloc(new);
+            if !moved.is_null() {
+                moved.copy_from_nonoverlapping(block, layout.size());
+                self.give_back(block, old);
             }
-            _ => {
-                // SAFETY: two disjoint blocks, each at least as large as what is copied.
-                unsafe {
-                    let moved = self.alloc(new);
-                    if !moved.is_null() {
-                        moved.copy_from_nonoverlapping(block, layout.size().min(size));
-                        self.dealloc(block, layout);
-                    }
-                    moved
-                }
-            }
+            moved
         }
     }
 }

@@ -2,10 +2,12 @@
 
 pub mod folder;
 pub mod heap;
+mod listing;
 pub mod lock;
 pub mod mapped;
 pub mod report;
 pub mod root;
+pub mod session;
 #[cfg(test)]
 pub(crate) mod scratch;
 pub mod tree;
@@ -53,8 +55,13 @@ pub(crate) fn open_in(
 /// What `name` in a directory is, a link itself; no name means the directory, or whatever else the
 /// descriptor is (Linux 2.6.39, also for `O_PATH`, which fstat takes since 3.6 only).
 pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
+    stat_at(directory, &c_string(name)?)
+}
+
+/// The same for a name that is ready for the kernel.
+pub(crate) fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
-    rustix::fs::statat(directory, &*c_string(name)?, flags)
+    rustix::fs::statat(directory, name, flags)
 }
 
 /// The directory of a path, `.` where it names none, and the name in it.

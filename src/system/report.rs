@@ -38,7 +38,7 @@ impl Report {
 
     /// Something that the user should look at although the action goes on.
     pub fn warn(&self, template: &str, parts: &[&[u8]]) {
-        say("warning: {}", &[&fill(template, parts)]);
+        say("warning: {}", &[fill(template, parts)]);
     }
 
     /// What was done.
@@ -51,7 +51,7 @@ impl Report {
     /// What was looked at.
     pub fn debug(&self, template: &str, parts: &[&[u8]]) {
         if self.volume >= Volume::Debug {
-            say("debug: {}", &[&fill(template, parts)]);
+            say("debug: {}", &[fill(template, parts)]);
         }
     }
 }
@@ -63,7 +63,7 @@ const LONGEST: usize = 4096;
 /// A message on stderr. Where even that fails there is nobody left to tell.
 fn say(template: &str, parts: &[&[u8]]) {
     let mut line = b"limopack: ".to_vec();
-    push_escaped(&mut line, &fill(template, parts));
+    push_escaped(&mut line, fill(template, parts));
     if line.len() >= LONGEST {
         line.truncate(LONGEST - b"...\n".len());
         line.extend_from_slice(b"...");
@@ -113,7 +113,7 @@ impl Progress {
         self.second = now();
         self.is_shown = true;
         let (done, total) = (decimal(self.done), decimal(self.total));
-        write_stderr(&fill("\rlimopack: removed {} of {}", &[&done, &total]));
+        write_stderr(fill("\rlimopack: removed {} of {}", &[done, total]));
     }
 
     /// The work ended; how many steps were done.

@@ -55,7 +55,7 @@ impl Root {
 
     /// A path below the root as the user would write it; `path` has no slash at its start.
     pub fn shown(&self, path: &[u8]) -> Text {
-        fill("{}/{}", &[&self.shown, path])
+        fill("{}/{}", &[self.shown, path])
     }
 
     /// Opens what is at `path`, resolved inside the root.
@@ -65,7 +65,7 @@ impl Root {
     pub fn open_at(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         let Some(dir) = &self.dir else {
-            return open_in(CWD, &fill("/{}", &[path]), flags, Mode::empty());
+            return open_in(CWD, fill("/{}", &[path]), flags, Mode::empty());
         };
         if !self.openat2_is_missing.get() {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -107,7 +107,7 @@ impl Root {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
                 let shown = self.shown(path);
-                mapped::text(io("open", &shown, opened)?.as_fd(), &shown).map(Some)
+                mapped::text(io("open", shown, opened)?.as_fd(), shown).map(Some)
             }
         }
     }
@@ -126,7 +126,7 @@ impl Root {
     /// As [`Root::text`], and where the file is missing.
     pub fn needed_text(&self, path: &[u8]) -> Result<&'static [u8]> {
         self.text(path)?
-            .ok_or_else(|| Error::io("open", &self.shown(path), Errno::NOENT))
+            .ok_or_else(|| Error::io("open", self.shown(path), Errno::NOENT))
     }
 
     /// Whether there is anything at `path`.
@@ -137,7 +137,7 @@ impl Root {
         match self.open_at(path, OFlags::PATH) {
             Ok(_) => Ok(true),
             Err(errno) if is_missing(errno) => Ok(false),
-            Err(errno) => io("open", &self.shown(path), Err(errno)),
+            Err(errno) => io("open", self.shown(path), Err(errno)),
         }
     }
 
@@ -169,7 +169,7 @@ impl Root {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
                 let stat = opened.and_then(|directory| stat_in(directory.as_fd(), b""));
-                io("open", &self.shown(path), stat).map(Some)
+                io("open", self.shown(path), stat).map(Some)
             }
         };
         Ok(match (stat(first)?, stat(second)?) {
@@ -195,7 +195,7 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
             continue;
         }
         let is_last = pending.is_empty();
-        let found = open_in(here, &component, step, Mode::empty())?;
+        let found = open_in(here, component, step, Mode::empty())?;
         if let Some(target) = link_target(&found)? {
             if is_last && flags.contains(OFlags::NOFOLLOW) {
                 // What is opened to be looked at may be a link itself.
@@ -217,7 +217,7 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
         if is_last {
             // Opened by name once more, since O_PATH gives no right to read; still no link is followed.
             let flags = flags | OFlags::NOFOLLOW;
-            return open_in(here, &component, flags, Mode::empty());
+            return open_in(here, component, flags, Mode::empty());
         }
         entered.push(found);
     }

@@ -1,34 +1,54 @@
 //! The module files below a version directory: found without following a link or leaving the
 //! file system, and deleted by the descriptors of the directories that they are in.
+//!
+//! What is to go is data, made for all of a kernel before the first file goes. Each directory is
+//! opened anew for it: what was moved or covered meanwhile is not ours any more. (Rejected: to keep
+//! the descriptors of the first look; it saves one of eighty milliseconds.)
 
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
+use crate::system::folder::{enter_in, remove_empty_in, remove_file_in, size_of, stat_if_there};
+use crate::system::listing::{c_text, Listing};
 use crate::system::Folder;
 use crate::text::name::is_module_file;
-use rustix::fs::FileType;
+use core::ffi::CStr;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{FileType, Stat};
 
 /// As deep as we go; Linux's own tree has eight levels.
 const DEEPEST: usize = 48;
 
+/// The one directory from which anything is deleted; what lies beside it is left alone.
+const PRUNED: &[u8] = b"kernel";
+
 /// What is to become of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Fate {
     /// It stays.
-    Keep,
-    /// It goes.
-    Delete,
+    Stays,
+    /// It goes, if it lies below `kernel`.
+    Goes,
+}
+
+/// Whether the sizes of files are wanted: each costs a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// They are.
+    Wanted,
+    /// They are not, and all are 0.
+    Unwanted,
 }
 
 /// A module file.
-pub struct Leaf {
-    /// Its name in its directory.
-    pub name: Text,
+pub struct Leaf<'w> {
+    /// The directory, relative to the version directory; empty for that itself.
+    pub directory: &'w [u8],
+    /// Its name there.
+    pub name: &'w [u8],
     /// Its size in bytes.
     pub size: usize,
     /// A file, or a symbolic link.
     pub kind: LeafKind,
-    /// What is to become of it.
-    pub verdict: Verdict,
 }
 
 /// What a module's name in a directory is.
@@ -40,139 +60,386 @@ pub enum LeafKind {
     Link,
 }
 
-/// A directory with the module files in it and below.
-pub struct Branch {
-    /// Its path relative to the version directory; empty for that itself.
-    pub path: Text,
-    /// The module files in it, sorted.
-    pub leaves: Vec<Leaf>,
-    /// The directories in it, sorted.
-    pub branches: Vec<Branch>,
-    /// Whether it holds anything else, which keeps it from being removed.
-    has_others: bool,
+/// Modules and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many module files.
+    pub modules: usize,
+    /// Their bytes.
+    pub bytes: usize,
 }
 
-impl Branch {
-    /// Finds the module files in a directory and below. Directories that belong to another
-    /// mount are left alone and told to `warn`.
-    ///
-    /// # Errors
-    /// A directory that cannot be read, or one of absurd depth.
-    pub fn grow(folder: &Folder, path: Text, warn: &mut dyn FnMut(&[u8])) -> Result<Branch> {
-        let mut branch = Branch {
-            path,
-            leaves: Vec::new(),
-            branches: Vec::new(),
-            has_others: false,
-        };
-        let depth = branch.path.iter().filter(|&&byte| byte == b'/').count();
-        if depth >= DEEPEST {
-            return Err(Error::refused(
-                "{} is too deep a directory",
-                &[&folder.shown(b"")],
-            ));
+/// What is to go below `kernel`, and how much stays.
+#[derive(Default)]
+pub struct Removal {
+    /// The module files that stay, wherever they are.
+    pub kept: Tally,
+    /// Those that go.
+    pub removed: Tally,
+    /// The paths of directories and the names of files, each with a zero byte.
+    names: Vec<u8>,
+    /// `kernel` if there is such a directory, and those below it where anything goes, each before
+    /// those in it.
+    directories: Vec<Directory>,
+    /// The files that go, of one directory behind those of the one before, sorted.
+    files: Vec<File>,
+}
+
+/// A directory in which something goes.
+struct Directory {
+    /// Where in the names its path begins, and the last component of that.
+    path: usize,
+    name: usize,
+    /// The end of its part of the files, which begins where that of the directory before ends.
+    files_end: usize,
+    /// The end of the directories below it, which begin behind it.
+    end: usize,
+    /// Whether it goes itself, as it will be empty.
+    fate: Fate,
+}
+
+struct File {
+    /// Where in the names its name is.
+    name: usize,
+    size: usize,
+}
+
+/// One thing that goes.
+pub enum Step<'p> {
+    /// A file: its directory, name and size.
+    Delete(&'p [u8], &'p [u8], usize),
+    /// A directory that is empty by then.
+    RemoveDirectory(&'p [u8]),
+}
+
+impl Leaf<'_> {
+    /// Its path relative to the version directory.
+    pub fn path(&self) -> Text {
+        path_of(self.directory, self.name)
+    }
+
+    /// Whether this is its path, without making one: thousands are asked.
+    pub fn is_at(&self, path: &[u8]) -> bool {
+        match path.strip_suffix(self.name) {
+            Some(before) if self.directory.is_empty() => before.is_empty(),
+            Some(before) => before.strip_suffix(b"/") == Some(self.directory),
+            None => false,
         }
-        for entry in folder.entries()? {
-            match entry.kind {
-                FileType::Directory => {
-                    let path = branch.path_of(&entry.name);
-                    match folder.enter(&entry.name)? {
-                        Some(inner) => branch.branches.push(Branch::grow(&inner, path, warn)?),
-                        None => {
-                            warn(&folder.shown(&entry.name));
-                            branch.has_others = true;
-                        }
-                    }
-                }
-                FileType::RegularFile | FileType::Symlink if is_module_file(&entry.name) => {
-                    branch.leaves.push(Leaf {
-                        size: folder.size(&entry.name)?,
-                        name: entry.name,
-                        kind: match entry.kind {
-                            FileType::Symlink => LeafKind::Link,
-                            _ => LeafKind::File,
-                        },
-                        verdict: Verdict::Keep,
-                    });
-                }
-                _ => branch.has_others = true,
+    }
+}
+
+/// The path of something in a directory, both relative to the version directory.
+fn path_of(directory: &[u8], name: &[u8]) -> Text {
+    let path = fill("{}/{}", &[directory, name]);
+    path.strip_prefix(b"/").unwrap_or(path)
+}
+
+impl Tally {
+    fn add(&mut self, size: usize) {
+        self.modules += 1;
+        self.bytes = self.bytes.saturating_add(size);
+    }
+}
+
+/// Decides on a module file.
+pub type Decide<'d> = &'d mut dyn FnMut(&Leaf<'_>) -> Result<Fate>;
+
+/// Asks `decide` about every module file in a version directory and below, in the order of their
+/// names. Directories that belong to another mount are left alone and told to `warn`.
+///
+/// # Errors
+/// A directory that cannot be read, or one of absurd depth; what `decide` gives.
+pub fn walk(
+    folder: &Folder,
+    sizes: Sizes,
+    decide: Decide<'_>,
+    warn: &mut dyn FnMut(Text),
+) -> Result<Removal> {
+    let mut walk = Walk {
+        folder,
+        sizes,
+        decide,
+        warn,
+        listing: Listing::default(),
+        path: Vec::new(),
+        removal: Removal::default(),
+    };
+    folder.rewind()?;
+    walk.directory(folder.fd(), 0)?;
+    Ok(walk.removal)
+}
+
+/// A walk in progress.
+struct Walk<'w> {
+    folder: &'w Folder,
+    sizes: Sizes,
+    decide: Decide<'w>,
+    warn: &'w mut dyn FnMut(Text),
+    /// What is in the directory that it is in and in those above.
+    listing: Listing,
+    /// The path of that directory.
+    path: Vec<u8>,
+    removal: Removal,
+}
+
+impl Walk<'_> {
+    /// Something in the directory, as the user would write it.
+    fn shown(&self, name: &CStr) -> Text {
+        self.folder.shown(path_of(&self.path, name.to_bytes()))
+    }
+
+    /// Looks at the directory at `path`, and below. Gives its fate.
+    fn directory(&mut self, fd: BorrowedFd<'_>, depth: usize) -> Result<Fate> {
+        let failed = |verb, errno| Error::io(verb, self.folder.shown(&self.path), errno);
+        if depth > DEEPEST {
+            let shown = self.folder.shown(&self.path);
+            return Err(Error::refused("{} is too deep a directory", &[shown]));
+        }
+        let listed = self
+            .listing
+            .add(fd)
+            .map_err(|errno| failed("read", errno))?;
+        let entries = listed.count..self.listing.count();
+        let mut fate = Fate::Goes;
+        for at in entries.clone() {
+            fate = fate.and(self.file(fd, at)?);
+        }
+        let own = is_pruned(&self.path).then(|| self.removal.begin(&self.path));
+        for at in entries {
+            if self.kind(fd, at)? == FileType::Directory {
+                fate = fate.and(self.below(fd, at, depth)?);
             }
         }
-        Ok(branch)
+        if let Some(own) = own {
+            self.removal.end(own, fate);
+        }
+        self.listing.truncate(listed);
+        Ok(fate)
     }
 
-    /// The path of something in this directory, relative to the version directory.
-    pub fn path_of(&self, name: Text) -> Text {
-        match self.path.is_empty() {
-            true => name,
-            false => fill("{}/{}", &[&self.path, name]),
+    /// Looks at an entry that is no directory.
+    fn file(&mut self, fd: BorrowedFd<'_>, at: usize) -> Result<Fate> {
+        let kind = match self.kind(fd, at)? {
+            FileType::Directory => return Ok(Fate::Goes),
+            FileType::RegularFile => LeafKind::File,
+            FileType::Symlink => LeafKind::Link,
+            _ => return Ok(Fate::Stays),
+        };
+        let name = self.listing.name(at);
+        if !is_module_file(name.to_bytes()) {
+            return Ok(Fate::Stays);
+        }
+        let size = match self.sizes {
+            Sizes::Wanted => self.stat(fd, name)?.map_or(0, |stat| size_of(&stat)),
+            Sizes::Unwanted => 0,
+        };
+        let leaf = Leaf {
+            directory: &self.path,
+            name: name.to_bytes(),
+            size,
+            kind,
+        };
+        let fate = (self.decide)(&leaf)?;
+        if fate == Fate::Goes && is_pruned(&self.path) {
+            self.removal.add(name, size);
+            return Ok(fate);
+        }
+        self.removal.kept.add(size);
+        Ok(Fate::Stays)
+    }
+
+    /// Looks at a directory in this one.
+    fn below(&mut self, fd: BorrowedFd<'_>, at: usize, depth: usize) -> Result<Fate> {
+        let name = self.listing.name(at);
+        let opened = enter_in(fd, name).map_err(|errno| Error::io("open", self.shown(name), errno));
+        let Some(inner) = opened? else {
+            let shown = self.shown(name);
+            (self.warn)(shown);
+            return Ok(Fate::Stays);
+        };
+        let length = self.path.len();
+        if length > 0 {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name.to_bytes());
+        let fate = self.directory(inner.as_fd(), depth + 1);
+        self.path.truncate(length);
+        fate
+    }
+
+    fn kind(&self, fd: BorrowedFd<'_>, at: usize) -> Result<FileType> {
+        match self.listing.kind(at) {
+            // Some file systems do not tell.
+            FileType::Unknown => {
+                let stat = self.stat(fd, self.listing.name(at))?;
+                Ok(stat.map_or(FileType::Unknown, |stat| {
+                    FileType::from_raw_mode(stat.st_mode)
+                }))
+            }
+            kind => Ok(kind),
         }
     }
 
-    /// The name of the directory itself.
-    pub fn name(&self) -> &[u8] {
-        let slash = memchr::memrchr(b'/', &self.path).map_or(0, |slash| slash + 1);
-        &self.path[slash..]
+    fn stat(&self, fd: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>> {
+        stat_if_there(fd, name).map_err(|errno| Error::io("stat", self.shown(name), errno))
     }
+}
 
-    /// Calls `see` for every module file, with the directory that it is in.
-    ///
-    /// # Errors
-    /// What `see` gives.
-    pub fn each_leaf(&mut self, see: &mut dyn FnMut(&[u8], &mut Leaf)) {
-        for leaf in &mut self.leaves {
-            see(&self.path, leaf);
+/// Whether files in a directory, relative to the version directory, may go at all.
+fn is_pruned(directory: &[u8]) -> bool {
+    let below = directory.strip_prefix(PRUNED);
+    below.map_or(false, |below| matches!(below.first(), None | Some(b'/')))
+}
+
+impl Fate {
+    /// A directory goes if all in it does.
+    fn and(self, other: Fate) -> Fate {
+        match self {
+            Fate::Stays => self,
+            Fate::Goes => other,
         }
-        for branch in &mut self.branches {
-            branch.each_leaf(see);
+    }
+}
+
+impl Removal {
+    /// A file goes, in the directory that begins next.
+    fn add(&mut self, name: &CStr, size: usize) {
+        self.removed.add(size);
+        self.files.push(File {
+            name: self.names.len(),
+            size,
+        });
+        self.names.extend_from_slice(name.to_bytes_with_nul());
+    }
+
+    /// A directory begins whose files have been added, before those in it. Gives its place.
+    fn begin(&mut self, path: &[u8]) -> usize {
+        let name = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
+        self.directories.push(Directory {
+            path: self.names.len(),
+            name: self.names.len() + name,
+            files_end: self.files.len(),
+            end: 0,
+            fate: Fate::Stays,
+        });
+        self.names.extend_from_slice(path);
+        self.names.push(0);
+        self.directories.len() - 1
+    }
+
+    /// A directory ends, and those in it have ended; `fate` is its own.
+    fn end(&mut self, own: usize, fate: Fate) {
+        let end = self.directories.len();
+        let directory = &mut self.directories[own];
+        directory.end = end;
+        // The first is `kernel` itself, which stays.
+        if own > 0 {
+            directory.fate = fate;
+            let path = directory.path;
+            if fate == Fate::Stays && !self.has_work_in(own) {
+                self.directories.truncate(own);
+                self.names.truncate(path);
+            }
         }
     }
 
-    /// Whether nothing is left in the directory when the files have gone that are to go.
-    pub fn will_be_empty(&self) -> bool {
-        !self.has_others
-            && self
-                .leaves
-                .iter()
-                .all(|leaf| leaf.verdict == Verdict::Delete)
-            && self.branches.iter().all(Branch::will_be_empty)
+    /// Whether there is a directory to delete from.
+    pub fn has_place(&self) -> bool {
+        !self.directories.is_empty()
     }
 
-    /// Whether there is anything to delete here or below.
+    /// Whether anything goes.
     pub fn has_work(&self) -> bool {
-        self.leaves
-            .iter()
-            .any(|leaf| leaf.verdict == Verdict::Delete)
-            || self
-                .branches
-                .iter()
-                .any(|branch| branch.will_be_empty() || branch.has_work())
+        self.has_place() && self.has_work_in(0)
     }
 
-    /// Deletes what is to go in `folder`, which this branch was grown from, and below, and then
-    /// the directories that are empty by that; `tick` is called after each file.
+    /// Whether anything goes in a directory or below.
+    fn has_work_in(&self, own: usize) -> bool {
+        !self.files_in(own).is_empty() || self.directories[own].end > own + 1
+    }
+
+    /// The files that go in a directory itself.
+    fn files_in(&self, own: usize) -> &[File] {
+        let start = match own.checked_sub(1) {
+            Some(before) => self.directories[before].files_end,
+            None => 0,
+        };
+        &self.files[start..self.directories[own].files_end]
+    }
+
+    fn text(&self, start: usize) -> &[u8] {
+        c_text(&self.names, start).to_bytes()
+    }
+
+    /// Calls `see` for everything that goes.
+    pub fn each_step(&self, see: &mut dyn FnMut(Step<'_>)) {
+        for (own, directory) in self.directories.iter().enumerate() {
+            let path = self.text(directory.path);
+            for file in self.files_in(own) {
+                see(Step::Delete(path, self.text(file.name), file.size));
+            }
+            if directory.fate == Fate::Goes {
+                see(Step::RemoveDirectory(path));
+            }
+        }
+    }
+
+    /// Deletes it from the version directory that it was found in: the files of each directory,
+    /// what is below it, and then the directory itself if it is empty by that. Calls `tick` after
+    /// each file.
     ///
     /// # Errors
     /// The first file or directory that cannot be removed. Everything before it is gone, and
     /// the same call finishes the work.
-    pub fn prune(&self, folder: &Folder, tick: &mut dyn FnMut()) -> Result<()> {
-        for leaf in self
-            .leaves
-            .iter()
-            .filter(|leaf| leaf.verdict == Verdict::Delete)
-        {
-            folder.unlink(&leaf.name)?;
+    pub fn carry_out(&self, folder: &Folder, tick: &mut dyn FnMut()) -> Result<()> {
+        match self.has_place() {
+            true => self.clear(0, folder, folder.fd(), tick),
+            false => Ok(()),
+        }
+    }
+
+    /// Does so for one of the directories, in the open one above it.
+    fn clear(
+        &self,
+        own: usize,
+        folder: &Folder,
+        above: BorrowedFd<'_>,
+        tick: &mut dyn FnMut(),
+    ) -> Result<()> {
+        let directory = &self.directories[own];
+        let failed = |verb, errno| Error::io(verb, folder.shown(self.text(directory.path)), errno);
+        let name = c_text(&self.names, directory.name);
+        if self.has_work_in(own) {
+            let opened = enter_in(above, name).map_err(|errno| failed("open", errno))?;
+            if let Some(fd) = opened {
+                self.clear_inside(own, folder, fd.as_fd(), tick)?;
+            }
+        }
+        match directory.fate {
+            Fate::Goes => remove_empty_in(above, name).map_err(|errno| failed("remove", errno)),
+            Fate::Stays => Ok(()),
+        }
+    }
+
+    fn clear_inside(
+        &self,
+        own: usize,
+        folder: &Folder,
+        fd: BorrowedFd<'_>,
+        tick: &mut dyn FnMut(),
+    ) -> Result<()> {
+        for file in self.files_in(own) {
+            let name = c_text(&self.names, file.name);
+            if let Err(errno) = remove_file_in(fd, name) {
+                let path = path_of(self.text(self.directories[own].path), name.to_bytes());
+                return Err(Error::io("remove", folder.shown(path), errno));
+            }
             tick();
         }
-        for branch in self.branches.iter() {
-            if branch.has_work() {
-                if let Some(inner) = folder.enter(branch.name())? {
-                    branch.prune(&inner, tick)?;
-                }
-            }
-            if branch.will_be_empty() {
-                folder.remove_empty(branch.name())?;
-            }
+        let mut next = own + 1;
+        while next < self.directories[own].end {
+            self.clear(next, folder, fd, tick)?;
+            next = self.directories[next].end;
         }
         Ok(())
     }

@@ -8,20 +8,28 @@
 //! ```
 //!
 //! `name:S` is static, `name:N` dynamic with N ≥ 1 references. `#@` names owners among the
-//! references, the others are anonymous; a reader of the original format sees a comment.
+//! references, the others are anonymous. A line `#! base` says that the registry is complete: it
+//! was made from all that a machine loads or has, and a prune may go by it. A reader of the
+//! original format sees comments in both.
 //! Entries borrow from the text; the file is written from them in one piece.
 
 use crate::error::{Error, Result};
-use crate::format::{decimal, Text};
+use crate::format::{decimal, push_filled, Text};
 use crate::text::name::ModuleName;
 use crate::text::{lines, words};
+
+/// The registry's file name.
+pub const ACTIVE: &[u8] = b"modules.active";
+
+/// The line that makes a registry a base.
+const BASE: &[u8] = b"#! base";
 
 /// How firmly a module is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// Stays, whatever packages come and go.
     Static,
-    /// Stays while it has references; never 0.
+    /// Stays while it has references; 0 is an entry that was removed.
     Dynamic(u32),
 }
 
@@ -51,6 +59,9 @@ pub struct Entry<'t> {
 pub struct Registry<'t> {
     comments: Vec<&'t [u8]>,
     entries: Vec<Entry<'t>>,
+    /// Those that came after the file was read, sorted as well: thousands of names that are added in
+    /// their order move nothing.
+    fresh: Vec<Entry<'t>>,
 }
 
 /// What became of a module when a reference was added.
@@ -87,6 +98,7 @@ impl<'t> Registry<'t> {
     pub fn parse(text: &'t [u8], file: &[u8]) -> Result<Self> {
         let mut registry = Registry::default();
         let mut owner_lines = Vec::new();
+        let mut read: Vec<(Entry<'t>, usize)> = Vec::new();
         for (number, line) in lines(text) {
             let fail = |what: &[u8]| Err(Error::parse(file, number, "{}", &[what]));
             if let Some(owners) = owners_in(line) {
@@ -108,9 +120,16 @@ impl<'t> Registry<'t> {
                 let Some(hold) = parse_hold(&line[colon + 1..]) else {
                     return fail(b"neither S nor a number from 1 to 4294967295 behind the ':'");
                 };
-                if registry.merge_hold(name, hold).is_none() {
-                    return fail(b"too many references");
-                }
+                read.push((Entry::new(name, hold), number));
+            }
+        }
+        // Written by us, they are sorted.
+        if !read.windows(2).all(|pair| pair[0].0.name < pair[1].0.name) {
+            read.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        }
+        for (entry, number) in read {
+            if registry.join(entry).is_none() {
+                return Err(Error::parse(file, number, "too many references", &[]));
             }
         }
         for (number, line) in owner_lines {
@@ -119,7 +138,7 @@ impl<'t> Registry<'t> {
                 return Err(Error::parse(file, number, "no module name behind #@", &[]));
             };
             // The original tool drops an entry at zero and leaves the comment: no entry, no owners.
-            let Ok(at) = registry.position(ModuleName::new(name)) else {
+            let Ok(at) = position(&registry.entries, ModuleName::new(name)) else {
                 continue;
             };
             for owner in line {
@@ -139,14 +158,59 @@ impl<'t> Registry<'t> {
         Ok(registry)
     }
 
-    /// The registered modules, sorted.
+    /// The modules that were registered when the file was read, sorted.
     pub fn entries(&self) -> &[Entry<'t>] {
         &self.entries
     }
 
+    /// Whether it tells all that the machine needs: a static entry or the line that says so.
+    pub fn is_base(&self) -> bool {
+        let mut entries = self.entries.iter().chain(&self.fresh);
+        self.comments.contains(&BASE) || entries.any(|entry| entry.hold == Hold::Static)
+    }
+
+    /// Makes it one that does.
+    pub fn make_base(&mut self) {
+        if !self.comments.contains(&BASE) {
+            self.comments.push(BASE);
+        }
+    }
+
+    /// How many modules are registered.
+    pub fn count(&self) -> usize {
+        let entries = self.entries.iter().chain(&self.fresh);
+        entries.filter(|entry| entry.hold != Hold::Dynamic(0)).count()
+    }
+
     /// The entry of a module.
     pub fn find(&self, name: ModuleName<'_>) -> Option<&Entry<'t>> {
-        self.position(name).ok().map(|at| &self.entries[at])
+        let list = [&self.entries, &self.fresh];
+        let found = list
+            .iter()
+            .find_map(|list| position(list, name).ok().map(|at| &list[at]));
+        found.filter(|entry| entry.hold != Hold::Dynamic(0))
+    }
+
+    fn find_mut(&mut self, name: ModuleName<'_>) -> Option<&mut Entry<'t>> {
+        match position(&self.entries, name) {
+            Ok(at) => Some(&mut self.entries[at]),
+            Err(_) => match position(&self.fresh, name) {
+                Ok(at) => Some(&mut self.fresh[at]),
+                Err(_) => None,
+            },
+        }
+    }
+
+    /// The entry of a module, which is one that was removed if there was none.
+    fn entry(&mut self, name: ModuleName<'t>) -> &mut Entry<'t> {
+        if let Ok(at) = position(&self.entries, name) {
+            return &mut self.entries[at];
+        }
+        let at = position(&self.fresh, name).unwrap_or_else(|at| {
+            self.fresh.insert(at, Entry::new(name, Hold::Dynamic(0)));
+            at
+        });
+        &mut self.fresh[at]
     }
 
     /// The modules that an owner has a reference to.
@@ -156,41 +220,24 @@ impl<'t> Registry<'t> {
         owned.map(|entry| entry.name).collect()
     }
 
-    fn position(&self, name: ModuleName<'_>) -> core::result::Result<usize, usize> {
-        self.entries.binary_search_by(|entry| entry.name.cmp(&name))
-    }
-
-    /// Joins two lines of one file that name one module in two spellings: their references
-    /// were counted apart, so they add up. `None` where they exceed the count.
-    fn merge_hold(&mut self, name: ModuleName<'t>, hold: Hold) -> Option<()> {
-        match self.position(name) {
-            Ok(at) => {
-                let entry = &mut self.entries[at];
-                entry.hold = match (entry.hold, hold) {
+    /// Joins a line with the one before it if both name one module, perhaps in two spellings:
+    /// their references were counted apart, so they add up. `None` where they exceed the count.
+    fn join(&mut self, entry: Entry<'t>) -> Option<()> {
+        match self.entries.last_mut().filter(|last| last.name == entry.name) {
+            Some(last) => {
+                last.hold = match (last.hold, entry.hold) {
                     (Hold::Dynamic(a), Hold::Dynamic(b)) => Hold::Dynamic(a.checked_add(b)?),
                     _ => Hold::Static,
                 };
             }
-            Err(at) => self.entries.insert(at, Entry::new(name, hold)),
+            None => self.entries.push(entry),
         }
         Some(())
     }
 
     /// Adds a reference: static, or one more by `owner`, who counts once, or by nobody.
     pub fn add(&mut self, name: ModuleName<'t>, wanted: Hold, owner: Option<&'t [u8]>) -> Added {
-        let at = match self.position(name) {
-            Ok(at) => at,
-            Err(at) => {
-                let mut entry = Entry::new(name, wanted);
-                // A static entry counts nobody.
-                if wanted != Hold::Static {
-                    entry.owners.extend(owner);
-                }
-                self.entries.insert(at, entry);
-                return Added::Changed;
-            }
-        };
-        let entry = &mut self.entries[at];
+        let entry = self.entry(name);
         match (entry.hold, wanted) {
             (Hold::Static, Hold::Static) => Added::Same,
             (Hold::Static, Hold::Dynamic(_)) => Added::StaysStatic,
@@ -217,11 +264,7 @@ impl<'t> Registry<'t> {
     /// Joins an entry of another registry, so that doing it twice changes nothing: static wins,
     /// the larger count stays, and the owners of both are owners.
     pub fn merge(&mut self, name: ModuleName<'t>, other: &Entry<'t>) {
-        let at = self.position(name).unwrap_or_else(|at| {
-            self.entries.insert(at, Entry::new(name, other.hold));
-            at
-        });
-        let entry = &mut self.entries[at];
+        let entry = self.entry(name);
         entry.hold = match (entry.hold, other.hold) {
             (Hold::Dynamic(a), Hold::Dynamic(b)) => Hold::Dynamic(a.max(b)),
             _ => Hold::Static,
@@ -234,28 +277,24 @@ impl<'t> Registry<'t> {
 
     /// Takes one reference away, that of `owner` or an anonymous one.
     pub fn remove(&mut self, name: ModuleName<'_>, owner: Option<&[u8]>) -> Removed {
-        let Ok(at) = self.position(name) else {
+        let Some(entry) = self.find_mut(name) else {
             return Removed::NotRegistered;
         };
-        let entry = &mut self.entries[at];
         let owned = owner.map(|owner| entry.owners.iter().position(|other| *other == owner));
         if let Some(Some(owned)) = owned {
             entry.owners.remove(owned);
         }
-        let Hold::Dynamic(count) = entry.hold else {
-            return Removed::StaysStatic;
-        };
-        match owned {
-            Some(None) => return Removed::NotRegistered,
-            None if count as usize <= entry.owners.len() => return Removed::OwnedByOthers,
-            _ => {}
+        match (entry.hold, owned) {
+            (Hold::Static, _) => Removed::StaysStatic,
+            (Hold::Dynamic(0), _) | (_, Some(None)) => Removed::NotRegistered,
+            (Hold::Dynamic(count), None) if count as usize <= entry.owners.len() => {
+                Removed::OwnedByOthers
+            }
+            (Hold::Dynamic(count), _) => {
+                entry.hold = Hold::Dynamic(count - 1);
+                Removed::Changed
+            }
         }
-        if count <= 1 {
-            self.entries.remove(at);
-        } else {
-            entry.hold = Hold::Dynamic(count - 1);
-        }
-        Removed::Changed
     }
 
     /// The file that says all this.
@@ -265,22 +304,17 @@ impl<'t> Registry<'t> {
             text.extend_from_slice(comment);
             text.push(b'\n');
         }
-        for entry in &self.entries {
-            text.extend(entry.name.kernel_bytes());
-            text.push(b':');
-            text.extend_from_slice(&entry.hold.to_text());
-            text.push(b'\n');
-            if !entry.owners.is_empty() {
-                text.extend_from_slice(b"#@ ");
-                text.extend(entry.name.kernel_bytes());
-                for owner in &entry.owners {
-                    text.push(b' ');
-                    text.extend_from_slice(owner);
-                }
-                text.push(b'\n');
-            }
+        let (mut entries, mut fresh) = (&self.entries[..], &self.fresh[..]);
+        loop {
+            let rest = match (entries.first(), fresh.first()) {
+                (None, None) => return text,
+                (Some(old), Some(new)) if old.name < new.name => &mut entries,
+                (_, Some(_)) => &mut fresh,
+                (Some(_), None) => &mut entries,
+            };
+            rest[0].push(&mut text);
+            *rest = &rest[1..];
         }
-        text
     }
 }
 
@@ -293,12 +327,38 @@ impl<'t> Entry<'t> {
         }
     }
 
+    /// Writes the entry, unless it was removed.
+    fn push(&self, text: &mut Vec<u8>) {
+        if self.hold == Hold::Dynamic(0) {
+            return;
+        }
+        let start = text.len();
+        text.extend(self.name.kernel_bytes());
+        let end = text.len();
+        push_filled(text, ":{}\n", &[self.hold.to_text()]);
+        if !self.owners.is_empty() {
+            text.extend_from_slice(b"#@ ");
+            text.extend_from_within(start..end);
+            for owner in &self.owners {
+                push_filled(text, " {}", &[owner]);
+            }
+            text.push(b'\n');
+        }
+    }
+
     fn raise_to_owners(&mut self) {
         if let Hold::Dynamic(count) = self.hold {
             let owners = u32::try_from(self.owners.len()).unwrap_or(u32::MAX);
             self.hold = Hold::Dynamic(count.max(owners));
         }
     }
+}
+
+fn position(
+    entries: &[Entry<'_>],
+    name: ModuleName<'_>,
+) -> core::result::Result<usize, usize> {
+    entries.binary_search_by(|entry| entry.name.cmp(&name))
 }
 
 fn add_owner<'t>(owners: &mut Vec<&'t [u8]>, owner: &'t [u8]) {

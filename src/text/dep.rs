@@ -146,19 +146,35 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// The line is malformed.
     pub fn find(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'t>>> {
+        let Some((start, colon)) = self.place(name) else {
+            return Ok(None);
+        };
+        let behind = split_at_byte(&self.text[colon..], b'\n').0;
+        let line = &self.text[start..colon + behind.len()];
+        self.parse(line).map(Some)
+    }
+
+    /// Whether a module has a line, malformed or not.
+    pub fn lists(&self, name: ModuleName<'_>) -> bool {
+        self.place(name).is_some()
+    }
+
+    /// Where the line of a module begins, and its colon.
+    fn place(&self, name: ModuleName<'_>) -> Option<(usize, usize)> {
         let mask = self.slots.len() - 1;
         let mut slot = name.hash() as usize & mask;
         while let Some(colon) = self.slots[slot].checked_sub(1) {
-            if let Some(line) = self.line_at(colon as usize, name) {
-                return self.parse(line).map(Some);
+            let colon = colon as usize;
+            if let Some(start) = self.start(colon, name) {
+                return Some((start, colon));
             }
             slot = (slot + 1) & mask;
         }
-        Ok(None)
+        None
     }
 
-    /// The line with this colon, if it is that of the module.
-    fn line_at(&self, colon: usize, name: ModuleName<'_>) -> Option<&'t [u8]> {
+    /// The start of the line with this colon, if it is that of the module.
+    fn start(&self, colon: usize, name: ModuleName<'_>) -> Option<usize> {
         let path = &self.text[..colon];
         let start = match path.strip_suffix(b".ko") {
             Some(stem) => {
@@ -171,11 +187,8 @@ impl<'t> DepText<'t> {
             }
         };
         // Behind a second colon of one line no path ends.
-        if memchr::memchr(b':', &self.text[start..colon]).is_some() {
-            return None;
-        }
-        let behind = split_at_byte(&self.text[colon..], b'\n').0;
-        Some(&self.text[start..colon + behind.len()])
+        let is_path = memchr::memchr(b':', &self.text[start..colon]).is_none();
+        is_path.then_some(start)
     }
 
     /// Looks at every line, once: a name that is missing may have a line that is malformed.

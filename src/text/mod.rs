@@ -8,6 +8,7 @@ pub mod modprobe;
 pub mod name;
 pub mod names;
 pub mod proc_modules;
+pub mod sort;
 pub mod stanza;
 
 use core::cmp::Ordering;
@@ -76,24 +77,33 @@ pub fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     None
 }
 
-/// The order of two texts, eight bytes at a time: paths begin alike, and musl compares them
-/// byte by byte.
+/// The order of two texts.
 pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    let shared = a.len().min(b.len());
+    let shared = shared_length(a, b);
+    a.get(shared).cmp(&b.get(shared))
+}
+
+/// How many bytes two texts have in common at their start, eight at a time: paths begin alike, and
+/// musl compares them byte by byte.
+pub fn shared_length(a: &[u8], b: &[u8]) -> usize {
+    let length = a.len().min(b.len());
     let mut at = 0;
-    while at + 8 <= shared {
+    while at + 8 <= length {
         let eight = |text: &[u8]| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&text[at..at + 8]);
-            u64::from_be_bytes(bytes)
+            u64::from_le_bytes(bytes)
         };
-        let order = eight(a).cmp(&eight(b));
-        if order != Ordering::Equal {
-            return order;
+        let differ = eight(a) ^ eight(b);
+        if differ != 0 {
+            return at + differ.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
-    a[at..].cmp(&b[at..])
+    while at < length && a[at] == b[at] {
+        at += 1;
+    }
+    at
 }
 
 /// The words of a line, separated by spaces or tabs.

@@ -22,7 +22,7 @@ fn every_kind_of_list_names_modules() {
     machine.write("list", list);
     let from = format!("--from={}", machine.path("list").display());
     machine.succeeds(&format!("-i {from}"));
-    assert_eq!(machine.active(), "ext4:1\njbd2:1\nsnd_hda_intel:1\n");
+    assert_eq!(machine.active(), "#! base\next4:1\njbd2:1\nsnd_hda_intel:1\n");
     assert_eq!(machine.prints(&format!("-l {from}")).lines().count(), 5);
     machine.write("list", "jbd2\nnope\npci:v9\n");
     assert_eq!(
@@ -80,7 +80,7 @@ fn a_census_of_one_machine_registers_the_modules_of_another_kernel() {
     for _ in 0..2 {
         let again = image.run(&format!("-is {from}"));
         assert_eq!((again.code, again.out), (Some(0), String::new()));
-        assert_eq!(image.active(), "ext4:S\nhci_uart:S\nrfkill:S\n");
+        assert_eq!(image.active(), "#! base\next4:S\nhci_uart:S\nrfkill:S\n");
     }
     assert!(image
         .run(&format!("-d -l {from}"))
@@ -97,7 +97,7 @@ fn detect_is_the_census_of_this_very_root() {
     );
     let machine = machine.file("sys/devices/x/uevent", "DRIVER=ext4\n");
     machine.succeeds("-is --detect");
-    assert_eq!(machine.active(), "ext4:S\n");
+    assert_eq!(machine.active(), "#! base\next4:S\n");
 }
 
 /// A machine whose next kernel calls, has and builds in other modules.
@@ -119,7 +119,7 @@ fn upgraded() -> Machine {
         .registered("ext4:S\nhci_uart:2\n#@ hci_uart p\njbd2:1\nrfkill:1\nsnd:S\n")
 }
 
-const CARRIED: &str = "ext4:S\nhci_new:2\n#@ hci_new p\nnet_fs:S\nrfkill:1\n";
+const CARRIED: &str = "#! base\next4:S\nhci_new:2\n#@ hci_new p\nnet_fs:S\nrfkill:1\n";
 
 #[test]
 fn a_registry_is_carried_over_by_name_and_by_alias() {
@@ -132,10 +132,10 @@ fn a_registry_is_carried_over_by_name_and_by_alias() {
         if times == 0 {
             assert_eq!(
                 machine.messages(&ran.err),
-                "jbd2 is built into kernel 6.2.0; not registered\n\
-                 hci_new has aliases of hci_uart in kernel 6.2.0\n\
-                 warning: no module snd in kernel 6.2.0; not registered\n\
-                 net_fs is no longer built in with kernel 6.2.0"
+                "hci_new has aliases of hci_uart in kernel 6.2.0\n\
+                 built into kernel 6.2.0, not registered: jbd2\n\
+                 no longer built in with kernel 6.2.0: net_fs\n\
+                 warning: not in kernel 6.2.0, not registered: snd"
             );
         }
         assert_eq!(machine.read(&active(NEXT)), CARRIED);
