@@ -13,7 +13,7 @@
 //! have is none.
 
 use crate::error::{Error, Result};
-use crate::text::{lines, words};
+use crate::text::{lines, split_at_byte, words};
 
 /// Modules that need something, and what they need.
 pub struct Row<'t> {
@@ -32,50 +32,119 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("btrfs", "blake2b-256 sha256 xxhash64", "checksums; softdep entries behind the first (fs/btrfs/super.c)"),
     ("f2fs", "crypto-crc32", "checksums by the crypto interface (fs/f2fs/super.c)"),
     ("ext4 f2fs", "quota_v2", "the quota feature, by name (fs/quota/dquot.c, find_quota_format)"),
+    ("ext4 f2fs ubifs", "cts xts hmac sha512 adiantum", "encrypted directories (fs/crypto/keysetup.c)"),
     ("bcachefs", "poly1305 chacha20 sha256 crc64 crc32c", "softdep entries behind the first (fs/bcachefs/checksum.c)"),
     ("fat vfat", "nls_cp437 nls_ascii nls_iso8859-1", "character sets by name (fs/nls/nls_base.c, load_nls)"),
-    ("hfsplus", "nls_utf8", "does not mount without (fs/hfsplus/super.c)"),
+    ("vfat isofs udf cifs ntfs3 jfs hfsplus", "nls_utf8", "file names in UTF-8, which hfsplus always asks for (fs/nls/nls_base.c, fs/hfsplus/super.c)"),
     ("ubifs", "deflate zlib lzo zstd", "compression by the crypto interface (fs/ubifs/compress.c)"),
     ("nfs", "nfsv2 nfsv3 nfsv4", "versions by name (fs/nfs/client.c, find_nfs_version)"),
+    ("nfsv4", "nfs_layout_nfsv41_files nfs_layout_flexfiles", "layouts by number (fs/nfs/pnfs.c, find_pnfs_driver)"),
     ("cifs ksmbd", "gcm ccm sha512 sha256 cmac aes nls md5 hmac ecb", "softdep entries behind the first (fs/smb)"),
     ("rpcsec_gss_krb5", "crypto-cbc crypto-cts crypto-aes crypto-hmac crypto-sha1 crypto-sha256", "encryption types (net/sunrpc/auth_gss/gss_krb5_mech.c)"),
     ("libceph", "crypto-cbc crypto-aes crypto-gcm crypto-hmac crypto-sha256", "messages and tickets (net/ceph/crypto.c, messenger_v2.c)"),
-    // Block devices
+    // Disks
+    ("scsi_mod", "sd_mod", "disks, of USB too, have no name without it; none may be there now (initramfs generators)"),
+    ("mmc_core", "mmc_block", "the same for a card in a slot that is empty now (initramfs generators)"),
+    ("memstick", "ms_block mspro_block", "the same for a memory stick (drivers/memstick/core)"),
+    ("mtd", "cmdlinepart ofpart sm_ftl", "parsers of partitions by name (drivers/mtd/mtdpart.c, parse_mtd_partitions)"),
+    ("dm_mod", "dm_snapshot", "targets by name; LVM's snapshots come and go (drivers/md/dm-target.c, lvm2's initramfs hook)"),
     ("dm_crypt", "crypto-xts crypto-aes crypto-ecb crypto-cbc crypto-essiv crypto-sha256", "LUKS' defaults; other ciphers are seen in /proc/crypto (drivers/md/dm-crypt.c)"),
     ("dm_integrity", "crypto-crc32c crypto-hmac crypto-sha256", "tags (drivers/md/dm-integrity.c)"),
     ("dm_verity", "crypto-sha256", "the usual hash (drivers/md/dm-verity-target.c)"),
+    ("dm_multipath", "dm_round_robin dm_service_time dm_queue_length scsi_dh_alua scsi_dh_emc scsi_dh_rdac", "path selectors and handlers by name (drivers/md/dm-path-selector.c, drivers/scsi/scsi_dh.c)"),
+    ("md_mod dm_raid", "linear raid0 raid1 raid10 raid456", "levels by name and number (drivers/md/md.c, md_run; mdadm's initramfs hook)"),
     ("iscsi_tcp nvme_tcp", "crypto-crc32c", "digests (drivers/scsi/iscsi_tcp.c, drivers/nvme/host/tcp.c)"),
     ("zram", "crypto-lzo-rle crypto-lzo crypto-lz4 crypto-zstd", "compression by name (drivers/block/zram/zcomp.c)"),
     ("nvme", "vmd", "disks behind Intel's volume controller appear with it (initramfs generators)"),
     // Buses and boards
+    ("virtio", "virtio_pci virtio_mmio", "another machine has the other bus (initramfs generators)"),
+    ("usbcore", "usbhid usb_storage", "keyboards and disks that are plugged in later (initramfs generators)"),
+    ("usb_storage", "uas", "leaves the disks that it can serve to it (drivers/usb/storage/uas-detect.h)"),
+    ("hid", "hid_generic", "serves what has no driver of its own (drivers/hid/hid-generic.c)"),
+    ("input_core", "evdev", "how programs read keyboards and mice (drivers/input/evdev.c)"),
     ("i8042", "psmouse atkbd", "what is plugged in is seen too late (initramfs generators)"),
+    ("parport_pc", "ppdev", "printers' programs open its device (drivers/char/ppdev.c)"),
     ("spi_rockchip", "pl330", "its DMA engine (initramfs generators)"),
-    ("dw_mmc_rockchip", "io-domain", "the voltage of its pins (initramfs generators)"),
+    ("dw_mmc_rockchip", "io-domain rockchip-io-domain", "the voltage of its pins (initramfs generators)"),
+    ("mediatek_drm", "mediatek-drm-hdmi mtk_iommu mtk-smi", "parts of the display (initramfs generators)"),
+    ("mtk_iommu", "mtk-smi", "its bus (initramfs generators)"),
+    ("phy_mtk_mipi_dsi_drv", "nvmem_mtk-efuse", "its calibration (initramfs generators)"),
+    ("mt6397", "mtk-pmic-wrap", "its bus (initramfs generators)"),
+    ("qmi_helpers msm", "qrtr", "messages of Qualcomm's processors (initramfs generators)"),
+    ("msm", "pmic_glink_altmode gpio_sbu_mux", "displays on USB-C (initramfs generators)"),
+    ("panel_edp", "pwm_bl", "its light (initramfs generators)"),
+    ("framebuffer_coreboot", "simpledrm simplefb", "one of them draws (initramfs generators)"),
+    // Sound and pictures
+    ("snd_hda_codec", "snd_hda_codec_generic snd_hda_codec_hdmi", "codecs without a driver of their own, by name (sound/pci/hda/hda_bind.c)"),
+    ("em28xx", "em28xx_v4l em28xx_alsa em28xx_dvb em28xx_rc", "the parts of a device by name (drivers/media/usb/em28xx/em28xx-cards.c, request_module_async)"),
     // Network
     ("mlx4_core", "mlx4_en mlx4_ib", "by name (drivers/net/ethernet/mellanox/mlx4/main.c, mlx4_request_modules)"),
     ("mlx5_core", "mlx5_ib", "on the auxiliary bus (initramfs generators)"),
+    ("i40e ice", "irdma", "on the auxiliary bus (drivers/infiniband/hw/irdma)"),
+    ("bnxt_en", "bnxt_re", "on the auxiliary bus (drivers/infiniband/hw/bnxt_re)"),
+    ("qed", "qedr", "registers with it (drivers/infiniband/hw/qedr)"),
+    ("be2net", "ocrdma", "registers with it (drivers/infiniband/hw/ocrdma)"),
     ("iwlwifi", "iwldvm iwlmvm iwlmld", "the card's half by name (drivers/net/wireless/intel/iwlwifi/iwl-drv.c)"),
     ("brcmfmac", "brcmfmac-wcc brcmfmac-cyw brcmfmac-bca", "the vendor's half by name (brcmfmac/fwvid.c)"),
     ("mac80211", "crypto-ccm crypto-gcm crypto-cmac crypto-ctr crypto-aes", "keys of WPA2 and WPA3 (net/mac80211/aes_ccm.c, aes_cmac.c)"),
     ("bluetooth", "crypto-cmac crypto-aes crypto-ecdh-nist-p256", "pairing (net/bluetooth/smp.c)"),
+    ("bluetooth", "hidp rfcomm bnep", "protocols by number (net/bluetooth/af_bluetooth.c, bt_sock_create)"),
+    ("ppp_generic", "ppp_async ppp_deflate bsd_comp", "line disciplines and compressors by number (drivers/net/ppp/ppp_generic.c)"),
+    ("xfrm_user", "esp4 esp6", "the usual protocol of IPsec by number (net/xfrm/xfrm_state.c, xfrm_get_type)"),
+    ("esp4 esp6", "authenc echainiv crypto-gcm crypto-seqiv crypto-cbc crypto-aes crypto-sha256", "the usual algorithms of IPsec (net/xfrm/xfrm_algo.c)"),
+    ("tls macsec", "gcm", "ciphers (net/tls/tls_sw.c, drivers/net/macsec.c)"),
+    ("nf_tables", "nft_ct nft_counter nft_limit nft_log nft_reject_inet nft_reject_ipv4 nft_reject_ipv6 nft_fib_inet nft_fib_ipv4 nft_fib_ipv6", "expressions of the usual rules by name (net/netfilter/nf_tables_api.c, nft_expr_type_get)"),
+    ("nft_chain_nat", "nft_masq nft_nat nft_redir", "the same for rules that translate addresses (net/netfilter/nf_tables_api.c)"),
+    ("nft_log", "nf_log_syslog", "where it writes, by number (net/netfilter/nf_log.c, nf_logger_find_get)"),
+    ("iptable_nat ip6table_nat", "xt_MASQUERADE xt_nat xt_conntrack", "targets and matches of the usual rules by name (net/netfilter/x_tables.c)"),
+    // Ciphers
+    ("gcm", "crypto-ctr crypto-ghash", "what it is made of, by name (crypto/gcm.c)"),
+    ("ccm", "crypto-ctr", "the same (crypto/ccm.c)"),
+    ("cts", "crypto-cbc", "the same (fs/crypto/keysetup.c)"),
+    ("adiantum", "crypto-xchacha12 crypto-nhpoly1305 crypto-aes", "the same (crypto/adiantum.c)"),
 ];
 
-/// The same without the reasons: the program has no use for them and does not carry them.
-pub const TABLE: &[Row<'static>] = &without_reasons();
-
-const fn without_reasons() -> [Row<'static>; KNOWN.len()] {
-    const NONE: Row<'static> = Row {
-        modules: b"",
-        targets: b"",
-    };
-    let mut rows = [NONE; KNOWN.len()];
-    let mut at = 0;
+const LENGTH: usize = {
+    let (mut length, mut at) = (0, 0);
     while at < KNOWN.len() {
-        rows[at].modules = KNOWN[at].0.as_bytes();
-        rows[at].targets = KNOWN[at].1.as_bytes();
+        length += KNOWN[at].0.len() + KNOWN[at].1.len() + 2;
         at += 1;
     }
-    rows
+    length
+};
+
+/// Modules and targets of all that, `MODULE[ MODULE...]|TARGET[ TARGET...]` in each line: the
+/// program has no use for the reasons and does not carry them, and pointers to each text would be
+/// a third of what it does.
+static TABLE: [u8; LENGTH] = {
+    let mut table = [b'\n'; LENGTH];
+    let (mut row, mut start) = (0, 0);
+    while row < KNOWN.len() {
+        let (modules, targets) = (KNOWN[row].0.as_bytes(), KNOWN[row].1.as_bytes());
+        let mut at = 0;
+        while at < modules.len() {
+            table[start + at] = modules[at];
+            at += 1;
+        }
+        table[start + at] = b'|';
+        start += at + 1;
+        at = 0;
+        while at < targets.len() {
+            table[start + at] = targets[at];
+            at += 1;
+        }
+        start += at + 1;
+        row += 1;
+    }
+    table
+};
+
+/// The rows of the table.
+pub fn known() -> impl Iterator<Item = Row<'static>> {
+    lines(&TABLE).map(|(_, line)| {
+        let (modules, targets) = split_at_byte(line, b'|');
+        Row { modules, targets }
+    })
 }
 
 /// The rows of one file of hidden.d; `file` is for messages.
@@ -86,7 +155,7 @@ pub fn rows<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Row<'t>>> {
     let mut rows = Vec::new();
     for (number, line) in lines(text) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut row = words(crate::text::split_at_byte(line, b'#').0);
+        let mut row = words(split_at_byte(line, b'#').0);
         let Some(modules) = row.next() else {
             continue;
         };
@@ -111,7 +180,8 @@ mod tests {
 
     #[test]
     fn every_row_of_the_table_is_complete() {
-        for (row, known) in TABLE.iter().zip(KNOWN) {
+        assert_eq!(known().count(), KNOWN.len());
+        for (row, known) in known().zip(KNOWN) {
             assert_eq!(
                 (row.modules, row.targets),
                 (known.0.as_bytes(), known.1.as_bytes())

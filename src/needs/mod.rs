@@ -1,6 +1,7 @@
 //! Which modules are needed, and why.
 
 pub mod boot;
+pub mod builtin;
 pub mod census;
 pub mod closure;
 pub mod facts;

@@ -69,7 +69,7 @@ impl Rules {
     /// A file cannot be read, or a row of hidden.d is malformed.
     pub fn read(root: &Root, directory: &[u8]) -> Result<Rules> {
         let mut rules = Rules {
-            rules: Vec::with_capacity(128),
+            rules: Vec::with_capacity(256),
             ..Rules::default()
         };
         let mut files = files(root, MODPROBE)?;
@@ -82,8 +82,8 @@ impl Rules {
             let text = joined(text).map_or(text, |joined| joined.leak());
             rules.add_commands(text);
         }
-        for row in hidden::TABLE {
-            rules.add_row(row);
+        for row in hidden::known() {
+            rules.add_row(&row);
         }
         for file in self::files(root, HIDDEN)? {
             let shown = root.shown(&file.path);
