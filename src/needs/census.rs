@@ -176,7 +176,7 @@ impl Census {
         for file in [&b"etc/modules"[..], b"etc/initramfs-tools/modules"] {
             self.first_words(root.text_or_empty(file)?);
         }
-        for file in files(root, MODULES_LOAD)? {
+        for file in files(root, MODULES_LOAD, &[b".conf"])? {
             self.first_words(file.text(root)?);
         }
         let line = root.text_or_empty(b"proc/cmdline")?;

@@ -271,7 +271,13 @@ impl<'r> Kernel<'r> {
             Format::Records,
         );
         let name = &normalised(name).collect::<Vec<u8>>()[..];
-        let lines = self.modules_of(name)?;
+        let mut lines = self.modules_of(name)?;
+        // Aliases of devices have a bus before a `:`. modprobe resolves no alias to these modules, but
+        // who wants a file system or a cipher can also ask for it by its name.
+        if name.contains(&b':') && !name.starts_with(b"symbol:") {
+            let rules = self.rules()?;
+            lines.retain(|line| !rules.is_blacklisted(line.path.name()));
+        }
         if !lines.is_empty() {
             return Ok(Found::Modules(lines));
         }

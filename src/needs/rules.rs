@@ -10,7 +10,7 @@ use crate::format::{fill, Text};
 use crate::needs::hidden;
 use crate::system::{Folder, Root};
 use crate::text::alias::{is_wild, matches};
-use crate::text::modprobe::{commands, joined, Kind};
+use crate::text::modprobe::{commands, joined, loading, targets, Kind};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::words;
 use rustix::fs::FileType;
@@ -49,6 +49,8 @@ pub struct Rules {
     patterns: Vec<usize>,
     /// The aliases of modprobe.d: pattern and module.
     aliases: Vec<(&'static [u8], &'static [u8])>,
+    /// The modules for which aliases of devices do not stand, sorted.
+    blacklist: Vec<ModuleName<'static>>,
 }
 
 /// Earlier ones hide files of later ones. (The last two are one directory on most systems.)
@@ -72,7 +74,7 @@ impl Rules {
             rules: Vec::with_capacity(256),
             ..Rules::default()
         };
-        let mut files = files(root, MODPROBE)?;
+        let mut files = files(root, MODPROBE, &[b".conf", b".alias"])?;
         for name in [&b"modules.softdep"[..], b"modules.weakdep"] {
             let before = files.partition_point(|file| file.name < name);
             files.insert(before, File::new(directory, name));
@@ -85,7 +87,7 @@ impl Rules {
         for row in hidden::known() {
             rules.add_row(&row);
         }
-        for file in self::files(root, HIDDEN)? {
+        for file in self::files(root, HIDDEN, &[b".conf"])? {
             let shown = root.shown(&file.path);
             let rows = hidden::rows(file.text(root)?, &shown)?;
             rows.iter().for_each(|row| rules.add_row(row));
@@ -105,8 +107,32 @@ impl Rules {
                     }
                     continue;
                 }
+                Kind::Install => {
+                    self.add_install(command.subject, command.targets);
+                    continue;
+                }
+                Kind::Blacklist => {
+                    let name = ModuleName::new(command.subject);
+                    if let Err(at) = self.blacklist.binary_search(&name) {
+                        self.blacklist.insert(at, name);
+                    }
+                    continue;
+                }
             };
             self.add(need, command.subject, command.targets);
+        }
+    }
+
+    /// What a command loads is needed by the module that it stands for, which need be none: then
+    /// its name stands for what is loaded. Its other words are no names of modules.
+    fn add_install(&mut self, module: &'static [u8], command: &'static [u8]) {
+        let Some(words) = loading(command) else {
+            return;
+        };
+        let words = &*words.leak();
+        self.add(Need::Weak, module, words);
+        for word in targets(words).chain([module]) {
+            self.aliases.push((module, word));
         }
     }
 
@@ -176,6 +202,11 @@ impl Rules {
             .collect()
     }
 
+    /// Whether aliases of devices do not stand for a module (`blacklist`).
+    pub fn is_blacklisted(&self, name: ModuleName<'_>) -> bool {
+        self.blacklist.binary_search(&name).is_ok()
+    }
+
     /// The modules that modprobe.d's aliases give a normalised name; `None` where none matches,
     /// which is not the same as an alias of nothing (`off`).
     pub fn alias(&self, name: &[u8]) -> Option<Vec<&'static [u8]>> {
@@ -209,8 +240,9 @@ impl File {
     }
 }
 
-/// The files `*.conf` of directories, sorted by name; each name once, from the first that has it.
-pub(super) fn files(root: &Root, directories: &[&[u8]]) -> Result<Vec<File>> {
+/// The files of directories whose names end in one of `ends`, sorted by name; each name once, from
+/// the first that has it.
+pub(super) fn files(root: &Root, directories: &[&[u8]], ends: &[&[u8]]) -> Result<Vec<File>> {
     let mut files: Vec<File> = Vec::new();
     for directory in directories {
         let Some(folder) = Folder::open(root, directory)? else {
@@ -218,7 +250,8 @@ pub(super) fn files(root: &Root, directories: &[&[u8]]) -> Result<Vec<File>> {
         };
         for entry in folder.entries()? {
             let is_file = entry.kind != FileType::Directory;
-            if !is_file || !entry.name.ends_with(b".conf") || entry.name.starts_with(b".") {
+            let is_ours = ends.iter().any(|end| entry.name.ends_with(end));
+            if !is_file || !is_ours || entry.name.starts_with(b".") {
                 continue;
             }
             if let Err(at) = files.binary_search_by(|file| file.name.cmp(&entry.name)) {

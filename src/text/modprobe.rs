@@ -4,6 +4,8 @@
 //! alias PATTERN MODULE
 //! softdep MODULE pre: TARGET... post: TARGET...
 //! weakdep MODULE TARGET...
+//! install MODULE COMMAND
+//! blacklist MODULE
 //! ```
 //!
 //! `#` in the first column begins a comment, a `\` at the end of a line joins the next one.
@@ -33,6 +35,10 @@ pub enum Kind {
     Softdep,
     /// The subject may ask for the targets later.
     Weakdep,
+    /// modprobe runs a shell's command, the targets, in place of loading the subject.
+    Install,
+    /// Aliases of devices do not stand for the subject; there are no targets.
+    Blacklist,
 }
 
 /// The commands of a text whose lines are joined already.
@@ -47,11 +53,14 @@ fn command(line: &[u8]) -> Option<Command<'_>> {
         b"alias" => Kind::Alias,
         b"softdep" => Kind::Softdep,
         b"weakdep" => Kind::Weakdep,
+        b"install" => Kind::Install,
+        b"blacklist" => Kind::Blacklist,
         _ => return None,
     };
     let subject = words.next()?;
     let targets = words.rest();
-    let is_good = !has_open_bracket(subject) && words.next().is_some();
+    let is_whole = kind == Kind::Blacklist || words.next().is_some();
+    let is_good = !has_open_bracket(subject) && is_whole;
     is_good.then_some(Command {
         kind,
         subject,
@@ -62,6 +71,18 @@ fn command(line: &[u8]) -> Option<Command<'_>> {
 /// The targets of a command, without the words that say in which order they load.
 pub fn targets(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     words(text).filter(|word| *word != b"pre:" && *word != b"post:")
+}
+
+/// The words of a command that an `install` line runs, without what a shell takes apart by; `None`
+/// if it does not call modprobe. The modules that it loads are among them.
+pub fn loading(command: &[u8]) -> Option<Vec<u8>> {
+    let plain = |&byte: &u8| match byte {
+        b';' | b'&' | b'|' | b'(' | b')' | b'"' | b'\'' => b' ',
+        _ => byte,
+    };
+    let plain: Vec<u8> = command.iter().map(plain).collect();
+    let is_call = |word: &[u8]| word == b"modprobe" || word.ends_with(b"/modprobe");
+    words(&plain).any(is_call).then_some(plain)
 }
 
 /// The text with its continued lines joined; `None` where there are none.
@@ -85,17 +106,31 @@ mod tests {
     #[test]
     fn commands_have_a_subject_and_targets() {
         let text = b"# softdep no pre: no\nsoftdep a-b pre: c post:  d\toptions x y=1\r\n\
-            alias fs-* b\nweakdep\ta b\nsoftdep x\nsoftdep x[ pre: y\nblacklist z";
+            alias fs-* b\nweakdep\ta b\nsoftdep x\nsoftdep x[ pre: y\nblacklist z\ninstall y\n\
+            install x /bin/true\nblacklist\nremove x y";
         let all: Vec<_> = commands(text).map(|c| (c.kind, c.subject)).collect();
-        let wanted: [(Kind, &[u8]); 3] = [
+        let wanted: [(Kind, &[u8]); 5] = [
             (Kind::Softdep, b"a-b"),
             (Kind::Alias, b"fs-*"),
             (Kind::Weakdep, b"a"),
+            (Kind::Blacklist, b"z"),
+            (Kind::Install, b"x"),
         ];
         assert_eq!(all, wanted);
         let first = commands(text).next().unwrap();
         let wanted: [&[u8]; 5] = [b"c", b"d", b"options", b"x", b"y=1"];
         assert_eq!(targets(first.targets).collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn a_command_that_calls_modprobe_has_modules_among_its_words() {
+        let command = b"/sbin/modprobe -i a && { modprobe 'b'; (modprobe c) }";
+        let loading = loading(command).unwrap();
+        let modules: Vec<&[u8]> = words(&loading).filter(|word| word.len() == 1).collect();
+        assert_eq!(modules, [&b"a"[..], b"{", b"b", b"c", b"}"]);
+        for other in [&b"/bin/false"[..], b"echo modprobe.d", b"insmod x"] {
+            assert!(super::loading(other).is_none());
+        }
     }
 
     #[test]
@@ -106,11 +141,12 @@ mod tests {
 
     #[test]
     fn no_text_panics() {
-        let vocabulary: [&[u8]; 7] = [b"alias", b"softdep", b" ", b"a", b"\n", b"\\", b"pre:"];
+        let vocabulary: [&[u8]; 7] = [b"install", b"softdep", b" ", b"a", b"\n", b"\\", b"pre:"];
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
             for command in commands(text) {
                 assert!(!command.subject.is_empty());
                 let _ = targets(command.targets).count();
+                let _ = loading(command.targets);
             }
             let _ = joined(text);
         });

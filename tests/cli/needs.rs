@@ -73,6 +73,41 @@ fn modprobe_d_is_read_as_modprobe_reads_it() {
 }
 
 #[test]
+fn commands_that_load_modules_in_place_of_one_are_needs_of_it() {
+    let machine = machine()
+        .file(
+            "etc/modprobe.d/a.conf",
+            "install f /sbin/modprobe -i f && { modprobe crc; /sbin/modprobe -q d; }\n\
+             install my-things /usr/sbin/modprobe b-1;echo x\n\
+             install a /bin/false\nremove f modprobe -r ext4\n",
+        )
+        // Read as .conf files are, unlike everything else.
+        .file("usr/lib/modprobe.d/x.alias", "alias my-disk e\n")
+        .file("usr/lib/modprobe.d/x.aliases", "install f modprobe ext4\n");
+    assert_eq!(listed(&machine, "-l -u f"), "crc d e f"); // d's weakdep is e
+    assert_eq!(listed(&machine, "-l -u my_things"), "b-1");
+    assert_eq!(listed(&machine, "-l -u my_disk"), "e");
+    assert_eq!(listed(&machine, "-l -u a"), "a b-1 crc");
+}
+
+#[test]
+fn aliases_of_devices_do_not_stand_for_blacklisted_modules() {
+    let machine = machine().file(
+        "etc/modprobe.d/a.conf",
+        "blacklist b-1\nblacklist crc\nblacklist  e\n",
+    );
+    assert_eq!(listed(&machine, "-l -u pci:v1d3"), "a b-1 crc"); // a has softdeps
+    assert_eq!(listed(&machine, "-l -u b_1"), "b-1");
+    assert_eq!(listed(&machine, "-l -u crypto-crc32c"), "crc");
+    assert_eq!(
+        machine.refuses("-l -u of:NxTyCacme,x_y"),
+        "no module of:NxTyCacme,x_y in kernel 6.1.0"
+    );
+    machine.succeeds("-i -u pci:v1d3");
+    assert_eq!(machine.active(), "a:1\n");
+}
+
+#[test]
 fn files_of_hidden_d_extend_the_table() {
     let machine = machine()
         .file(

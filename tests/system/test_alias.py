@@ -60,3 +60,24 @@ def test_the_text_alone_gives_the_same(copy_of, index_of, scratch):
     expected = tools.Modprobe("30", index.vdir.parents[2]).resolve(aliases)
     wrong = differences(answers(root, aliases, scratch), expected)
     assert not wrong, f"{len(wrong)} of {len(aliases)}: {list(wrong.items())[:5]}"
+
+
+def test_what_is_blacklisted_is_found_by_its_name_and_by_no_alias_of_a_device(copy_of, index_of):
+    """As modprobe finds it; of other aliases, which it does not resolve either, more is kept."""
+    root, index = copy_of("cloud"), index_of("cloud")
+    device, module = next((model.concrete(pattern), module) for pattern, module in index.aliases
+                          if pattern.startswith("pci:") and index.resolve(model.concrete(pattern)) == [module])
+    configuration = root / "etc/modprobe.d"
+    configuration.mkdir(parents=True)
+    (configuration / "x.conf").write_text(f"blacklist xfs\nblacklist {module}\n")
+    loads, found = {}, {}
+    for name in [device, module, "fs-xfs", "xfs"]:
+        shown = tools.run(*fetch.kmod("30").argv(
+            "modprobe", "-C", configuration, "-d", root, "-S", trees.version(root), "-D", name), code=None)
+        loads[name] = {model.name_of(line.split()[1]) for line in shown.stdout.splitlines()}
+        said = tools.limopack(root, "--list", f"--use={name}", code=None).stdout
+        found[name] = {model.name_of(path) for path in said.splitlines()}
+        assert loads[name] <= found[name], name
+    assert module in loads[module] and "xfs" in loads["xfs"]
+    assert not loads[device] and not found[device]
+    assert not loads["fs-xfs"] and "xfs" in found["fs-xfs"]
