@@ -5,8 +5,12 @@
 //! be missing: a census writes it behind the names of drivers and modules, because another
 //! kernel may have them built in or call them otherwise. An alias may always be missing.
 //! `NAME:S`, `NAME:N` and `#@` are lines of a registry; other lines that begin with `#` or `;`
-//! are comments. A census says in its first line that it is one, so that an alias such as
-//! `platform:8250` is none of them there.
+//! are comments. A census says in its first line that it is one, and has no such lines.
+//!
+//! In a file without that line, as `sort` or `grep` leave a census, aliases such as `platform:8250`
+//! look like those lines. They are none because no module has the name of such a bus, and no count
+//! of references has that many digits (`mdio:00000000001110110001100001100001`). Other buses have
+//! no aliases of digits alone, and some have a module of their name (`hid:2`, `virtio:S`).
 
 use crate::error::{Error, Result};
 use crate::text::active::{parse_hold, Registry};
@@ -84,6 +88,12 @@ pub fn registry<'t>(names: &'t Names<'_>, file: &[u8]) -> Result<Registry<'t>> {
     Registry::parse(&names.registry, file)
 }
 
+/// Buses with aliases that may be a number, and without a module of their name.
+const BUSES: &[u8] = b"platform acpi pci usb of i2c spi cpu dmi pnp";
+
+/// As many digits as a count has.
+const MOST_DIGITS: usize = 10;
+
 fn is_registry_line(line: &[u8]) -> bool {
     if line.starts_with(b"#@") {
         return true;
@@ -92,7 +102,11 @@ fn is_registry_line(line: &[u8]) -> bool {
         return false;
     };
     let (name, hold) = (&line[..colon], &line[colon + 1..]);
-    parse_hold(hold).is_some() && !name.is_empty() && !name.iter().any(|b| b":# \t".contains(b))
+    parse_hold(hold).is_some()
+        && hold.len() <= MOST_DIGITS
+        && !name.is_empty()
+        && !name.iter().any(|b| b":# \t".contains(b))
+        && words(BUSES).all(|bus| bus != name)
 }
 
 #[cfg(test)]
@@ -125,6 +139,24 @@ mod tests {
         assert_eq!(named(plain), wanted);
         let census = "# limopack census\nplatform:8250\ne1000e ?\n";
         assert_eq!(named(census), [may("platform:8250"), may("e1000e")]);
+    }
+
+    /// A part of a census, sorted, without its head: `platform` was registered, and no module has
+    /// that name.
+    #[test]
+    fn aliases_of_a_number_are_no_registry_lines() {
+        let text =
+            "platform:8250\nmdio:00000000000000000000000100001010\ni2c:5000\nhid:2\nvirtio:S\na:01\n";
+        let names = parse(text.as_bytes(), b"f").unwrap();
+        let wanted: [&[u8]; 3] = [
+            b"platform:8250",
+            b"mdio:00000000000000000000000100001010",
+            b"i2c:5000",
+        ];
+        assert_eq!(names.names, wanted.map(|name| (name, Insist::May)));
+        assert_eq!(names.registry, b"\n\n\nhid:2\nvirtio:S\na:01\n"[..]);
+        // Nor in a census, whatever its aliases look like.
+        assert_eq!(named("# limopack census\nhid:2\n").len(), 1);
     }
 
     #[test]
