@@ -59,19 +59,19 @@ const DEVICES: &[u8] = b"devices/";
 
 /// What is mounted, or is to be.
 #[derive(Clone, Copy)]
-struct Mount {
+pub(super) struct Mount {
     /// `MAJOR:MINOR`; empty where only a table says it.
     number: Text,
     source: Text,
     point: Text,
-    kinds: Text,
+    pub(super) kinds: Text,
     /// Those of the mount and those of the file system.
     options: [Text; 2],
 }
 
 impl Mount {
     /// A line of fstab or /proc/mounts: `SOURCE POINT KIND[,KIND] OPTION[,OPTION] 0 0`.
-    fn of_table(line: Text) -> Option<Mount> {
+    pub(super) fn of_table(line: Text) -> Option<Mount> {
         let mut fields = words(line);
         let source = fields.next().filter(|source| !source.starts_with(b"#"))?;
         let point = fields.next()?;
@@ -124,8 +124,17 @@ impl Mount {
     }
 }
 
+/// Each type of a file system: `ext4,ext3` in fstab; `fuse.sshfs` is fuse.
+pub(super) fn types(kinds: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let kinds = parts(kinds, b",").map(|kind| split_at_byte(kind, b'.').0);
+    kinds.filter(|kind| !kind.is_empty() && words(b"auto none swap").all(|no| no != *kind))
+}
+
 /// The parts of a text between separators.
-fn parts<'t>(text: &'t [u8], separators: &'static [u8]) -> impl Iterator<Item = &'t [u8]> {
+pub(super) fn parts<'t>(
+    text: &'t [u8],
+    separators: &'static [u8],
+) -> impl Iterator<Item = &'t [u8]> {
     text.split(move |byte| separators.contains(byte))
 }
 
@@ -335,16 +344,13 @@ impl Boot<'_> {
         self.below(mount)
     }
 
-    /// The types of a file system: `ext4,ext3` in fstab; `fuse.sshfs` is fuse.
+    /// Asks for a file system of one of these types.
     fn kinds(&mut self, kinds: &[u8], missing: Missing) {
         let mut names = Vec::new();
-        for kind in parts(kinds, b",") {
-            let kind = split_at_byte(kind, b'.').0;
-            if !words(b"auto none swap").any(|no_kind| kind == no_kind) && !kind.is_empty() {
-                let blank = &b" "[..usize::from(!names.is_empty())];
-                // Modules from outside of Linux, and before 3.9, have no alias for their type.
-                push_filled(&mut names, "{}fs-{} {}", &[blank, kind, kind]);
-            }
+        for kind in types(kinds) {
+            let blank = &b" "[..usize::from(!names.is_empty())];
+            // Modules from outside of Linux, and before 3.9, have no alias for their type.
+            push_filled(&mut names, "{}fs-{} {}", &[blank, kind, kind]);
         }
         self.ask(&names, missing);
     }

@@ -7,14 +7,17 @@
 
 use crate::error::Result;
 use crate::format::{fill, Text};
+use crate::needs::boot::{asks, parts, types, Mount};
+use crate::needs::facts;
 use crate::needs::kernel::Found;
 use crate::needs::rules::files;
 use crate::needs::Kernel;
+use crate::system::listing::Listing;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
 use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
-use crate::text::{is_control, lines, sort_once, words};
+use crate::text::{is_control, lines, sort_once, split_at_byte, words};
 use rustix::fs::FileType;
 
 /// Deeper than any device lies below another.
@@ -31,11 +34,22 @@ const MODULES_LOAD: &[&[u8]] = &[
     b"lib/modules-load.d",
 ];
 
+const INITRAMFS: &[&[u8]] = &[b"usr/share/initramfs-tools/modules.d"];
+const DRACUT: Text = b"etc/dracut.conf";
+const DRACUT_PARTS: &[&[u8]] = &[b"etc/dracut.conf.d", b"usr/lib/dracut/dracut.conf.d"];
+
 /// A census.
 pub struct Census {
     lines: Vec<Text>,
     /// How many devices had an alias or a driver.
     pub devices: usize,
+}
+
+/// Used for one directory after the other.
+#[derive(Default)]
+struct Buffers {
+    listing: Listing,
+    text: Vec<u8>,
 }
 
 /// Takes the census of the machine below a root.
@@ -48,14 +62,60 @@ pub fn take(root: &Root) -> Result<Census> {
         devices: 0,
     };
     if let Some(folder) = Folder::open(root, b"sys/devices")? {
-        census.walk(&folder, 0);
+        let mut buffers = Buffers::default();
+        census.walk(&folder, 0, &mut buffers);
+    }
+    for ask in asks(root)? {
+        words(ask.names).take(1).for_each(|name| census.add(name));
     }
     census.file_systems(root)?;
-    census.ciphers(root)?;
-    census.configured(root)?;
+    configured(root, &mut |name, _| census.add(name))?;
     census.running(root)?;
     sort_once(&mut census.lines);
     Ok(census)
+}
+
+/// What a line of a file names.
+type Names = fn(&[u8], &mut dyn FnMut(&[u8]));
+
+/// Calls `tell` with each name that an administrator or a package wants loaded, and with the file
+/// that says so.
+///
+/// # Errors
+/// One of the files cannot be read.
+pub fn configured(root: &Root, tell: &mut dyn FnMut(&[u8], Text)) -> Result<()> {
+    let mut list = |file: Text, text: Text, names: Names| {
+        lines(text).for_each(|(_, line)| names(line, &mut |name| tell(name, file)));
+    };
+    for file in [&b"etc/modules"[..], b"etc/initramfs-tools/modules"] {
+        list(file, root.text_or_empty(file)?, first_word);
+    }
+    for file in files(root, MODULES_LOAD, &[b".conf"])? {
+        list(file.path, file.text(root)?, first_word);
+    }
+    for file in files(root, INITRAMFS, &[b""])? {
+        list(file.path, file.text(root)?, first_word);
+    }
+    list(DRACUT, root.text_or_empty(DRACUT)?, drivers);
+    for file in files(root, DRACUT_PARTS, &[b".conf"])? {
+        list(file.path, file.text(root)?, drivers);
+    }
+    Ok(())
+}
+
+/// The first word of a line that is no comment.
+fn first_word(line: &[u8], add: &mut dyn FnMut(&[u8])) {
+    let word = words(line).next();
+    word.filter(|word| !b"#;".contains(&word[0])).map(add);
+}
+
+/// The names in a line of dracut's configuration: `add_drivers+=" NAME NAME "`.
+fn drivers(line: &[u8], add: &mut dyn FnMut(&[u8])) {
+    let (key, value) = split_at_byte(line, b'=');
+    let key = key.strip_suffix(b"+").unwrap_or(key);
+    for name in parts(value, b"\"' \t").filter(|name| !name.is_empty()) {
+        facts::each(key, name, add);
+    }
 }
 
 impl Census {
@@ -90,128 +150,61 @@ impl Census {
     }
 
     /// Every device is below this, those that another one gets its power or clock from included.
-    fn walk(&mut self, folder: &Folder, depth: usize) {
+    fn walk(&mut self, folder: &Folder, depth: usize, buffers: &mut Buffers) {
+        let before = self.lines.len();
         // A device that went meanwhile has nothing to say.
-        let (Ok(entries), true) = (folder.entries(), depth < DEEPEST) else {
+        let Ok(mark) = folder.list(&mut buffers.listing) else {
             return;
         };
-        let before = self.lines.len();
-        for entry in entries {
-            match (entry.kind, &entry.name[..]) {
-                (FileType::Directory, name) if !NO_DEVICES.contains(&name) => {
-                    if let Ok(Some(inner)) = folder.enter(name) {
-                        self.walk(&inner, depth + 1);
-                    }
+        for at in mark.count..buffers.listing.count() {
+            let name = buffers.listing.name(at).to_bytes();
+            if facts::is_place(name) {
+                facts::of_file(folder, name, &mut buffers.text, &mut |name| self.add(name));
+            } else if buffers.listing.kind(at) == FileType::Directory
+                && depth < DEEPEST
+                && !NO_DEVICES.contains(&name)
+            {
+                if let Ok(Some(inner)) = folder.enter(name) {
+                    self.walk(&inner, depth + 1, buffers);
                 }
-                (FileType::RegularFile, name @ (b"modalias" | b"uevent")) => {
-                    let mut text = Vec::new();
-                    let _ = folder.read(name, &mut text);
-                    for (_, line) in lines(&text) {
-                        match name {
-                            b"modalias" => self.add(line),
-                            _ => self.uevent(line),
-                        }
-                    }
-                }
-                _ => {}
             }
         }
+        buffers.listing.truncate(mark);
         self.devices += usize::from(self.lines.len() > before);
     }
 
-    fn uevent(&mut self, line: &[u8]) {
-        for key in [&b"DRIVER="[..], b"MODALIAS="] {
-            if let Some(value) = line.strip_prefix(key) {
-                self.add(value);
-            }
-        }
-    }
-
-    /// What is mounted, and what is to be.
+    /// What is mounted, and what may be.
     fn file_systems(&mut self, root: &Root) -> Result<()> {
         for file in [&b"proc/mounts"[..], b"etc/fstab"] {
-            for (_, line) in lines(root.text_or_empty(file)?) {
-                let is_comment = words(line)
-                    .next()
-                    .map_or(true, |word| word.starts_with(b"#"));
-                let Some(kinds) = words(line).nth(2).filter(|_| !is_comment) else {
-                    continue;
-                };
-                // `ext4,ext3` in fstab; `fuse.sshfs` is fuse.
-                for kind in kinds.split(|&byte| byte == b',') {
-                    let kind = crate::text::split_at_byte(kind, b'.').0;
-                    if !matches!(kind, b"" | b"auto" | b"none" | b"swap" | b"ignore") {
-                        self.add(&fill("fs-{}", &[kind]));
-                    }
-                }
+            let table = lines(root.text_or_empty(file)?);
+            for mount in table.filter_map(|(_, line)| Mount::of_table(line)) {
+                types(mount.kinds).for_each(|kind| self.add(fill("fs-{}", &[kind])));
             }
         }
         Ok(())
     }
 
-    /// Encrypted disks: `cipher=aes-xts-plain64`, `hash=sha256`, `cipher=aes-cbc-essiv:sha256`.
-    fn ciphers(&mut self, root: &Root) -> Result<()> {
-        for (_, line) in lines(root.text_or_empty(b"etc/crypttab")?) {
-            let mut fields = words(line);
-            if fields.next().map_or(true, |name| name.starts_with(b"#")) {
-                continue;
-            }
-            self.add(b"dm_crypt");
-            let options = fields.nth(2).unwrap_or(b"");
-            for option in options.split(|&byte| byte == b',') {
-                let value = option.strip_prefix(b"cipher=");
-                let Some(value) = value.or_else(|| option.strip_prefix(b"hash=")) else {
-                    continue;
-                };
-                for part in value.split(|byte| b"-:".contains(byte)) {
-                    self.add(&fill("crypto-{}", &[part]));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What an administrator wants loaded.
-    fn configured(&mut self, root: &Root) -> Result<()> {
-        for file in [&b"etc/modules"[..], b"etc/initramfs-tools/modules"] {
-            self.first_words(root.text_or_empty(file)?);
-        }
-        for file in files(root, MODULES_LOAD, &[b".conf"])? {
-            self.first_words(file.text(root)?);
-        }
-        let line = root.text_or_empty(b"proc/cmdline")?;
-        for word in line.split(|byte| b" \n\t".contains(byte)) {
-            let (key, value) = crate::text::split_at_byte(word, b'=');
-            let key = key.strip_prefix(b"rd.").unwrap_or(key);
-            if matches!(key, b"modules_load" | b"modules-load") {
-                value
-                    .split(|&byte| byte == b',')
-                    .for_each(|name| self.add(name));
-            }
-        }
-        Ok(())
-    }
-
-    /// What the kernel has loaded, and what its ciphers come from.
+    /// What the kernel has loaded or built in, what its ciphers come from, and its arrays.
     fn running(&mut self, root: &Root) -> Result<()> {
-        self.first_words(root.text_or_empty(b"proc/modules")?);
+        for (_, line) in lines(root.text_or_empty(b"proc/modules")?) {
+            words(line).take(1).for_each(|name| self.add(name));
+        }
         for (_, line) in lines(root.text_or_empty(b"proc/crypto")?) {
-            let (key, value) = crate::text::split_at_byte(line, b':');
+            let (key, value) = split_at_byte(line, b':');
             let is_module = words(key).next() == Some(b"module");
             match words(value).next() {
                 Some(name) if is_module && name != b"kernel" => self.add(name),
                 _ => {}
             }
         }
-        Ok(())
-    }
-
-    fn first_words(&mut self, text: &[u8]) {
-        for (_, line) in lines(text) {
-            if !line.starts_with(b";") {
-                words(line).take(1).for_each(|word| self.add(word));
-            }
+        for (_, line) in lines(root.text_or_empty(b"proc/mdstat")?) {
+            words(line).for_each(|word| facts::each(b"level", word, &mut |name| self.add(name)));
         }
+        if let Ok(Some(folder)) = Folder::open(root, b"sys/module") {
+            let entries = folder.entries().unwrap_or_default();
+            entries.iter().for_each(|entry| self.add(entry.name));
+        }
+        Ok(())
     }
 }
 
@@ -273,9 +266,26 @@ mod tests {
                     "sys/devices/platform/x/uevent",
                     "OF_NAME=x\nMODALIAS=of:NxT(null)Cacme,x\n",
                 ),
+                (
+                    "sys/devices/virtual/net/br0/uevent",
+                    "DEVTYPE=bridge\nINTERFACE=br0\n",
+                ),
+                ("sys/devices/virtual/block/dm-0/uevent", "DEVTYPE=disk\n"),
+                ("sys/devices/virtual/block/dm-0/dm/uuid", "CRYPT-LUKS2-1\n"),
+                ("sys/devices/virtual/block/dm-1/dm/uuid", "LVM-1\n"),
+                ("sys/devices/virtual/block/md0/md/level", "raid6\n"),
+                ("sys/devices/system/cpu/cpu0/cache/index0/level", "1\n"),
             ],
         );
-        let wanted = ["e1000e ?", "of:NxT(null)Cacme,x", "pci:v00008086d000015BB"];
+        let wanted = [
+            "dm_crypt ?",
+            "dm_mod ?",
+            "e1000e ?",
+            "md-raid6 ?",
+            "of:NxT(null)Cacme,x",
+            "pci:v00008086d000015BB",
+            "rtnl-link-bridge ?",
+        ];
         assert_eq!(found, wanted);
     }
 
@@ -330,13 +340,18 @@ mod tests {
             ("etc/initramfs-tools/modules", "nvme option=1\n"),
             (
                 "proc/cmdline",
-                "root=/dev/sda1 modules-load=a,b-c rd.modules_load=d quiet\n",
+                "root=/dev/sda1 modules-load=a,b-c rd.modules_load=d rd.driver.pre=e rootfstype=f2fs\n",
             ),
             (
                 "proc/crypto",
                 "name : x\nmodule       : kernel\nmodule       : aesni_intel\n",
             ),
             ("proc/modules", "bridge 1 0 - Live 0x0\n"),
+            ("proc/mdstat", "Personalities : [raid0] \nmd0 : active raid10 sda1[0]\n"),
+            ("sys/module/usbcore/parameters/x", ""),
+            ("usr/share/initramfs-tools/modules.d/package", "# c\npackage-module\n"),
+            ("etc/dracut.conf.d/x.conf", "#add_drivers+=\" no \"\nadd_drivers+=\" g h-i \"\nfilesystems+='xfs'\nhostonly=yes\n"),
+            ("etc/dracut.conf", "force_drivers+=j\n"),
         ]);
         let wanted = [
             "a ?",
@@ -347,15 +362,25 @@ mod tests {
             "crypto-cbc",
             "crypto-essiv",
             "crypto-sha256",
+            "crypto-x",
             "d ?",
             "dm_crypt ?",
+            "e ?",
             "fs-btrfs",
             "fs-ext4",
+            "fs-f2fs",
             "fs-fuse",
             "fs-vfat",
+            "fs-xfs",
+            "g ?",
+            "h-i ?",
+            "j ?",
             "lp ?",
+            "md-raid10 ?",
             "nvme ?",
+            "package-module ?",
             "tun ?",
+            "usbcore ?",
         ];
         assert_eq!(found, wanted);
     }

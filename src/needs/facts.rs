@@ -68,6 +68,11 @@ const TABLE: &str = concat!(
     // Lines of /proc/crypto.
     "name * crypto-*\n",
     "module * *\n",
+    // Lines of dracut's configuration.
+    "add_drivers * *\n",
+    "force_drivers * *\n",
+    "drivers * *\n",
+    "filesystems * fs-*\n",
     // On which others depend, though older kernels do not say which. What has no devices of its
     // own is known by the names of the loaded modules.
     "board * sys:class/regulator\n",

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::{fill, keep, Text};
-use crate::system::listing::Listing;
+use crate::system::listing::{Listing, Mark};
 use crate::system::{
     c_string, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
 };
@@ -318,8 +318,7 @@ impl Folder {
     /// It cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let listing = Box::leak(Box::<Listing>::default());
-        self.rewind()?;
-        io("read", self.shown, listing.add(self.fd.as_fd()))?;
+        self.list(listing)?;
         let listing = &*listing;
         let mut entries = Vec::with_capacity(listing.count());
         for at in 0..listing.count() {
@@ -334,6 +333,16 @@ impl Folder {
             entries.push(Entry { name, kind });
         }
         Ok(entries)
+    }
+
+    /// As [`Folder::entries`], in a buffer that is used again, behind what is in it; what the file
+    /// system does not tell is unknown.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn list(&self, listing: &mut Listing) -> Result<Mark> {
+        self.rewind()?;
+        io("read", self.shown, listing.add(self.fd.as_fd()))
     }
 
     /// Lets the next listing begin at the start.

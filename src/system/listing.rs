@@ -9,7 +9,7 @@ use rustix::fs::{FileType, RawDir};
 
 /// The entries of directories, those of one behind those of another.
 #[derive(Default)]
-pub(super) struct Listing {
+pub struct Listing {
     /// For each entry a byte for its kind, its name, and a zero byte.
     bytes: Vec<u8>,
     /// Where the names begin.
@@ -21,16 +21,16 @@ const KIND: u32 = 12;
 
 /// How long a listing was.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
+pub struct Mark {
     bytes: usize,
     /// How many entries.
-    pub(super) count: usize,
+    pub count: usize,
 }
 
 impl Listing {
     /// Adds what is in a directory, sorted by name, without `.` and `..`. What was added before is
     /// behind the mark that comes back.
-    pub(super) fn add(&mut self, directory: BorrowedFd<'_>) -> rustix::io::Result<Mark> {
+    pub fn add(&mut self, directory: BorrowedFd<'_>) -> rustix::io::Result<Mark> {
         let mark = Mark {
             bytes: self.bytes.len(),
             count: self.starts.len(),
@@ -54,30 +54,30 @@ impl Listing {
     }
 
     /// Takes away what was added since.
-    pub(super) fn truncate(&mut self, mark: Mark) {
+    pub fn truncate(&mut self, mark: Mark) {
         self.bytes.truncate(mark.bytes);
         self.starts.truncate(mark.count);
     }
 
     /// How many entries there are.
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.starts.len()
     }
 
     /// The name of an entry.
-    pub(super) fn name(&self, at: usize) -> &CStr {
+    pub fn name(&self, at: usize) -> &CStr {
         c_text(&self.bytes, self.starts[at] as usize)
     }
 
     /// What it is, a symbolic link itself; unknown where the file system does not tell.
-    pub(super) fn kind(&self, at: usize) -> FileType {
+    pub fn kind(&self, at: usize) -> FileType {
         let kind = self.bytes[self.starts[at] as usize - 1];
         FileType::from_raw_mode(u32::from(kind) << KIND)
     }
 }
 
 /// The text that begins at a place and ends with a zero byte, as the kernel takes it.
-pub(super) fn c_text(bytes: &[u8], start: usize) -> &CStr {
+pub fn c_text(bytes: &[u8], start: usize) -> &CStr {
     let rest = bytes.get(start..).unwrap_or(b"");
     let length = memchr::memchr(0, rest).map_or(0, |zero| zero + 1);
     CStr::from_bytes_with_nul(&rest[..length]).unwrap_or_default()

@@ -2,7 +2,7 @@
 
 pub mod folder;
 pub mod heap;
-mod listing;
+pub mod listing;
 pub mod lock;
 pub mod mapped;
 pub mod report;
