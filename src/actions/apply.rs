@@ -5,7 +5,7 @@
 //! is checked, queued as a whole, and done by `--settle` when the package manager has ended.
 
 use crate::actions::kernels;
-use crate::actions::prune::{self, Order};
+use crate::actions::prune;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
@@ -14,6 +14,7 @@ use crate::package::database::{kernels_of, Caller, Contents, Database};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns};
 use crate::package::queue::{self, put, Note, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
+use crate::plan::prune::Order;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
 use crate::text::sort_once;

@@ -5,8 +5,11 @@ use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::needs::kernel::{directory, file_of};
-use crate::system::{running_kernel, Folder, Root};
-use crate::text::active::ACTIVE;
+use crate::needs::sources::{running, Machine};
+use crate::needs::survey::{Sibling, Survey};
+use crate::system::tree::Sizes;
+use crate::system::{Folder, Root};
+use crate::text::active::{Registry, ACTIVE};
 use crate::text::{is_version, sort_once};
 
 /// The kernels to show something of: those named, else the running one, else the only one.
@@ -17,9 +20,8 @@ pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Text>> {
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
-    if root.is_host() {
-        let running = running_kernel();
-        if is_installed(root, &running)? {
+    if let Some(running) = running(root)?.filter(|_| root.is_host()) {
+        if is_installed(root, running)? {
             return Ok(vec![running]);
         }
     }
@@ -54,18 +56,6 @@ pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Text>> {
         true => all_installed(root),
         false => named(root, &request.kernels),
     }
-}
-
-/// The kernel that runs, as far as the root shows it: an image may have a /proc of its own.
-///
-/// # Errors
-/// It cannot be read.
-pub fn running(root: &Root) -> Result<Option<Text>> {
-    if root.is_host() {
-        return Ok(Some(running_kernel()));
-    }
-    let text = root.text(b"proc/sys/kernel/osrelease")?;
-    Ok(text.map(|text| text.strip_suffix(b"\n").unwrap_or(text)))
 }
 
 /// Opens a kernel's directory, and locks it for a plan that will be carried out.
@@ -180,7 +170,41 @@ fn all_installed(root: &Root) -> Result<Vec<Text>> {
     without_second_names(root, versions)
 }
 
+/// What `apt remove` leaves of a kernel is its index, and `apt purge` its registry.
 fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
-    let has = |name: &[u8]| root.has(&file_of(version, name));
-    Ok(has(b"modules.dep")? || has(b"modules.dep.bin")?)
+    let has = |name: &[u8]| root.has(file_of(version, name));
+    Ok(has(b"kernel")? && (has(b"modules.dep")? || has(b"modules.dep.bin")?))
+}
+
+/// The registries of all installed kernels.
+///
+/// # Errors
+/// One cannot be read, or is malformed: what it has to keep is unknown then.
+pub fn siblings(root: &Root) -> Result<Vec<Sibling>> {
+    let mut siblings = Vec::new();
+    for version in registered(root)? {
+        let path = file_of(version, ACTIVE);
+        let registry = Registry::parse(root.text_or_empty(path)?, root.shown(path))?;
+        siblings.push(Sibling { version, registry });
+    }
+    Ok(siblings)
+}
+
+/// Looks at one kernel, and at what the others have to keep.
+///
+/// # Errors
+/// What makes it unknowable.
+pub fn survey<'r>(
+    root: &'r Root,
+    machine: &Machine,
+    siblings: &[Sibling],
+    version: Text,
+    folder: Folder,
+    sizes: Sizes,
+) -> Result<Survey<'r>> {
+    let mut survey = Survey::take(root, machine, version, folder, sizes)?;
+    for sibling in siblings.iter().filter(|sibling| sibling.version != version) {
+        survey.compare(sibling)?;
+    }
+    Ok(survey)
 }

@@ -8,6 +8,7 @@ use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, some_of, Text};
 use crate::needs::kernel::{directory, module_named, Found};
+use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
 use crate::package::queue::{self, FORGOTTEN};
 use crate::plan::registry::{execute, Change};
@@ -17,7 +18,6 @@ use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed, ACTIVE};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::names::Insist;
-use crate::text::proc_modules;
 
 /// The registry of one kernel during a call; locked unless nothing will be written.
 struct Turn {
@@ -103,9 +103,11 @@ fn add_wanted(
 /// it, and in the others as that kernel's registry would be carried over to them.
 fn add_loaded(root: &Root, turns: &mut [Turn], report: &Report) -> Result<()> {
     let loaded = loaded(root)?;
-    let running = kernels::running(root)?;
+    let running = running(root)?;
     let source = match running {
-        Some(running) => Some(&*Box::leak(Box::new(Source::of_loaded(root, running, &loaded)?))),
+        Some(running) => Some(&*Box::leak(Box::new(Source::of_loaded(
+            root, running, &loaded,
+        )?))),
         None => None,
     };
     for turn in turns {
@@ -307,16 +309,15 @@ fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
     }
 }
 
-/// The loaded modules.
+/// The loaded modules; there must be some.
 fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
     let path = b"proc/modules";
-    let text = root.needed_text(path)?;
-    let shown = root.shown(path);
-    let loaded = proc_modules::names(text, shown).collect::<Result<Vec<_>>>()?;
+    root.needed_text(path)?;
+    let loaded = sources::loaded(root)?;
     match loaded.is_empty() {
         true => Err(Error::refused(
             "{}: no module is loaded; nothing to register",
-            &[shown],
+            &[root.shown(path)],
         )),
         false => Ok(loaded),
     }

@@ -14,12 +14,13 @@
 //! needs and how: `dependency`, `soft`, `weak` or `hidden`.
 
 use crate::actions::kernels;
-use crate::actions::list::{add_loaded, kept, loaded_text, registry};
+use crate::actions::list::registry;
 use crate::actions::wanted::{Want, Wanted};
 use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::needs::kernel::{directory, module_named, Found};
+use crate::needs::sources::{add_loaded, kept, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
@@ -37,14 +38,16 @@ pub fn why(root: &Root, request: &Request, report: &Report) -> Result<()> {
     };
     let wanted = wanted.into_names();
     let versions = kernels::to_show(root, request)?;
-    let loaded = loaded_text(root, report)?;
+    let machine = Machine::look(root)?;
     let mut out = Vec::new();
-    for version in &versions {
+    for &version in &versions {
         let kernel = Kernel::open(root, version)?;
         let registry = registry(root, &kernel)?;
-        let mut kept = kept(&kernel, &registry)?;
-        add_loaded(&mut kept, &kernel, loaded, root, report)?;
-        kept.complete(&kernel)?;
+        let mut kept = kept(&machine, &kernel, &registry, &mut Vec::new())?;
+        if machine.runs(version) {
+            add_loaded(&mut kept, &machine, &kernel)?;
+            kept.complete(&kernel)?;
+        }
         let answer = Answer {
             root,
             kernel: &kernel,
@@ -134,6 +137,9 @@ impl Answer<'_> {
     fn reason(&self, why: Why, name: ModuleName<'_>) -> Text {
         match why {
             Why::Registered => fill("registered ({})", &[&hold(self.registry.find(name))]),
+            Why::Declared(file) => fill("/{} loads it", &[file]),
+            Why::Boot(what) => fill("{} needs it", &[what]),
+            Why::BuiltIn => b"what is built into the kernel needs it",
             Why::Loaded => b"loaded",
             Why::Outside => b"outside kernel/",
             Why::Named | Why::Needed => b"needed",

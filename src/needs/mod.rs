@@ -1,11 +1,14 @@
 //! Which modules are needed, and why.
 
+pub mod boot;
 pub mod census;
 pub mod closure;
 pub mod hidden;
 pub mod kernel;
 pub mod patterns;
 pub mod rules;
+pub mod sources;
+pub mod survey;
 pub mod tree;
 
 pub use closure::{Closure, Why};

@@ -102,6 +102,8 @@ impl Machine {
 
     /// Replaces a kernel's modules.dep and the index that goes with it.
     pub fn dep(self, version: &str, dep: &str) -> Machine {
+        // Without one the kernel would be one that was removed.
+        fs::create_dir_all(self.path(&format!("lib/modules/{version}/kernel"))).unwrap();
         self.write(&format!("lib/modules/{version}/modules.dep"), dep);
         let order = match self.index {
             Index::Text => return self,

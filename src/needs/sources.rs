@@ -1,0 +1,208 @@
+//! What stays, and why: one answer for every action.
+//!
+//! A module stays because it is registered, because the machine's configuration loads it, because
+//! the boot needs it, because it lies outside of `kernel/`, because what is built into the kernel asks
+//! for it, or because one of those needs it. The boot's and the configuration's names are the
+//! machine's; each kernel resolves them for itself, since what one has built in is a module of the
+//! next, perhaps under another name.
+
+use crate::error::Result;
+use crate::format::{keep, Text};
+use crate::needs::boot::{self, Ask, Missing};
+use crate::needs::hidden;
+use crate::needs::kernel::Found;
+use crate::needs::rules::files;
+use crate::needs::survey::{Finding, Kind};
+use crate::needs::{Closure, Kernel, Why};
+use crate::system::{running_kernel, Root};
+use crate::text::active::Registry;
+use crate::text::name::ModuleName;
+use crate::text::{lines, proc_modules, words};
+
+/// Where an administrator says what is loaded at boot. (modules-load.d(5))
+pub const MODULES_LOAD: &[&[u8]] = &[
+    b"etc/modules-load.d",
+    b"run/modules-load.d",
+    b"usr/local/lib/modules-load.d",
+    b"usr/lib/modules-load.d",
+    b"lib/modules-load.d",
+];
+
+/// Files of the same kind that stand alone.
+pub const MODULES: &[&[u8]] = &[b"etc/modules", b"etc/initramfs-tools/modules"];
+
+/// What is known of the machine, whatever the kernel.
+pub struct Machine {
+    /// What the boot asks for.
+    pub boot: Vec<Ask>,
+    /// What its configuration loads, and the file that says so.
+    pub declared: Vec<(Text, Text)>,
+    /// What is loaded.
+    pub loaded: Vec<ModuleName<'static>>,
+    /// The kernel that runs, as far as the root shows it.
+    pub running: Option<Text>,
+}
+
+impl Machine {
+    /// Looks at the machine below a root.
+    ///
+    /// # Errors
+    /// A file that is there cannot be read, or says nothing sensible.
+    pub fn look(root: &Root) -> Result<Machine> {
+        Ok(Machine {
+            boot: boot::asks(root)?,
+            declared: declared(root)?,
+            loaded: loaded(root)?,
+            running: running(root)?,
+        })
+    }
+
+    /// Whether what is loaded is loaded in this kernel, as far as anybody knows.
+    pub fn runs(&self, version: Text) -> bool {
+        self.running.map_or(true, |running| running == version)
+    }
+}
+
+/// The kernel that runs, as far as the root shows it: an image may have a /proc of its own.
+///
+/// # Errors
+/// It cannot be read.
+pub fn running(root: &Root) -> Result<Option<Text>> {
+    if root.is_host() {
+        return Ok(Some(running_kernel()));
+    }
+    let text = root.text(b"proc/sys/kernel/osrelease")?;
+    Ok(text.map(|text| text.strip_suffix(b"\n").unwrap_or(text)))
+}
+
+/// The loaded modules; none where the root has no /proc/modules.
+///
+/// # Errors
+/// It cannot be read, or has a line without a name.
+pub fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
+    let text = root.text_or_empty(b"proc/modules")?;
+    proc_modules::names(text, root.shown(b"proc/modules")).collect()
+}
+
+/// The first words of the files that say what is loaded at boot.
+fn declared(root: &Root) -> Result<Vec<(Text, Text)>> {
+    let mut declared = Vec::new();
+    let mut add = |path: Text, text: Text| {
+        for (_, line) in lines(text) {
+            let name = words(line).next().unwrap_or(b"#");
+            if !name.starts_with(b"#") && !name.starts_with(b";") {
+                declared.push((name, path));
+            }
+        }
+    };
+    for path in MODULES {
+        add(path, root.text_or_empty(path)?);
+    }
+    for file in files(root, MODULES_LOAD)? {
+        add(file.path, file.text(root)?);
+    }
+    Ok(declared)
+}
+
+/// Everything that stays in a kernel, complete; what a kernel cannot give is added to `findings`.
+///
+/// # Errors
+/// A damaged index.
+pub fn kept(
+    machine: &Machine,
+    kernel: &Kernel<'_>,
+    registry: &Registry<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<Closure> {
+    let mut kept = Closure::default();
+    for entry in registry.entries() {
+        match kernel.line(entry.name)? {
+            Some(line) => {
+                kept.add(line, Why::Registered);
+            }
+            None if kernel.is_builtin(entry.name)? => {}
+            None => {
+                let name = entry.name.to_kernel();
+                findings.push(Finding::new(
+                    Kind::Missing,
+                    name,
+                    b"neither listed nor built in",
+                ));
+            }
+        }
+    }
+    // Distributions ship lists of what other machines have: a name that is unknown is none.
+    for &(name, file) in &machine.declared {
+        add(&mut kept, kernel, name, Why::Declared(file))?;
+    }
+    add_boot(&mut kept, machine, kernel, findings)?;
+    for line in kernel.outside()? {
+        kept.add(line, Why::Outside);
+    }
+    for name in hidden::asked_by_builtin(kernel)? {
+        add(&mut kept, kernel, name, Why::BuiltIn)?;
+    }
+    kept.complete(kernel)?;
+    Ok(kept)
+}
+
+/// What the boot asks for.
+///
+/// # Errors
+/// A damaged index.
+pub fn add_boot(
+    kept: &mut Closure,
+    machine: &Machine,
+    kernel: &Kernel<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    for ask in &machine.boot {
+        let mut is_known = false;
+        for name in words(ask.names) {
+            is_known |= add(kept, kernel, name, Why::Boot(ask.from))?;
+        }
+        let kind = match ask.missing {
+            _ if is_known => continue,
+            Missing::Ignore => continue,
+            Missing::Refuse => Kind::Root,
+            Missing::Warn => Kind::FileSystem,
+        };
+        findings.push(Finding::new(kind, ask.names, ask.from));
+    }
+    Ok(())
+}
+
+/// Adds what a name stands for; whether the kernel knows it.
+fn add(kept: &mut Closure, kernel: &Kernel<'_>, name: &'static [u8], why: Why) -> Result<bool> {
+    match kernel.look_up(name)? {
+        Found::Modules(modules) => {
+            for line in modules {
+                kept.add(line, why);
+            }
+            Ok(true)
+        }
+        Found::Builtin => Ok(true),
+        Found::Nothing => Ok(false),
+    }
+}
+
+/// Adds the loaded modules; those that the kernel does not have are given back.
+///
+/// # Errors
+/// A damaged index.
+pub fn add_loaded(
+    closure: &mut Closure,
+    machine: &Machine,
+    kernel: &Kernel<'_>,
+) -> Result<Vec<Text>> {
+    let mut absent = Vec::new();
+    for &name in &machine.loaded {
+        match kernel.line(name)? {
+            Some(line) => {
+                closure.add(line, Why::Loaded);
+            }
+            None => absent.push(keep(name.as_written())),
+        }
+    }
+    Ok(absent)
+}
