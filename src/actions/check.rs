@@ -14,6 +14,7 @@ use crate::needs::survey::{Finding, Kind, Lines, Sibling, Survey, KINDS};
 use crate::needs::Kernel;
 use crate::package::database::Database;
 use crate::package::queue::{self, PENDING};
+use crate::plan::prune::{Order, Prune};
 use crate::system::report::print;
 use crate::system::tree::Sizes;
 use crate::system::{Report, Root};
@@ -120,7 +121,8 @@ fn audit(
             }
         }
     }
-    Ok(())
+    // Whatever keeps the indexes from being written anew keeps a prune from its work.
+    Prune::of(survey, Order::Filter).map(drop)
 }
 
 /// What hardware asks for and would lose, or what another kernel has for it.
