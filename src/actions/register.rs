@@ -10,10 +10,11 @@ use crate::format::{decimal, fill, some_of, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
+use crate::package::database::Caller;
 use crate::package::queue::{self, FORGOTTEN};
 use crate::plan::registry::{execute, Change};
 use crate::system::report::print;
-use crate::system::tree::{walk, Fate, Leaf, Sizes};
+use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed, ACTIVE};
 use crate::text::name::{ModuleName, ModulePath};
@@ -35,7 +36,10 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let owner = owner(root, request)?;
     let versions = kernels::to_register(root, request)?;
     // Locked before anything is looked up: a prune that ends meanwhile may have taken it away.
-    let mut turns = open_turns(root, &versions, request.mode)?;
+    let mut turns = open_turns(root, &versions, request, report)?;
+    if turns.is_empty() {
+        return Ok(());
+    }
     match Wanted::read(root, request, report)? {
         Some(wanted) => {
             let hold = match request.is_static {
@@ -159,7 +163,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Some(_) => kernels::to_release(root, request)?,
         None => kernels::to_register(root, request)?,
     };
-    let mut turns = open_turns(root, &versions, request.mode)?;
+    let mut turns = open_turns(root, &versions, request, report)?;
     let wanted = wanted.unwrap_or_default();
     let mut is_registered = vec![false; wanted.len()];
     for turn in &mut turns {
@@ -289,7 +293,7 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
         is_there |= ModulePath(leaf.name).name() == name;
         Ok(Fate::Stays)
     };
-    walk(&folder, Sizes::Unwanted, &mut look, &mut |_| {})?;
+    walk(&folder, Scope::All, Sizes::Unwanted, &mut look, &mut |_| {})?;
     Ok(is_there)
 }
 
@@ -325,12 +329,28 @@ fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
 
 /// Opens the registries, locked in the order of their versions so that two calls cannot
 /// wait for each other.
-fn open_turns(root: &Root, versions: &[Text], mode: Mode) -> Result<Vec<Turn>> {
+fn open_turns(
+    root: &Root,
+    versions: &[Text],
+    request: &Request,
+    report: &Report,
+) -> Result<Vec<Turn>> {
+    let is_script = Caller::of_environment(request.root.is_some()) == Caller::Script;
     let mut turns = Vec::with_capacity(versions.len());
     for &version in versions {
-        let folder = kernels::open(root, version, mode)?;
+        let folder = kernels::open(root, version, request.mode)?;
         let old = folder.text_or_empty(ACTIVE)?;
-        let registry = Registry::parse(old, folder.shown(ACTIVE))?;
+        let registry = match Registry::parse(old, folder.shown(ACTIVE)) {
+            // One bad line must not keep every package from being installed or removed. That kernel
+            // is not pruned before somebody has seen to it.
+            Err(error) if is_script => {
+                for message in error.messages() {
+                    report.warn("{}; kernel {} is left as it is", &[message, version]);
+                }
+                continue;
+            }
+            registry => registry?,
+        };
         turns.push(Turn {
             version,
             folder,

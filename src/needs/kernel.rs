@@ -8,7 +8,7 @@ use crate::format::{fill, Text};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{Format, Patterns};
 use crate::needs::rules::Rules;
-use crate::system::Root;
+use crate::system::{Folder, Root};
 use crate::text::alias::normalised;
 use crate::text::dep::{is_builtin, DepLine, DepText};
 use crate::text::lines;
@@ -110,6 +110,14 @@ impl<'r> Kernel<'r> {
     /// The version, as `uname -r` says it.
     pub fn version(&self) -> Text {
         self.version
+    }
+
+    /// Its directory.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn folder(&self) -> Result<Option<Folder>> {
+        Folder::open(self.root, directory(self.version))
     }
 
     /// A file of this kernel, if it is there.

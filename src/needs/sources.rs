@@ -14,9 +14,10 @@ use crate::needs::kernel::Found;
 use crate::needs::rules::files;
 use crate::needs::survey::{Finding, Kind};
 use crate::needs::{Closure, Kernel, Why};
+use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Root};
 use crate::text::active::Registry;
-use crate::text::name::ModuleName;
+use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, proc_modules, words};
 
 /// Where an administrator says what is loaded at boot. (modules-load.d(5))
@@ -138,6 +139,23 @@ pub fn kept(
     add_boot(&mut kept, machine, kernel, findings)?;
     for line in kernel.outside()? {
         kept.add(line, Why::Outside);
+    }
+    // What has the name of one of those files and is what the index knows must not go: the file
+    // outside would be what nobody has indexed.
+    if let Some(folder) = kernel.folder()? {
+        let mut add = |leaf: &Leaf<'_>| {
+            if let Some(line) = kernel.line(ModulePath(leaf.name).name())? {
+                kept.add(line, Why::Outside);
+            }
+            Ok(Fate::Stays)
+        };
+        walk(
+            &folder,
+            Scope::Outside,
+            Sizes::Unwanted,
+            &mut add,
+            &mut |_| {},
+        )?;
     }
     for name in hidden::asked_by_builtin(kernel)? {
         add(&mut kept, kernel, name, Why::BuiltIn)?;

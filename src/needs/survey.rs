@@ -6,7 +6,7 @@ use crate::format::{fill, some_of, Text};
 use crate::index::trie::Trie;
 use crate::needs::sources::{kept, Machine};
 use crate::needs::{Closure, Kernel};
-use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Sizes};
+use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
 use crate::system::{Folder, Root};
 use crate::text::active::{Hold, Registry, ACTIVE};
 use crate::text::alias::alias;
@@ -277,7 +277,7 @@ impl<'r> Survey<'r> {
             }
             Ok(Fate::Stays)
         };
-        self.removal = walk(&self.folder, sizes, &mut decide, &mut |path| {
+        self.removal = walk(&self.folder, Scope::All, sizes, &mut decide, &mut |path| {
             mounts.push(path)
         })?;
         self.mounts = mounts;
@@ -310,7 +310,13 @@ impl<'r> Survey<'r> {
             disk.push(leaf.path());
             Ok(Fate::Stays)
         };
-        walk(&self.folder, Sizes::Unwanted, &mut note, &mut |_| {})?;
+        walk(
+            &self.folder,
+            Scope::All,
+            Sizes::Unwanted,
+            &mut note,
+            &mut |_| {},
+        )?;
         disk.sort_unstable();
         for line in paths() {
             if !line.path.is_absolute() && disk.binary_search(&line.path.0).is_err() {
