@@ -47,7 +47,7 @@ def test_the_other_kernel_keeps_what_is_built_into_the_running_one(root, pristin
     whole, left = model.Index(trees.directory(pristine("bookworm"))), root / "lib/modules" / amd64
     kept = {path.name.split(".")[0].replace("-", "_") for path in left.glob("kernel/**/*.ko")}
     assert whole.needs(["ext4", "nvme", "virtio_net"]) <= kept
-    assert 100 < len(kept) < 500
+    assert len(kept) < 100
     audit = run(root, "--check", "--quiet", code=None).stdout
     assert audit == "", audit
 
