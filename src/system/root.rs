@@ -30,7 +30,7 @@ pub struct Stamp {
     device: u64,
     inode: u64,
     size: i64,
-    changed: (i64, u64),
+    changed: (i64, usize),
 }
 
 /// A path below the root, taken apart from its end.
@@ -162,7 +162,7 @@ impl Root {
             device: stat.st_dev,
             inode: stat.st_ino,
             size: stat.st_size,
-            changed: (stat.st_ctime, stat.st_ctime_nsec.into()),
+            changed: (stat.st_ctime, stat.st_ctime_nsec as usize),
         })
     }
 
