@@ -104,7 +104,8 @@ impl Census {
                     }
                 }
                 (FileType::RegularFile, name @ (b"modalias" | b"uevent")) => {
-                    let text = folder.read(name).unwrap_or_default();
+                    let mut text = Vec::new();
+                    let _ = folder.read(name, &mut text);
                     for (_, line) in lines(&text) {
                         match name {
                             b"modalias" => self.add(line),

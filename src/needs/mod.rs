@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod census;
 pub mod closure;
+pub mod facts;
 pub mod hidden;
 pub mod kernel;
 pub mod patterns;

@@ -206,14 +206,16 @@ impl Folder {
         Ok(self.text(name)?.unwrap_or(b""))
     }
 
-    /// The bytes of a small file in the directory, for the many below /sys that are read once.
+    /// Reads a small file in the directory into `bytes`, in place of what was in there: one buffer
+    /// does for the many files below /sys.
     ///
     /// # Errors
     /// It cannot be opened or read.
-    pub fn read(&self, name: &[u8]) -> rustix::io::Result<Vec<u8>> {
+    pub fn read(&self, name: &[u8], bytes: &mut Vec<u8>) -> rustix::io::Result<()> {
+        bytes.clear();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
-        mapped::read_all(file.as_fd())
+        mapped::read_behind(file.as_fd(), bytes)
     }
 
     /// Replaces a file as a whole; see [`Folder::replace_all`].

@@ -56,14 +56,20 @@ pub fn argument(path: &[u8]) -> Result<&'static [u8]> {
 }
 
 /// Reads to the end, in steps that suit /proc, which gives 4 KiB at most for each call.
-pub(super) fn read_all(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
-    const STEP: usize = 16 * 1024;
+fn read_all(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    read_behind(file, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads to the end, after what is in `bytes` already.
+pub(super) fn read_behind(file: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> rustix::io::Result<()> {
+    const STEP: usize = 16 * 1024;
     loop {
         bytes.reserve(STEP);
-        let spare = rustix::buffer::spare_capacity(&mut bytes);
+        let spare = rustix::buffer::spare_capacity(bytes);
         match rustix::io::read(file, spare) {
-            Ok(0) => return Ok(bytes),
+            Ok(0) => return Ok(()),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }

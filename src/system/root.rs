@@ -5,9 +5,9 @@
 //! call, each component is opened by hand.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, keep, Text};
+use crate::format::{decimal, fill, keep, Text};
 use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
 use std::cell::Cell;
@@ -166,6 +166,25 @@ impl Root {
         })
     }
 
+    /// Where the symbolic link at `path` leads, as it is written; `None` for everything else.
+    pub fn link(&self, path: &[u8]) -> Option<Text> {
+        let link = self.open_at(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
+        let target = link_target(&link).ok()?;
+        target.map(|target| &*target.leak())
+    }
+
+    /// Where this root is among the mount points that its own /proc lists. Nothing for `/`, and
+    /// for an image with a copy of a machine's /proc; but if the running kernel's is mounted in
+    /// it, its mount points are those of our process, which sees the root as a directory.
+    pub fn mounted_at(&self) -> Text {
+        let Some(dir) = &self.dir else {
+            return b"";
+        };
+        let number = decimal(dir.as_raw_fd() as usize);
+        let link = self.link(&fill("proc/self/fd/{}", &[number]));
+        link.unwrap_or(b"")
+    }
+
     /// Whether both paths lead to one directory; `false` where either leads to none.
     ///
     /// # Errors
@@ -204,7 +223,11 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
         let found = open_in(here, component, step, Mode::empty())?;
         if let Some(target) = link_target(&found)? {
             if is_last && flags.contains(OFlags::NOFOLLOW) {
-                return Err(Errno::LOOP);
+                // What is opened to be looked at may be a link itself.
+                return match flags.contains(OFlags::PATH) {
+                    true => Ok(found),
+                    false => Err(Errno::LOOP),
+                };
             }
             links += 1;
             if links > MOST_LINKS {
@@ -300,6 +323,25 @@ mod tests {
                 [wanted.clone(), wanted],
                 "{path}"
             );
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_link_itself_is_read_below_other_links_by_kernel_and_by_hand_alike() {
+        let dir = scratch("link");
+        let image = dir.join("image");
+        symlink("/usr/lib", image.join("lib")).unwrap();
+        symlink("../nowhere", image.join("usr/lib/link")).unwrap();
+        for by_hand in [false, true] {
+            let root = Root::open(image.to_str().unwrap().as_bytes()).unwrap();
+            root.openat2_is_missing.set(by_hand);
+            assert_eq!(root.link(b"lib/link"), Some(&b"../nowhere"[..]));
+            assert_eq!(root.link(b"lib"), Some(&b"/usr/lib"[..]));
+            for none in [&b"lib/file"[..], b"usr", b"lib/none", b"../secret"] {
+                assert_eq!(root.link(none), None);
+            }
+            assert_eq!(root.mounted_at(), b"");
         }
         std::fs::remove_dir_all(dir).unwrap();
     }

@@ -35,6 +35,13 @@ impl Scratch {
         std::fs::write(path, content).unwrap();
     }
 
+    /// Makes a symbolic link, with the directories above it.
+    pub fn link(&self, path: &str, target: &str) {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
+    }
+
     /// The names in a directory, sorted.
     pub fn names(&self, directory: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.0.join(directory)).unwrap();
