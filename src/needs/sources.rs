@@ -9,7 +9,6 @@
 use crate::error::Result;
 use crate::format::{keep, Text};
 use crate::needs::boot::{self, Ask, Missing};
-use crate::needs::hidden;
 use crate::needs::kernel::Found;
 use crate::needs::rules::files;
 use crate::needs::survey::{Finding, Kind};
@@ -18,7 +17,8 @@ use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Root};
 use crate::text::active::Registry;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, words};
+use crate::text::modprobe::targets;
+use crate::text::{lines, proc_modules, split_at_byte, words};
 
 /// Where an administrator says what is loaded at boot. (modules-load.d(5))
 pub const MODULES_LOAD: &[&[u8]] = &[
@@ -157,9 +157,7 @@ pub fn kept(
             &mut |_| {},
         )?;
     }
-    for name in hidden::asked_by_builtin(kernel)? {
-        add(&mut kept, kernel, name, Why::BuiltIn)?;
-    }
+    add_for_builtin(&mut kept, kernel)?;
     kept.complete(kernel)?;
     Ok(kept)
 }
@@ -186,6 +184,36 @@ pub fn add_boot(
             Missing::Warn => Kind::FileSystem,
         };
         findings.push(Finding::new(kind, ask.names, ask.from));
+    }
+    Ok(())
+}
+
+/// What modules that are built in ask for while they run: by the same rules as others, and by the
+/// records `NAME.softdep=` and `NAME.weakdep=` that depmod does not read.
+fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
+    let rules = kernel.rules()?;
+    for (_, path) in lines(kernel.file_or_empty(b"modules.builtin")?) {
+        let path = ModulePath(path);
+        for rule in rules.of(path, path.name().hash()) {
+            add_targets(kept, kernel, rule.targets)?;
+        }
+    }
+    let records = kernel.file_or_empty(b"modules.builtin.modinfo")?;
+    for equals in memchr::memchr_iter(b'=', records) {
+        let is_rule = [&b".softdep"[..], b".weakdep"]
+            .iter()
+            .any(|key| records[..equals].ends_with(key));
+        if is_rule {
+            let targets = split_at_byte(&records[equals + 1..], 0).0;
+            add_targets(kept, kernel, targets)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_targets(kept: &mut Closure, kernel: &Kernel<'_>, text: Text) -> Result<()> {
+    for target in targets(text) {
+        add(kept, kernel, target, Why::BuiltIn)?;
     }
     Ok(())
 }
