@@ -10,7 +10,7 @@ use crate::format::{decimal, fill, keep, push_escaped, Text};
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::Found;
 use crate::needs::sources::Machine;
-use crate::needs::survey::{Finding, Kind, Lines, Sibling, Survey, KINDS};
+use crate::needs::survey::{About, Finding, Kind, Lines, Sibling, Survey, Weight, KINDS};
 use crate::needs::Kernel;
 use crate::package::database::Database;
 use crate::package::queue::{self, PENDING};
@@ -25,10 +25,14 @@ const OTHERS: &[(&str, &str)] = &[
     ("pending", "a package waits to be forgotten"),
 ];
 
-/// The words for all kinds of problems, with what each means.
-pub fn kinds() -> Vec<(&'static str, &'static str)> {
-    let kinds = KINDS.iter().map(|about| (about.word, about.what));
-    kinds.chain(OTHERS.iter().copied()).collect()
+/// The words for all kinds of problems, what each means, and whether a prune refuses for it.
+pub fn kinds() -> Vec<(&'static str, &'static str, bool)> {
+    let is_refused = |about: &About| about.weight != Weight::Warning;
+    let kinds = KINDS
+        .iter()
+        .map(|about| (about.word, about.what, is_refused(about)));
+    let others = OTHERS.iter().map(|&(word, what)| (word, what, false));
+    kinds.chain(others).collect()
 }
 
 /// Prints what is wrong.

@@ -7,7 +7,7 @@
 //! next, perhaps under another name.
 
 use crate::error::Result;
-use crate::format::{keep, Text};
+use crate::format::Text;
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::kernel::Found;
 use crate::needs::rules::files;
@@ -16,8 +16,8 @@ use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Root};
 use crate::text::active::Registry;
-use crate::text::name::{ModuleName, ModulePath};
 use crate::text::modprobe::targets;
+use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, proc_modules, split_at_byte, words};
 
 /// Where an administrator says what is loaded at boot. (modules-load.d(5))
@@ -247,7 +247,7 @@ pub fn add_loaded(
             Some(line) => {
                 closure.add(line, Why::Loaded);
             }
-            None => absent.push(keep(name.as_written())),
+            None => absent.push(name.to_kernel()),
         }
     }
     Ok(absent)

@@ -138,6 +138,11 @@ impl Machine {
         self
     }
 
+    /// Adds what makes a version directory that of an installed kernel, besides its index.
+    pub fn installed(self) -> Machine {
+        self.directory("lib/modules/6.1.0/kernel")
+    }
+
     /// Adds an empty directory.
     pub fn directory(self, path: &str) -> Machine {
         fs::create_dir_all(self.path(path)).unwrap();
