@@ -558,13 +558,13 @@ fn is_in(names: &Table<'_>, note: &Note<'_>) -> bool {
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
-        lines.push(fill("forget {}\n", &[&note.package]));
+        lines.push(fill("forget {}\n", &[note.package]));
     }
     for new in &edit.stand_ins {
-        lines.push(fill("stand-in {}\n", &[&new.stem]));
+        lines.push(fill("stand-in {}\n", &[new.stem]));
     }
     for stanza in &edit.dropped {
-        lines.push(fill("drop {}\n", &[&stem(stanza.package, stanza)]));
+        lines.push(fill("drop {}\n", &[stem(stanza.package, stanza)]));
     }
     lines.sort_unstable();
     lines.concat()

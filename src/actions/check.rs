@@ -107,7 +107,7 @@ fn audit(
             .push(Finding::new(Kind::Unpruned, b"kernel", text));
     }
     for about in KINDS {
-        let found = survey
+        let mut found = survey
             .findings
             .iter()
             .filter(|finding| finding.kind == about.kind);
@@ -117,7 +117,7 @@ fn audit(
             }
             Lines::Together(file) => {
                 let count = found.clone().count();
-                if let Some(last) = found.last() {
+                if let Some(last) = found.next_back() {
                     let parts = [about.what.as_bytes(), decimal(count), last.name];
                     let text = fill("{}: {}, such as {}", &parts);
                     problems.add(about.word, version, file.as_bytes(), text);

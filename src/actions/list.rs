@@ -132,7 +132,7 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
 /// A malformed line.
 pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
     let path = file_of(kernel.version(), ACTIVE);
-    Registry::parse(root.text_or_empty(&path)?, &root.shown(&path))
+    Registry::parse(root.text_or_empty(path)?, root.shown(path))
 }
 
 fn warn_absent(report: &Report, what: &[u8], name: &[u8], version: &[u8]) {

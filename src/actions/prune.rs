@@ -106,7 +106,7 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
             let kept = tally_text(kept);
             report.note(
                 "kernel {}: nothing to remove, kept {}",
-                &[&plan.version, &kept],
+                &[plan.version, kept],
             );
             continue;
         }
@@ -117,14 +117,14 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
             report.warn(
                 "in kernel {}, removed {} of {} modules before this failed; the same command \
                  finishes the work",
-                &[&plan.version, &decimal(done), &decimal(removed.modules)],
+                &[plan.version, decimal(done), decimal(removed.modules)],
             );
             return Err(error);
         }
         let (kept, removed) = (tally_text(kept), tally_text(removed));
         report.note(
             "kernel {}: removed {}, kept {}",
-            &[&plan.version, &removed, &kept],
+            &[plan.version, removed, kept],
         );
     }
     print(&out)
@@ -133,6 +133,6 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
 /// `12 modules (3.4 MB)`
 fn tally_text(tally: Tally) -> Text {
     let tenths = tally.bytes / 100_000;
-    let size = fill("{}.{} MB", &[&decimal(tenths / 10), &decimal(tenths % 10)]);
-    fill("{} modules ({})", &[&decimal(tally.modules), &size])
+    let size = fill("{}.{} MB", &[decimal(tenths / 10), decimal(tenths % 10)]);
+    fill("{} modules ({})", &[decimal(tally.modules), size])
 }

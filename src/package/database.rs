@@ -120,7 +120,7 @@ impl Database {
             (Manager::Opkg, b"var/lib/opkg"),
         ];
         for (manager, directory) in places {
-            if root.has(&fill("{}/status", &[directory]))? {
+            if root.has(fill("{}/status", &[directory]))? {
                 return Ok(Some(Database { manager, directory }));
             }
         }
@@ -136,13 +136,13 @@ impl Database {
             let place = root.shown(dpkg_directory(is_root_named));
             Error::refused(
                 "no package database: neither {}/status nor opkg's",
-                &[&place],
+                &[place],
             )
         })
     }
 
     fn path(&self, name: &[u8]) -> Text {
-        fill("{}/{}", &[&self.directory, name])
+        fill("{}/{}", &[self.directory, name])
     }
 
     /// Takes the locks that the manager takes, never waiting.
@@ -156,10 +156,10 @@ impl Database {
         // apt keeps the frontend's lock for its hook and gives back the other.
         let frontend = match caller {
             Caller::AptHook => None,
-            _ => Some(lock(root, &self.path(b"lock-frontend"))?),
+            _ => Some(lock(root, self.path(b"lock-frontend"))?),
         };
         Ok(Locks {
-            _database: lock(root, &self.path(b"lock"))?,
+            _database: lock(root, self.path(b"lock"))?,
             _frontend: frontend,
         })
     }
@@ -169,14 +169,14 @@ impl Database {
     /// # Errors
     /// dpkg was interrupted.
     pub fn check_journal(&self, root: &Root) -> Result<()> {
-        let Some(folder) = Folder::open(root, &self.path(b"updates"))? else {
+        let Some(folder) = Folder::open(root, self.path(b"updates"))? else {
             return Ok(());
         };
         for entry in folder.entries()? {
             if entry.name.iter().all(u8::is_ascii_digit) {
                 return Err(Error::refused(
                     "{} is left; dpkg was interrupted, run dpkg --configure -a",
-                    &[&folder.shown(&entry.name)],
+                    &[folder.shown(entry.name)],
                 ));
             }
         }
@@ -237,7 +237,7 @@ impl Database {
     /// # Errors
     /// The list cannot be read.
     pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Option<&'static [u8]>> {
-        root.text(&self.path(&fill("info/{}.list", &[stem])))
+        root.text(self.path(fill("info/{}.list", &[stem])))
     }
 
     /// The names of every package with a list, with the architecture where it is part of the stem.
@@ -275,11 +275,11 @@ impl Database {
             work()?;
             return self.clean(root, contents, gone);
         }
-        let info = Folder::create(root, &self.path(b"info"))?;
+        let info = Folder::create(root, self.path(b"info"))?;
         let mut names = Vec::new();
         for new in &edit.stand_ins {
-            names.push(fill("{}.list", &[&new.stem]));
-            names.push(fill("{}.md5sums", &[&new.stem]));
+            names.push(fill("{}.list", &[new.stem]));
+            names.push(fill("{}.md5sums", &[new.stem]));
         }
         let empty: Vec<(&[u8], &[&[u8]])> = names.iter().map(|name| (&name[..], &[][..])).collect();
         let new_info = info.stage(Naming::Hidden, &empty)?;
@@ -291,7 +291,7 @@ impl Database {
             parts.push(b"\n");
         }
         parts.extend(edit.stand_ins.iter().map(|new| &new.text[..]));
-        let folder = Folder::create(root, &self.directory)?;
+        let folder = Folder::create(root, self.directory)?;
         let new_status = folder.stage(Naming::Dpkg, &[(STATUS, &parts)])?;
         let marks = marks_without(contents, gone);
         let apt = match marks {
@@ -307,7 +307,7 @@ impl Database {
         if root.stamp(self.path(STATUS))? != contents.stamp {
             return Err(Error::refused(
                 "{} was changed by somebody who does not take its lock",
-                &[&folder.shown(STATUS)],
+                &[folder.shown(STATUS)],
             ));
         }
         new_info.commit()?;
@@ -330,7 +330,7 @@ impl Database {
     }
 
     fn clean_info(&self, root: &Root, gone: &[Text]) -> Result<()> {
-        let Some(info) = Folder::open(root, &self.path(b"info"))? else {
+        let Some(info) = Folder::open(root, self.path(b"info"))? else {
             return Ok(());
         };
         for entry in info.entries()? {
@@ -402,7 +402,7 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
     let none = || {
         Error::refused(
             "no place for opkg's lock: neither {} nor /run",
-            &[&root.shown(b"var/lock")],
+            &[root.shown(b"var/lock")],
         )
     };
     Ok(Locks {

@@ -285,7 +285,7 @@ fn push_changed(rewrites: &mut Vec<Rewrite>, name: Text, old: Text, parts: Vec<T
 fn layout(folder: &Folder) -> Result<Layout> {
     for &(_, name, _) in BINARIES {
         if let Some(bytes) = folder.text(name)? {
-            if let Some(layout) = Trie::new(bytes, &folder.shown(name))?.layout() {
+            if let Some(layout) = Trie::new(bytes, folder.shown(name))?.layout() {
                 return Ok(layout);
             }
         }

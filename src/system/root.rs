@@ -181,7 +181,7 @@ impl Root {
             return b"";
         };
         let number = decimal(dir.as_raw_fd() as usize);
-        let link = self.link(&fill("proc/self/fd/{}", &[number]));
+        let link = self.link(fill("proc/self/fd/{}", &[number]));
         link.unwrap_or(b"")
     }
 
