@@ -10,6 +10,7 @@ use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, Text};
+use crate::needs::kernel::file_of;
 use crate::package::database::{kernels_of, Caller, Contents, Database, Ties};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, FORGOTTEN, PENDING};
@@ -17,6 +18,7 @@ use crate::package::select::Spec;
 use crate::plan::prune::Order;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
+use crate::text::active::{Registry, ACTIVE};
 use crate::text::stanza::Stanza;
 use crate::text::table::{Entry, Table};
 use crate::text::{lines, sort_once, split_at_byte, words};
@@ -32,6 +34,10 @@ pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     let database = Database::needed(root, request.root.is_some())?;
     let locks = match request.mode {
+        // What the call would do: find the lock held, and queue.
+        Mode::DryRun if caller != Caller::Anybody && database.is_locked(root)? => {
+            return Task::read(root, &database, request, report)?.defer();
+        }
         Mode::DryRun => None,
         Mode::Execute => match database.lock(root, caller) {
             Ok(locks) => Some(locks),
@@ -105,6 +111,13 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
     };
     database.check_journal(root)?;
     let task = Task::read(root, &database, request, report)?;
+    if let Some(stanza) = task.unfinished() {
+        if !pending.is_empty() {
+            let what = "{} is {}; what is queued waits until all packages are configured";
+            report.note(what, &[stanza.package, stanza.state()]);
+        }
+        return Ok(());
+    }
     let mut wanted = Wanted::new(&task);
     for note in &pending {
         wanted.take_pending(&task, note)?;
@@ -168,9 +181,20 @@ impl Wanted {
         let spec = Spec::new(given);
         let mut found = spec.among(&status.names);
         found.retain(|entry| status.all[entry.at].is_there() && subject(entry.name).is_none());
+        if spec.is_pattern() {
+            let mut kept = Vec::with_capacity(found.len());
+            for entry in found {
+                let stanza = &status.all[entry.at];
+                let files = task.files(stem(stanza.package, stanza))?;
+                if task.is_meant(stanza, files) {
+                    kept.push(entry);
+                }
+            }
+            found = kept;
+        }
         let before = task.forgotten_before(&spec);
         if found.is_empty() && before.is_empty() {
-            return Err(Error::refused("{} is not installed", &[given]));
+            return Err(not_installed(&spec, given));
         }
         if found.len() > 1 && !spec.is_pattern() {
             let names = found.iter().map(|e| fill("{}:{}", &[e.name, e.arch]));
@@ -266,6 +290,12 @@ impl Wanted {
                     &[note.package, state],
                 );
             }
+            Some(_) if !task.has_base(&note.kernels)? => {
+                task.report.note(
+                    "{} waits: nothing says what its kernels have to keep; see --install",
+                    &[note.package],
+                );
+            }
             Some((at, _)) => {
                 let files = task.files(note.package)?;
                 self.choose(task, at, files, note.kernels.clone());
@@ -278,6 +308,14 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+fn not_installed(spec: &Spec<'_>, given: &[u8]) -> Error {
+    let what = match spec.is_pattern() {
+        true => "no installed package with modules matches {}",
+        false => "{} is not installed",
+    };
+    Error::refused(what, &[given])
 }
 
 fn owns_no_module(package: &[u8]) -> Error {
@@ -341,6 +379,40 @@ impl<'a> Task<'a> {
         found.find(|(_, stanza)| stanza.is_there())
     }
 
+    /// A package that is on its way: it, or one that waits for it, may not have said yet which
+    /// modules it needs.
+    fn unfinished(&self) -> Option<&Stanza<'static>> {
+        let mut all = self.contents.status.all.iter();
+        all.find(|stanza| stanza.is_there() && stanza.state() != b"installed")
+    }
+
+    /// Whether a package that a pattern matches is meant: one that is installed and has modules.
+    fn is_meant(&self, stanza: &Stanza<'_>, files: &[u8]) -> bool {
+        let why = match stanza.is_there() {
+            false => stanza.state(),
+            true if self.request.kernels.is_empty() && kernels_of(files).is_empty() => {
+                b"without a module"
+            }
+            true => return true,
+        };
+        self.report
+            .debug("{} is {}, and passed over", &[stanza.package, why]);
+        false
+    }
+
+    /// Whether it is known of all these kernels what they have to keep. A registry that is malformed
+    /// is the prune's to refuse.
+    fn has_base(&self, kernels: &[Text]) -> Result<bool> {
+        for version in kernels {
+            let path = file_of(version, ACTIVE);
+            let registry = Registry::parse(self.root.text_or_empty(path)?, path);
+            if registry.map_or(false, |registry| !registry.is_base()) && !self.request.force {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Packages of this name that were forgotten before.
     fn forgotten_before(&self, spec: &Spec<'_>) -> Vec<Note<'static>> {
         let found = spec.among(&self.remembered_names).into_iter();
@@ -361,7 +433,7 @@ impl<'a> Task<'a> {
             let before = notes.len();
             for entry in spec.among(&listed) {
                 if subject(entry.name).is_none() {
-                    notes.push(self.pending_note(&entry, &ties)?);
+                    notes.extend(self.pending_note(&spec, &entry, &ties)?);
                 }
             }
             if notes.len() > before + 1 && !spec.is_pattern() {
@@ -374,13 +446,33 @@ impl<'a> Task<'a> {
                 // Asked again by a script that runs again: what is forgotten needs no forgetting,
                 // but what was registered since is a reason to look at the modules once more.
                 if self.forgotten_before(&spec).is_empty() {
-                    return Err(Error::refused("{} is not installed", &[given]));
+                    return Err(not_installed(&spec, given));
                 }
                 self.report.note("{} is forgotten already", &[given]);
             }
         }
         if notes.is_empty() {
             return Ok(());
+        }
+        let mut waiting = Vec::new();
+        for note in &notes {
+            if !self.has_base(&note.kernels)? {
+                waiting.extend_from_slice(&note.kernels);
+            }
+        }
+        sort_once(&mut waiting);
+        if !waiting.is_empty() {
+            let what = "nothing says what kernel {} has to keep; what is queued waits for that";
+            self.report.warn(what, &[&waiting.join(&b", "[..])]);
+        }
+        if request.mode == Mode::DryRun {
+            let queued = notes.iter().map(|note| {
+                let kernels = note.kernels.join(&b" "[..]);
+                fill("queue {} {} {}\n", &[note.package, note.mark, &kernels])
+            });
+            let mut queued: Vec<Text> = queued.collect();
+            sort_once(&mut queued);
+            return print(&queued.concat());
         }
         queue::change(root, PENDING, &notes, &|_| false)?;
         let mut names: Vec<Text> = notes.iter().map(|note| note.package).collect();
@@ -393,7 +485,12 @@ impl<'a> Task<'a> {
     }
 
     /// What is queued of a package that has a list.
-    fn pending_note(&self, entry: &Entry<'static>, ties: &Ties) -> Result<Note<'static>> {
+    fn pending_note(
+        &self,
+        spec: &Spec<'_>,
+        entry: &Entry<'static>,
+        ties: &Ties,
+    ) -> Result<Option<Note<'static>>> {
         let package = match entry.arch.is_empty() {
             true => entry.name,
             false => fill("{}:{}", &[entry.name, entry.arch]),
@@ -401,6 +498,10 @@ impl<'a> Task<'a> {
         let files = self.files(package)?;
         // dpkg may not have the package in `status` yet, so its list is what counts.
         match self.contents.status.named(entry.name).next() {
+            Some((_, stanza)) if spec.is_pattern() && !self.is_meant(stanza, files) => {
+                return Ok(None);
+            }
+            Some((_, stanza)) if stanza.state() == b"config-files" => return Ok(None),
             Some((_, stanza)) => {
                 check_forgettable(stanza)?;
                 ties.check(stanza, files)?;
@@ -415,17 +516,20 @@ impl<'a> Task<'a> {
             kernels = kernels_of(files);
         }
         if kernels.is_empty() {
-            return Err(owns_no_module(entry.name));
+            return match spec.is_pattern() {
+                true => Ok(None),
+                false => Err(owns_no_module(entry.name)),
+            };
         }
         let mark: Text = match self.request.stand_ins {
             StandIns::Make => b"stand-in",
             StandIns::Refuse => b"plain",
         };
-        Ok(Note {
+        Ok(Some(Note {
             package,
             mark,
             kernels,
-        })
+        }))
     }
 
     /// Prunes, then edits the database, then cleans up; everything that can be refused is refused

@@ -7,6 +7,7 @@ use crate::format::Text;
 use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::{running, Machine};
 use crate::needs::survey::{Sibling, Survey};
+use crate::package::database::Caller;
 use crate::system::tree::Sizes;
 use crate::system::{Folder, Root};
 use crate::text::active::{Registry, ACTIVE};
@@ -68,8 +69,11 @@ pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
         let place = root.shown(path);
         return Err(Error::refused("no kernel {}: no {}", &[version, place]));
     };
-    if mode == Mode::Execute {
-        folder.lock()?;
+    match mode {
+        Mode::DryRun => {}
+        // A hook holds dpkg's lock.
+        Mode::Execute if Caller::of_environment(false).is_hook() => folder.lock_soon()?,
+        Mode::Execute => folder.lock()?,
     }
     Ok(folder)
 }

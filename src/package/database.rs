@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::package::forget::{is_of_arch, Edit};
 use crate::system::folder::Naming;
-use crate::system::lock::{lock, RecordLock};
+use crate::system::lock::{is_locked, lock, RecordLock};
 use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
 use crate::text::stanza::{parse, Stanza, Stanzas};
@@ -162,6 +162,17 @@ impl Database {
             _database: lock(root, self.path(b"lock"))?,
             _frontend: frontend,
         })
+    }
+
+    /// Whether the manager runs.
+    ///
+    /// # Errors
+    /// It cannot be known.
+    pub fn is_locked(&self, root: &Root) -> Result<bool> {
+        match self.manager {
+            Manager::Dpkg => is_locked(root, self.path(b"lock")),
+            Manager::Opkg => Ok(false),
+        }
     }
 
     /// Refuses a database in whose journal something is left: replaying it would undo our edit.

@@ -430,7 +430,11 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         provides.extend_from_slice(group);
     });
     let mut text = Vec::with_capacity(512);
-    let fields: [(&[u8], &[u8]); 13] = [
+    let source = match stanza.field(b"Source") {
+        b"" => package,
+        source => source,
+    };
+    let fields: [(&[u8], &[u8]); 14] = [
         (b"Package", name),
         (b"Status", b"install ok installed"),
         (b"Priority", b"optional"),
@@ -438,6 +442,8 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         (b"Maintainer", b"limopack <root@localhost>"),
         (b"Architecture", stanza.arch),
         (b"Multi-Arch", stanza.field(b"Multi-Arch")),
+        // Scanners find advisories by it.
+        (b"Source", source),
         (b"Version", version),
         (b"Provides", &provides),
         (b"Pre-Depends", stanza.pre_depends),

@@ -6,7 +6,6 @@
 
 use crate::error::{Error, Result};
 use crate::format::{fill, push_filled};
-use crate::system::folder::{Durability, Naming};
 use crate::system::{Folder, Root};
 use crate::text::table::{Entry, Table};
 use crate::text::{lines, sort_once, split_at_byte, words};
@@ -111,15 +110,7 @@ pub fn change(
     if text == folder.text_or_empty(name)? {
         return Ok(());
     }
-    // What is asked for must not be lost. What was done can be told anew.
-    let durability = match name == PENDING {
-        true => Durability::Now,
-        false => Durability::Later,
-    };
-    let files: &[(&[u8], &[&[u8]])] = &[(name, &[&text])];
-    let staged = folder.stage_for(Naming::Hidden, durability, files)?;
-    staged.commit()?;
-    Ok(())
+    folder.replace(name, &text)
 }
 
 #[cfg(test)]

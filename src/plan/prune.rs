@@ -155,6 +155,8 @@ impl Prune {
             return Err(error);
         }
         self.removal.carry_out(&self.folder, tick)?;
+        // What is recorded as gone has to be gone after a power cut, too.
+        self.folder.sync_file_system()?;
         self.folder.unlink(UNFINISHED)?;
         self.folder.sync()
     }

@@ -1,7 +1,7 @@
 //! A directory held open: listing it, locking it, replacing files in it so that every reader
 //! sees the old file or the new one, before and after a power cut.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, keep, Text};
 use crate::system::listing::Listing;
 use crate::system::{
@@ -49,21 +49,10 @@ impl Naming {
     }
 }
 
-/// Whether a change must outlast a power cut that follows at once. Either way a file is the old
-/// or the new one as a whole for every reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// It must.
-    Now,
-    /// It may be lost, and nothing but a memory with it.
-    Later,
-}
-
 /// Files that are written and wait for their place; dropped without [`Staged::commit`], they go.
 pub struct Staged<'f> {
     folder: &'f Folder,
     naming: Naming,
-    durability: Durability,
     /// The names of the files that they replace; from the last to the first once they are renamed.
     waiting: Vec<Text>,
 }
@@ -89,10 +78,7 @@ impl Staged<'_> {
             io("replace", folder.shown(name), folder.rename(new, name))?;
             self.waiting.pop();
         }
-        match self.durability {
-            Durability::Now => folder.sync(),
-            Durability::Later => Ok(()),
-        }
+        folder.sync()
     }
 }
 
@@ -173,6 +159,24 @@ impl Folder {
         io("lock", self.shown, locked)
     }
 
+    /// As [`Folder::lock`], for a caller that holds dpkg's lock: it does not wait for ever.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where somebody else still has it after some seconds.
+    pub fn lock_soon(&self) -> Result<()> {
+        const TRIES: usize = 50;
+        for _ in 0..TRIES {
+            match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::AGAIN | Errno::INTR) => {
+                    std::thread::sleep(core::time::Duration::from_millis(100));
+                }
+                locked => return io("lock", self.shown, locked),
+            }
+        }
+        let what = "{} is locked by another process";
+        Err(Error::new(ErrorKind::Busy, what, &[self.shown]))
+    }
+
     /// The bytes of a regular file in the directory; a symbolic link is an error here,
     /// because replacing it would not change what it leads to. `None` if it is missing.
     ///
@@ -240,41 +244,21 @@ impl Folder {
     /// # Errors
     /// Any step; nothing is left behind then.
     pub fn stage(&self, naming: Naming, files: &[(&[u8], &[&[u8]])]) -> Result<Staged<'_>> {
-        self.stage_for(naming, Durability::Now, files)
-    }
-
-    /// As [`Folder::stage`], perhaps without making anything durable.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn stage_for(
-        &self,
-        naming: Naming,
-        durability: Durability,
-        files: &[(&[u8], &[&[u8]])],
-    ) -> Result<Staged<'_>> {
         let mut staged = Staged {
             folder: self,
             naming,
-            durability,
             waiting: Vec::with_capacity(files.len()),
         };
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(keep(name));
-            self.write_new(name, temporary, parts, durability)?;
+            self.write_new(name, temporary, parts)?;
         }
         Ok(staged)
     }
 
     /// Writes what is to replace `name` as `temporary`.
-    fn write_new(
-        &self,
-        name: &[u8],
-        temporary: &[u8],
-        parts: &[&[u8]],
-        durability: Durability,
-    ) -> Result<()> {
+    fn write_new(&self, name: &[u8], temporary: &[u8], parts: &[&[u8]]) -> Result<()> {
         let shown = self.shown(temporary);
         let old = stat_in(self.fd.as_fd(), name).ok();
         // Left behind by a run that was killed.
@@ -285,10 +269,7 @@ impl Folder {
         let file = io("create", shown, created)?;
         io("write", shown, write_parts(&file, parts))?;
         io("set the mode of", shown, keep_mode(&file, old.as_ref()))?;
-        match durability {
-            Durability::Now => io("sync", shown, retry(|| rustix::fs::fsync(&file))),
-            Durability::Later => Ok(()),
-        }
+        io("sync", shown, retry(|| rustix::fs::fsync(&file)))
     }
 
     /// Removes a file, or a symbolic link itself. One that is gone already is fine.
@@ -390,6 +371,15 @@ impl Folder {
     fn mkdir(&self, name: &[u8]) -> rustix::io::Result<()> {
         let name = c_string(name)?;
         retry(|| rustix::fs::mkdirat(&self.fd, &*name, Mode::from_raw_mode(0o755)))
+    }
+
+    /// Makes everything durable that was changed in the directory's file system, also below it: an
+    /// fsync covers one directory. (Linux 2.6.39)
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn sync_file_system(&self) -> Result<()> {
+        io("sync", self.shown, retry(|| rustix::fs::syncfs(&self.fd)))
     }
 
     /// Makes renames and unlinks in the directory durable.

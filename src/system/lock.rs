@@ -3,7 +3,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{decimal, fill, Text};
-use crate::system::{io, open_in, retry, stat_in, Root};
+use crate::system::{io, is_missing, open_in, retry, stat_in, Root};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, CWD};
 use rustix::io::Errno;
@@ -43,6 +43,19 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
         }
         Err(errno) => io("lock", shown, Err(errno)),
     }
+}
+
+/// Whether somebody holds the lock on a file of the root, as far as it can be seen.
+///
+/// # Errors
+/// It cannot be looked at, for another reason than a missing right.
+pub fn is_locked(root: &Root, path: &[u8]) -> Result<bool> {
+    let file = match root.open_at(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOCTTY) {
+        Err(errno) if is_missing(errno) || errno == Errno::ACCESS => return Ok(false),
+        file => io("open", root.shown(path), file)?,
+    };
+    let held = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock));
+    Ok(held.map_or(false, |held| held.is_some()))
 }
 
 /// Says who holds a lock.
