@@ -171,6 +171,20 @@ class Index:
                          + HIDDEN.get(module, []) for hit in self.resolve(target)]
                 for module in self.path}
 
+    @cached_property
+    def asked_by_builtin(self):
+        """What modules that are built in request at run time, and what that needs."""
+        path = self.vdir / "modules.builtin.modinfo"
+        records = path.read_bytes().decode().split("\0") if path.exists() else []
+        rules = [record.split("=", 1)[1] for record in records if re.match(r"[^.]*\.(soft|weak)dep=", record)]
+        targets = [target for module in self.builtin for target in HIDDEN.get(module, [])]
+        targets += [word for rule in rules for word in rule.split() if word not in ("pre:", "post:")]
+        return self.needs({hit for target in targets for hit in self.resolve(target)})
+
+    def stays(self, names):
+        """What stays in a prune, or is listed, where these are registered, or loaded."""
+        return self.needs(names) | self.asked_by_builtin
+
     def hard(self, names):
         """The modules named, with their dependencies in modules.dep."""
         return self._closure(names, lambda module: self.dep[module])

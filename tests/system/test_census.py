@@ -35,5 +35,5 @@ def test_a_census_registers_what_modprobe_finds_for_it(copy_of, index_of, census
     assert (vdir / "modules.active").read_text() == "".join(f"{name}:1\n" for name in sorted(expected))
 
     tools.limopack(root, "--prune")
-    assert trees.modules(vdir) == set(index.paths(index.needs(expected)))
+    assert trees.modules(vdir) == set(index.paths(index.stays(expected)))
     assert tools.limopack(root, "--check").stdout == ""

@@ -45,7 +45,7 @@ def test_every_reason_is_a_true_one(registered, scratch):
     holds = {"btrfs": "registered (2: myapp otherapp)", "ext4": "registered (S)",
              "iwlwifi": "registered (1: myapp)", "r8169": "registered (3)",
              "ftdi_sio": "loaded", "usbserial": "loaded"}
-    needed = index.needs(holds)
+    needed = index.stays(holds)
     edges = {"dependency": lambda user: index.dep[user],
              "soft": lambda user: [hit for target in index.soft.get(user, []) for hit in index.resolve(target)],
              "weak": lambda user: [hit for target in index.weak.get(user, []) for hit in index.resolve(target)],

@@ -95,7 +95,7 @@ class Machine:
 
     def kept(self):
         """What the registered modules of the new kernel need, and they themselves."""
-        return self.index.needs(registry(self.root, self.new))
+        return self.index.stays(registry(self.root, self.new))
 
     @property
     def image(self):
