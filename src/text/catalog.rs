@@ -17,7 +17,7 @@ pub struct Entry<'t> {
 
 /// Entries, sorted.
 #[derive(Debug, Default)]
-pub struct Table<'t> {
+pub struct Catalog<'t> {
     entries: Vec<Entry<'t>>,
     /// The bits of all names.
     bits: u64,
@@ -39,9 +39,9 @@ fn order(a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
         .then(a.at.cmp(&b.at))
 }
 
-impl<'t> Table<'t> {
+impl<'t> Catalog<'t> {
     /// Sorts entries, if they are not sorted already: package managers write their files so.
-    pub fn new(mut entries: Vec<Entry<'t>>) -> Table<'t> {
+    pub fn new(mut entries: Vec<Entry<'t>>) -> Catalog<'t> {
         let mut pairs = entries.windows(2);
         if pairs.any(|pair| order(&pair[0], &pair[1]) == Ordering::Greater) {
             entries.sort_unstable_by(order);
@@ -50,7 +50,7 @@ impl<'t> Table<'t> {
         for entry in &entries {
             bits |= bit(entry.name);
         }
-        Table { entries, bits }
+        Catalog { entries, bits }
     }
 
     /// All entries, sorted by name, then by what tells them apart.
@@ -58,7 +58,7 @@ impl<'t> Table<'t> {
         &self.entries
     }
 
-    /// Where the entries of a name begin in [`Table::entries`].
+    /// Where the entries of a name begin in [`Catalog::entries`].
     pub fn first(&self, name: &[u8]) -> Option<usize> {
         if self.bits & bit(name) == 0 {
             return None;
@@ -97,7 +97,7 @@ mod tests {
             arch: b"",
             at,
         });
-        let table = Table::new(entries.collect());
+        let table = Catalog::new(entries.collect());
         for name in names.iter().chain(&["c", "abcdefg", "A"]) {
             let found = table.find(name.as_bytes()).iter().map(|entry| entry.at);
             let wanted = (0..names.len()).filter(|&at| names[at] == *name);
