@@ -185,13 +185,18 @@ fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
 /// # Errors
 /// One cannot be read, or is malformed: what it has to keep is unknown then.
 pub fn siblings(root: &Root) -> Result<Vec<Sibling>> {
-    let mut siblings = Vec::new();
-    for version in registered(root)? {
-        let path = file_of(version, ACTIVE);
-        let registry = Registry::parse(root.text_or_empty(path)?, root.shown(path))?;
-        siblings.push(Sibling { version, registry });
-    }
-    Ok(siblings)
+    let versions = registered(root)?.into_iter();
+    versions.map(|version| sibling(root, version)).collect()
+}
+
+/// The registry of an installed kernel.
+///
+/// # Errors
+/// It cannot be read, or is malformed.
+pub fn sibling(root: &Root, version: Text) -> Result<Sibling> {
+    let path = file_of(version, ACTIVE);
+    let registry = Registry::parse(root.text_or_empty(path)?, root.shown(path))?;
+    Ok(Sibling { version, registry })
 }
 
 /// Looks at one kernel, and at what the others have to keep.

@@ -4,9 +4,10 @@ use crate::actions::kernels;
 use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::Request;
 use crate::error::Result;
+use crate::format::Text;
 use crate::needs::kernel::{file_of, Found};
 use crate::needs::sources::{add_boot, add_loaded, kept, Machine};
-use crate::needs::survey::Kind;
+use crate::needs::survey::{message, Finding, Kind};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::report::print;
@@ -83,7 +84,7 @@ fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'
     for &version in &versions {
         let kernel = Kernel::open(root, version)?;
         let closure = match &machine {
-            Some(machine) if request.is_boot => boot(machine, &kernel)?,
+            Some(machine) if request.is_boot => boot(machine, &kernel, report)?,
             Some(machine) => needed(root, machine, &kernel, report)?,
             None => named(&kernel, wanted.unwrap_or(&[]), &mut found, report)?,
         };
@@ -97,10 +98,21 @@ fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'
     judge(&missing, &versions, report)
 }
 
+/// Names the file systems that the kernel does not know.
+fn warn_of_boot(version: Text, findings: &[Finding], report: &Report) {
+    for kind in [Kind::Root, Kind::FileSystem] {
+        if findings.iter().any(|finding| finding.kind == kind) {
+            report.warn("{}", &[message(version, kind, findings)]);
+        }
+    }
+}
+
 /// What mounts the root and the other file systems of the boot.
-fn boot(machine: &Machine, kernel: &Kernel<'_>) -> Result<Closure> {
+fn boot(machine: &Machine, kernel: &Kernel<'_>, report: &Report) -> Result<Closure> {
     let mut closure = Closure::default();
-    add_boot(&mut closure, machine, kernel, &mut Vec::new())?;
+    let mut findings = Vec::new();
+    add_boot(&mut closure, machine, kernel, &mut findings)?;
+    warn_of_boot(kernel.version(), &findings, report);
     closure.complete(kernel)?;
     Ok(closure)
 }

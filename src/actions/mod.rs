@@ -51,7 +51,7 @@ fn act(parsed: Parsed, report: &Report) -> Result<()> {
                 Action::Remove => register::remove(&root, &request, report),
                 Action::Prune => prune::prune(&root, &request, report),
                 Action::Census => return take_census(&root, report),
-                Action::Check => return check::check(&root, &request, report),
+                Action::Check => return check::check(&root, &request),
                 Action::Why => return why::why(&root, &request, report),
                 Action::Apply => apply::apply(&root, &request, report),
             }?;

@@ -7,7 +7,7 @@
 //! next, perhaps under another name.
 
 use crate::error::Result;
-use crate::format::Text;
+use crate::format::{fill, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::kernel::Found;
 use crate::needs::rules::files;
@@ -183,7 +183,11 @@ pub fn add_boot(
             Missing::Refuse => Kind::Root,
             Missing::Warn => Kind::FileSystem,
         };
-        findings.push(Finding::new(kind, ask.names, ask.from));
+        let text = fill(
+            "{} asks for it, and this kernel does not know it",
+            &[ask.from],
+        );
+        findings.push(Finding::new(kind, ask.names, text));
     }
     Ok(())
 }

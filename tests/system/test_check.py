@@ -13,6 +13,7 @@ import model
 import tools
 import trees
 
+ASKS = "asks for it, and this kernel does not know it"
 REGISTRY = "btrfs:1\n#@ btrfs myapp\ne1000e:S\next4:S\n"
 LOADED = "e1000e btrfs libcrc32c raid6_pq xor zstd_compress ext4 jbd2 mbcache crc16".split()
 STATUS = "Package: myapp\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n"
@@ -175,7 +176,7 @@ def test_a_root_file_system_stays_though_nothing_is_registered_for_it(machine, m
 def test_a_root_file_system_that_the_kernel_does_not_know(machine):
     (machine.root / "proc/mounts").unlink()
     machine.write("etc/fstab", "tank/root / zfs defaults 0 0\n/dev/x /srv reiser4 defaults 0 0\n")
-    machine.finds(("root", "fs-zfs zfs", "the root file system"), ("boot", "fs-reiser4 reiser4", "/etc/fstab"))
+    machine.finds(("root", "fs-zfs zfs", f"the root file system {ASKS}"), ("boot", "fs-reiser4 reiser4", f"/etc/fstab {ASKS}"))
     assert "unknown to this kernel" in tools.limopack(machine.root, "--prune", code=1).stderr
 
 
