@@ -323,7 +323,7 @@ impl<'t> Few<'t> {
 }
 
 fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
-    for note in queue::read(root, PENDING)? {
+    for note in queue::read(root, PENDING)?.all {
         let kernels = note.kernels.join(&b" "[..]);
         problems.add("pending", &kernels, &note.package, "see --settle", &[]);
     }

@@ -5,6 +5,8 @@ use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::needs::kernel::{directory, file_of};
+use crate::package::database::Caller;
+use crate::system::folder::Patience;
 use crate::system::{running_kernel, Folder, Root};
 use crate::text::active::ACTIVE;
 use crate::text::{is_version, sort_once};
@@ -68,10 +70,11 @@ pub fn running(root: &Root) -> Result<Option<Text>> {
     Ok(text.map(|text| text.strip_suffix(b"\n").unwrap_or(text)))
 }
 
-/// Opens a kernel's directory, and locks it for a plan that will be carried out.
+/// Opens a kernel's directory, and locks it for a plan that will be carried out. The package manager
+/// waits for its hooks and scripts, with its own locks held: these do not wait for long.
 ///
 /// # Errors
-/// There is none.
+/// There is none; [`crate::error::ErrorKind::Busy`] where another limopack works on it.
 pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
     let path = directory(version);
     let Some(folder) = Folder::open(root, &path)? else {
@@ -79,7 +82,10 @@ pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
         return Err(Error::refused("no kernel {}: no {}", &[version, &place]));
     };
     if mode == Mode::Execute {
-        folder.lock()?;
+        folder.lock(match Caller::of_environment(false) {
+            Caller::Anybody => Patience::Endless,
+            _ => Patience::Short,
+        })?;
     }
     Ok(folder)
 }

@@ -7,6 +7,7 @@ use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
 use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
+use crate::text::name::{is_module_file, ModulePath};
 use crate::text::stanza::{parse, Stanza, Stanzas};
 use crate::text::table::{Entry, Table};
 use crate::text::{is_version, lines, sort_once, split_at_byte, words};
@@ -411,6 +412,14 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
     })
 }
 
+/// The stem of a name that [`Database::listed`] gives.
+pub fn stem_of(entry: &Entry<'static>) -> Text {
+    match entry.arch.is_empty() {
+        true => entry.name,
+        false => fill("{}:{}", &[entry.name, entry.arch]),
+    }
+}
+
 /// The kernels below which a package has files, from its list.
 pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
     let mut kernels: Vec<&[u8]> = Vec::new();
@@ -424,7 +433,10 @@ pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
         if version == b"all" || !is_version(version) {
             continue;
         }
-        if rest.starts_with(b"kernel/") && kernels.last().map_or(true, |last| *last != version) {
+        // Directories that others keep stay in the list of a package that was removed.
+        let is_module =
+            rest.starts_with(b"kernel/") && is_module_file(ModulePath(rest).file_name());
+        if is_module && kernels.last().map_or(true, |last| *last != version) {
             kernels.push(version);
         }
     }
@@ -441,7 +453,8 @@ mod tests {
         let files =
             b"/.\n/lib\n/lib/modules/6.1/kernel/fs/a.ko\n/usr/lib/modules/7.2/kernel/b.ko\n\
             /lib/modules/5.0/modules.order\n/usr/share/doc/lib/modules/4/kernel/x\n\
-            /lib/modules/all/kernel/c.ko\n/lib/modules/8 all/kernel/d.ko\n";
+            /lib/modules/all/kernel/c.ko\n/lib/modules/8 all/kernel/d.ko\n\
+            /lib/modules/9/kernel\n/lib/modules/9/kernel/e\n/lib/modules/9/extra/f.ko\n";
         assert_eq!(kernels_of(files), [b"6.1", b"7.2"]);
     }
 }

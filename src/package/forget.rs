@@ -429,8 +429,13 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         provides.extend_from_slice(b", ");
         provides.extend_from_slice(group);
     });
+    // Scanners find a kernel's flaws by the source of its packages.
+    let source = match stanza.field(b"Source") {
+        b"" => package,
+        source => source,
+    };
     let mut text = Vec::with_capacity(512);
-    let fields: [(&[u8], &[u8]); 13] = [
+    let fields: [(&[u8], &[u8]); 14] = [
         (b"Package", name),
         (b"Status", b"install ok installed"),
         (b"Priority", b"optional"),
@@ -438,6 +443,7 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         (b"Maintainer", b"limopack <root@localhost>"),
         (b"Architecture", stanza.arch),
         (b"Multi-Arch", stanza.field(b"Multi-Arch")),
+        (b"Source", source),
         (b"Version", version),
         (b"Provides", &provides),
         (b"Pre-Depends", stanza.pre_depends),
@@ -519,6 +525,18 @@ mod tests {
             assert!(left.contains("Provides: k (= 1.0), v\nDepends: kmod\n"));
             assert!(left.contains("Version: 1.0\n") && !left.contains("Package: k\n"));
             parse(left.as_bytes(), b"f").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_stand_in_has_the_source_of_its_package() {
+        for (fields, source) in [
+            ("k", "k"),
+            ("k;Source: linux", "linux"),
+            ("k;Source: linux-signed (1.0+1)", "linux-signed (1.0+1)"),
+        ] {
+            let (left, _) = forgotten(&status(&["a;Depends: k", fields]), "k", &[]);
+            assert!(left.contains(&format!("\nSource: {source}\n")), "{left}");
         }
     }
 

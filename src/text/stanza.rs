@@ -295,6 +295,11 @@ impl<'t> Stanza<'t> {
         !matches!(self.state(), b"" | b"not-installed" | b"config-files")
     }
 
+    /// Whether nothing is left to be done about the package: it is configured, or not there.
+    pub fn is_settled(&self) -> bool {
+        self.state() == b"installed" || !self.is_there()
+    }
+
     /// Whether several architectures of the package can be there together.
     pub fn is_multi_arch_same(&self) -> bool {
         self.field(b"Multi-Arch").eq_ignore_ascii_case(b"same")
