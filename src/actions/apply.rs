@@ -6,11 +6,12 @@
 
 use crate::actions::kernels;
 use crate::actions::prune::{self, Order};
+use crate::actions::purged::{self, Purged};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, Text};
-use crate::needs::kernel::directory;
+use crate::needs::kernel::{directory, file_of};
 use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, Ties};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
@@ -135,7 +136,8 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         wanted.take_pending(&task, note)?;
     }
     sort_once(&mut wanted.kernels);
-    task.forget(&wanted)?;
+    let dropped = task.forget(&wanted)?;
+    task.look_after_purged(&dropped, caller)?;
     drop(locks);
     Ok(())
 }
@@ -546,6 +548,51 @@ impl<'a> Task<'a> {
             report.note("{} is forgotten already", &[note.package]);
         }
         Ok(edit.dropped)
+    }
+
+    /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has
+    /// gone, and by hand.
+    fn look_after_purged(&self, dropped: &[Stanza<'static>], caller: Caller) -> Result<()> {
+        let entry = |stanza: &Stanza<'static>| Entry {
+            name: stanza.package,
+            arch: stanza.arch,
+            at: 0,
+        };
+        let purged = Purged {
+            root: self.root,
+            database: self.database,
+            status: &self.contents.status,
+            dropped: &Table::new(dropped.iter().map(entry).collect()),
+            report: self.report,
+        };
+        let marked = purged::marked(self.root, &self.remembered.all)?;
+        for &kernel in &marked {
+            let Some(reason) = purged.reason_to_stay(kernel)? else {
+                match self.request.mode {
+                    Mode::DryRun => print(fill("remove kernel {}\n", &[kernel]))?,
+                    Mode::Execute => purged.remove(kernel)?,
+                }
+                continue;
+            };
+            let what = "kernel {} was purged, but {}; its modules stay";
+            match dropped.is_empty() && caller.is_hook() {
+                true => self.report.debug(what, &[kernel, reason]),
+                false => self.report.note(what, &[kernel, reason]),
+            }
+        }
+        for note in self.remembered.all.iter().filter(|_| !dropped.is_empty()) {
+            let package = split_at_byte(note.package, b':').0;
+            let is_nobodys = purged.dropped.has(fill("{}{}", &[PREFIX, package]))
+                && self.find(note.package).is_none();
+            for &kernel in note.kernels.iter().filter(|_| is_nobodys) {
+                let is_there = self.root.has(file_of(kernel, b"kernel"))?;
+                if is_there && marked.binary_search(&kernel).is_err() {
+                    let what = "kernel {}: its modules stay; no package brings them any more";
+                    self.report.note(what, &[kernel]);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What is recorded as gone is gone after a power cut, too.
