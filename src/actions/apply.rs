@@ -6,21 +6,22 @@
 
 use crate::actions::kernels;
 use crate::actions::prune;
+use crate::actions::purged::{self, Purged};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, Text};
-use crate::needs::kernel::file_of;
-use crate::package::database::{kernels_of, Caller, Contents, Database, Ties};
+use crate::needs::kernel::{directory, file_of};
+use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, Ties};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns, PREFIX};
-use crate::package::queue::{self, by_package, Note, FORGOTTEN, PENDING};
+use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
 use crate::plan::prune::Order;
 use crate::system::report::print;
-use crate::system::{variable, Report, Root};
+use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{Registry, ACTIVE};
-use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::Stanza;
+use crate::text::table::{Entry, Table};
 use crate::text::{lines, sort_once, split_at_byte, words};
 
 /// As long as a stand-in's name may be in `info/` without exceeding a file name.
@@ -41,7 +42,7 @@ pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Mode::DryRun => None,
         Mode::Execute => match database.lock(root, caller) {
             Ok(locks) => Some(locks),
-            Err(error) if error.kind() == ErrorKind::Busy && caller != Caller::Anybody => {
+            Err(error) if is_to_wait(&error, caller) => {
                 return Task::read(root, &database, request, report)?.defer()
             }
             Err(error) => return Err(error),
@@ -54,10 +55,19 @@ pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     for given in &request.packages {
         wanted.select(&task, &ties, given)?;
     }
-    wanted.choose_kernels(request)?;
-    task.forget(&wanted)?;
+    wanted.choose_kernels(&task)?;
+    let result = task.forget(&wanted);
     drop(locks);
-    Ok(())
+    match result {
+        Err(error) if is_to_wait(&error, caller) => task.defer(),
+        result => result.map(drop),
+    }
+}
+
+/// Whether the package manager's script has met somebody who holds what it needs, perhaps the
+/// package manager itself: then its request waits, and not the script.
+fn is_to_wait(error: &Error, caller: Caller) -> bool {
+    error.kind() == ErrorKind::Busy && caller != Caller::Anybody
 }
 
 /// Finishes what is pending, and takes away stand-ins that are no longer needed. Under a hook it
@@ -73,6 +83,9 @@ pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
     match settle_as(root, caller, request, report) {
         Err(error) if caller.is_hook() => {
             report.error(&error);
+            if error.kind() == ErrorKind::Busy {
+                report.note("what is queued is still queued; see --settle", &[]);
+            }
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::Busy && caller == Caller::Script => Ok(()),
@@ -88,7 +101,7 @@ pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
         return;
     }
     match queue::read(root, PENDING) {
-        Ok(pending) if pending.is_empty() => {}
+        Ok(pending) if pending.all.is_empty() => {}
         Ok(_) => match settle_as(root, caller, request, report) {
             Err(error) if error.kind() != ErrorKind::Busy => report.error(&error),
             _ => {}
@@ -101,8 +114,8 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
     let Some(database) = Database::find(root, request.root.is_some())? else {
         return Ok(());
     };
-    let pending = queue::read(root, PENDING)?;
-    if pending.is_empty() && queue::read(root, FORGOTTEN)?.is_empty() {
+    let pending = queue::read(root, PENDING)?.all;
+    if pending.is_empty() && queue::read(root, FORGOTTEN)?.all.is_empty() {
         return Ok(());
     }
     let locks = match request.mode {
@@ -111,10 +124,16 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
     };
     database.check_journal(root)?;
     let task = Task::read(root, &database, request, report)?;
-    if let Some(stanza) = task.unfinished() {
-        if !pending.is_empty() {
-            let what = "{} is {}; what is queued waits until all packages are configured";
-            report.note(what, &[stanza.package, stanza.state()]);
+    // Others may not have said yet what they need.
+    let mut all = task.contents.status.all.iter();
+    if let Some(stanza) = all.find(|stanza| !stanza.is_settled()) {
+        let parts = [stanza.package, stanza.state()];
+        match pending.is_empty() {
+            true => report.debug("{} is {}; nothing is settled", &parts),
+            false => report.note(
+                "{} is {}; what is queued waits until all packages are configured",
+                &parts,
+            ),
         }
         return Ok(());
     }
@@ -123,7 +142,8 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         wanted.take_pending(&task, note)?;
     }
     sort_once(&mut wanted.kernels);
-    task.forget(&wanted)?;
+    let dropped = task.forget(&wanted)?;
+    task.look_after_purged(&dropped, caller)?;
     drop(locks);
     Ok(())
 }
@@ -134,9 +154,9 @@ struct Task<'a> {
     database: &'a Database,
     contents: Contents,
     /// What was forgotten before.
-    remembered: Vec<Note<'static>>,
+    remembered: Notes,
     /// Its positions.
-    remembered_names: Catalog<'static>,
+    remembered_names: Table<'static>,
     request: &'a Request,
     report: &'a Report,
 }
@@ -180,30 +200,30 @@ impl Wanted {
         let status = &task.contents.status;
         let spec = Spec::new(given);
         let mut found = spec.among(&status.names);
-        found.retain(|entry| status.all[entry.at].is_there() && subject(entry.name).is_none());
-        if spec.is_pattern() {
-            let mut kept = Vec::with_capacity(found.len());
-            for entry in found {
-                let stanza = &status.all[entry.at];
-                let files = task.files(stem(stanza.package, stanza))?;
-                if task.is_meant(stanza, files) {
-                    kept.push(entry);
-                }
+        found.retain(|entry| subject(entry.name).is_none());
+        found.retain(|entry| {
+            let is_there = status.all[entry.at].is_there();
+            if !is_there {
+                let what = "{} is not installed; skipped";
+                task.report.debug(what, &[entry.name]);
             }
-            found = kept;
-        }
-        let before = task.forgotten_before(&spec);
-        if found.is_empty() && before.is_empty() {
-            return Err(not_installed(&spec, given));
-        }
+            is_there
+        });
         if found.len() > 1 && !spec.is_pattern() {
             let names = found.iter().map(|e| fill("{}:{}", &[e.name, e.arch]));
             let names = names.collect::<Vec<_>>().join(&b", "[..]);
             return Err(Error::refused("{} is ambiguous: {}", &[given, &names]));
         }
+        let before = self.chosen.len();
         for entry in found {
             let at = entry.at;
             let stanza = &status.all[at];
+            let files = task.files(stem(stanza.package, stanza))?;
+            let kernels = kernels_of(files);
+            if kernels.is_empty() && spec.is_pattern() {
+                task.skip_without_modules(stanza.package);
+                continue;
+            }
             check_forgettable(stanza)?;
             if stanza.state() != b"installed" {
                 return Err(Error::refused(
@@ -211,19 +231,22 @@ impl Wanted {
                     &[stanza.package, stanza.state()],
                 ));
             }
-            let files = task.files(stem(stanza.package, stanza))?;
             ties.check(stanza, files)?;
-            self.choose(task, at, files, kernels_of(files));
+            self.choose(task, at, files, kernels);
             if task.request.stand_ins == StandIns::Refuse {
                 self.plain.push(at);
             }
+        }
+        let gone = task.forgotten_before(&spec);
+        if self.chosen.len() == before && gone.is_empty() {
+            task.explain_nothing(given, &spec)?;
         }
         if task.request.stand_ins == StandIns::Refuse {
             let stand_in = fill("{}{}", &[PREFIX, given]);
             let found = Spec::new(stand_in).among(&status.names);
             self.plain.extend(found.iter().map(|entry| entry.at));
         }
-        self.gone.extend(before);
+        self.gone.extend(gone);
         Ok(())
     }
 
@@ -251,24 +274,28 @@ impl Wanted {
     }
 
     /// The kernels of `--kernel`, or those of the packages.
-    fn choose_kernels(&mut self, request: &Request) -> Result<()> {
-        let notes = || self.notes.iter().chain(&self.gone);
-        if !request.kernels.is_empty() {
-            self.kernels = request.kernels.clone();
+    fn choose_kernels(&mut self, task: &Task<'_>) -> Result<()> {
+        let given = &task.request.kernels;
+        if !given.is_empty() {
+            self.kernels = given.clone();
             for note in &mut self.notes {
-                note.kernels = request.kernels.clone();
+                note.kernels = given.clone();
             }
             return Ok(());
         }
-        if let Some(note) = notes().find(|note| note.kernels.is_empty()) {
-            return Err(owns_no_module(note.package));
+        for note in &self.notes {
+            if note.kernels.is_empty() {
+                return Err(owns_no_module(note.package));
+            }
+            self.kernels.extend_from_slice(&note.kernels);
         }
-        let mut kernels = Vec::new();
-        for note in notes() {
-            kernels.extend_from_slice(&note.kernels);
+        // A kernel that has gone since is no reason to fail for ever.
+        for kernel in self.gone.iter().flat_map(|note| &note.kernels) {
+            if task.root.has(directory(kernel))? {
+                self.kernels.push(kernel);
+            }
         }
-        sort_once(&mut kernels);
-        self.kernels = kernels;
+        sort_once(&mut self.kernels);
         Ok(())
     }
 
@@ -282,13 +309,6 @@ impl Wanted {
                 );
                 self.gone.push(note.clone());
                 self.settled.push(note.clone());
-            }
-            Some((_, stanza)) if stanza.state() != b"installed" => {
-                let state = stanza.state();
-                task.report.note(
-                    "{} is {}; to be forgotten when it is installed",
-                    &[note.package, state],
-                );
             }
             Some(_) if !task.has_base(&note.kernels)? => {
                 task.report.note(
@@ -308,14 +328,6 @@ impl Wanted {
         }
         Ok(())
     }
-}
-
-fn not_installed(spec: &Spec<'_>, given: &[u8]) -> Error {
-    let what = match spec.is_pattern() {
-        true => "no installed package with modules matches {}",
-        false => "{} is not installed",
-    };
-    Error::refused(what, &[given])
 }
 
 fn owns_no_module(package: &[u8]) -> Error {
@@ -359,7 +371,7 @@ impl<'a> Task<'a> {
             root,
             database,
             contents,
-            remembered_names: by_package(&remembered),
+            remembered_names: by_package(&remembered.all),
             remembered,
             request,
             report,
@@ -379,45 +391,11 @@ impl<'a> Task<'a> {
         found.find(|(_, stanza)| stanza.is_there())
     }
 
-    /// A package that is on its way: it, or one that waits for it, may not have said yet which
-    /// modules it needs.
-    fn unfinished(&self) -> Option<&Stanza<'static>> {
-        let mut all = self.contents.status.all.iter();
-        all.find(|stanza| stanza.is_there() && stanza.state() != b"installed")
-    }
-
-    /// Whether a package that a pattern matches is meant: one that is installed and has modules.
-    fn is_meant(&self, stanza: &Stanza<'_>, files: &[u8]) -> bool {
-        let why = match stanza.is_there() {
-            false => stanza.state(),
-            true if self.request.kernels.is_empty() && kernels_of(files).is_empty() => {
-                b"without a module"
-            }
-            true => return true,
-        };
-        self.report
-            .debug("{} is {}, and passed over", &[stanza.package, why]);
-        false
-    }
-
-    /// Whether it is known of all these kernels what they have to keep. A registry that is malformed
-    /// is the prune's to refuse.
-    fn has_base(&self, kernels: &[Text]) -> Result<bool> {
-        for version in kernels {
-            let path = file_of(version, ACTIVE);
-            let registry = Registry::parse(self.root.text_or_empty(path)?, path);
-            if registry.map_or(false, |registry| !registry.is_base()) && !self.request.force {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Packages of this name that were forgotten before.
     fn forgotten_before(&self, spec: &Spec<'_>) -> Vec<Note<'static>> {
         let found = spec.among(&self.remembered_names).into_iter();
         found
-            .map(|entry| self.remembered[entry.at].clone())
+            .map(|entry| self.remembered.all[entry.at].clone())
             .collect()
     }
 
@@ -433,7 +411,7 @@ impl<'a> Task<'a> {
             let before = notes.len();
             for entry in spec.among(&listed) {
                 if subject(entry.name).is_none() {
-                    notes.extend(self.pending_note(&spec, &entry, &ties)?);
+                    notes.extend(self.pending_note(&entry, &spec, &ties)?);
                 }
             }
             if notes.len() > before + 1 && !spec.is_pattern() {
@@ -445,10 +423,10 @@ impl<'a> Task<'a> {
             if notes.len() == before {
                 // Asked again by a script that runs again: what is forgotten needs no forgetting,
                 // but what was registered since is a reason to look at the modules once more.
-                if self.forgotten_before(&spec).is_empty() {
-                    return Err(not_installed(&spec, given));
+                match self.forgotten_before(&spec).is_empty() {
+                    true => self.explain_nothing(given, &spec)?,
+                    false => self.report.note("{} is forgotten already", &[given]),
                 }
-                self.report.note("{} is forgotten already", &[given]);
             }
         }
         if notes.is_empty() {
@@ -484,24 +462,42 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
-    /// What is queued of a package that has a list.
+    /// Whether it is known of all these kernels what they have to keep. A registry that is malformed
+    /// is the prune's to refuse.
+    fn has_base(&self, kernels: &[Text]) -> Result<bool> {
+        for version in kernels {
+            let path = file_of(version, ACTIVE);
+            let registry = Registry::parse(self.root.text_or_empty(path)?, path);
+            if registry.map_or(false, |registry| !registry.is_base()) && !self.request.force {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is queued of a package that has a list; nothing, if a pattern skips it.
     fn pending_note(
         &self,
-        spec: &Spec<'_>,
         entry: &Entry<'static>,
+        spec: &Spec<'_>,
         ties: &Ties,
     ) -> Result<Option<Note<'static>>> {
-        let package = match entry.arch.is_empty() {
-            true => entry.name,
-            false => fill("{}:{}", &[entry.name, entry.arch]),
-        };
+        let package = stem_of(entry);
         let files = self.files(package)?;
+        let mut kernels = kernels_of(files);
+        if kernels.is_empty() && spec.is_pattern() {
+            self.skip_without_modules(entry.name);
+            return Ok(None);
+        }
+        if !self.request.kernels.is_empty() {
+            kernels = self.request.kernels.clone();
+        }
         // dpkg may not have the package in `status` yet, so its list is what counts.
         match self.contents.status.named(entry.name).next() {
-            Some((_, stanza)) if spec.is_pattern() && !self.is_meant(stanza, files) => {
-                return Ok(None);
+            // Removed, but not purged: its list names what is left of it.
+            Some((_, stanza)) if kernels.is_empty() && !stanza.is_there() => {
+                return Err(Error::refused("{} is not installed", &[entry.name]));
             }
-            Some((_, stanza)) if stanza.state() == b"config-files" => return Ok(None),
             Some((_, stanza)) => {
                 check_forgettable(stanza)?;
                 ties.check(stanza, files)?;
@@ -511,15 +507,8 @@ impl<'a> Task<'a> {
             }
             None => {}
         }
-        let mut kernels = self.request.kernels.clone();
         if kernels.is_empty() {
-            kernels = kernels_of(files);
-        }
-        if kernels.is_empty() {
-            return match spec.is_pattern() {
-                true => Ok(None),
-                false => Err(owns_no_module(entry.name)),
-            };
+            return Err(owns_no_module(entry.name));
         }
         let mark: Text = match self.request.stand_ins {
             StandIns::Make => b"stand-in",
@@ -532,13 +521,33 @@ impl<'a> Task<'a> {
         }))
     }
 
+    fn skip_without_modules(&self, package: &[u8]) {
+        let what = "{} owns no module; skipped";
+        self.report.debug(what, &[package]);
+    }
+
+    /// What it means that a name or pattern matches nothing that can be forgotten.
+    fn explain_nothing(&self, given: &[u8], spec: &Spec<'_>) -> Result<()> {
+        if spec.is_pattern() {
+            let what = "no installed package with modules matches {}";
+            return Err(Error::refused(what, &[given]));
+        }
+        let Some(file) = self.remembered.damaged else {
+            return Err(Error::refused("{} is not installed", &[given]));
+        };
+        // As a script that is run again must not fail for ever.
+        let what = "{} is not installed; {} is damaged, and may have said that it was forgotten";
+        self.report.warn(what, &[given, file]);
+        Ok(())
+    }
+
     /// Prunes, then edits the database, then cleans up; everything that can be refused is refused
-    /// before the first step.
-    fn forget(&self, wanted: &Wanted) -> Result<()> {
+    /// before the first step. The stand-ins that went are given back.
+    fn forget(&self, wanted: &Wanted) -> Result<Vec<Stanza<'static>>> {
         let (root, request, report) = (self.root, self.request, self.report);
         let was_auto = |package: &[u8]| {
             let note = self.remembered_names.find(package).first();
-            note.map_or(false, |entry| self.remembered[entry.at].mark == b"auto")
+            note.map_or(false, |entry| self.remembered.all[entry.at].mark == b"auto")
         };
         let edit = forget::plan(&Situation {
             status: &self.contents.status,
@@ -555,7 +564,8 @@ impl<'a> Task<'a> {
         self.warn(wanted, &edit);
         if request.mode == Mode::DryRun {
             prune::carry_out(plans, request, report)?;
-            return print(&edit_lines(wanted, &edit));
+            print(&edit_lines(wanted, &edit))?;
+            return Ok(edit.dropped);
         }
         let gone = self.gone(wanted, &edit);
         let mut plans = Some(plans);
@@ -564,10 +574,10 @@ impl<'a> Task<'a> {
                 prune::carry_out(plans.take().unwrap_or_default(), request, report)?;
                 // Remembered before `status` changes: a note too many is harmless, since that is
                 // asked first.
-                match wanted.notes.is_empty() {
-                    true => Ok(()),
-                    false => queue::change(root, FORGOTTEN, &wanted.notes, &|_| false),
+                if !wanted.notes.is_empty() {
+                    queue::change(root, FORGOTTEN, &wanted.notes, &|_| false)?;
                 }
+                self.sync_kernels(wanted)
             })?;
         self.remember(wanted)?;
         for note in &wanted.notes {
@@ -581,6 +591,67 @@ impl<'a> Task<'a> {
         }
         for note in wanted.gone.iter().filter(|_| wanted.settled.is_empty()) {
             report.note("{} is forgotten already", &[note.package]);
+        }
+        Ok(edit.dropped)
+    }
+
+    /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has
+    /// gone, and by hand.
+    fn look_after_purged(&self, dropped: &[Stanza<'static>], caller: Caller) -> Result<()> {
+        let entry = |stanza: &Stanza<'static>| Entry {
+            name: stanza.package,
+            arch: stanza.arch,
+            at: 0,
+        };
+        let purged = Purged {
+            root: self.root,
+            database: self.database,
+            status: &self.contents.status,
+            dropped: &Table::new(dropped.iter().map(entry).collect()),
+            report: self.report,
+        };
+        let marked = purged::marked(self.root, &self.remembered.all)?;
+        for &kernel in &marked {
+            let Some(reason) = purged.reason_to_stay(kernel)? else {
+                match self.request.mode {
+                    Mode::DryRun => print(fill("remove kernel {}\n", &[kernel]))?,
+                    Mode::Execute => purged.remove(kernel)?,
+                }
+                continue;
+            };
+            let what = "kernel {} was purged, but {}; its modules stay";
+            match dropped.is_empty() && caller.is_hook() {
+                true => self.report.debug(what, &[kernel, reason]),
+                false => self.report.note(what, &[kernel, reason]),
+            }
+        }
+        for note in self.remembered.all.iter().filter(|_| !dropped.is_empty()) {
+            let package = split_at_byte(note.package, b':').0;
+            let is_nobodys = purged.dropped.has(fill("{}{}", &[PREFIX, package]))
+                && self.find(note.package).is_none();
+            for &kernel in note.kernels.iter().filter(|_| is_nobodys) {
+                let is_there = self.root.has(file_of(kernel, b"kernel"))?;
+                if is_there && marked.binary_search(&kernel).is_err() {
+                    let what = "kernel {}: its modules stay; no package brings them any more";
+                    self.report.note(what, &[kernel]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is recorded as gone is gone after a power cut, too.
+    fn sync_kernels(&self, wanted: &Wanted) -> Result<()> {
+        let mut synced = Vec::new();
+        for kernel in &wanted.kernels {
+            if let Some(folder) = Folder::open(self.root, directory(kernel))? {
+                // One file system as a rule, however many kernels.
+                let device = folder.device()?;
+                if !synced.contains(&device) {
+                    folder.sync_file_system()?;
+                    synced.push(device);
+                }
+            }
         }
         Ok(())
     }
@@ -618,7 +689,7 @@ impl<'a> Task<'a> {
             queue::change(self.root, PENDING, &[], &is_done)?;
         }
         let is_back = |note: &Note<'_>| !is_in(&done, note) && self.find(note.package).is_some();
-        if self.remembered.iter().any(is_back) {
+        if self.remembered.all.iter().any(is_back) {
             queue::change(self.root, FORGOTTEN, &[], &is_back)?;
         }
         Ok(())
@@ -640,7 +711,7 @@ impl<'a> Task<'a> {
             let (name, arch) = (subject(package).unwrap_or(package), &b""[..]);
             Entry { name, arch, at }
         });
-        let plain = Catalog::new(plain.collect());
+        let plain = Table::new(plain.collect());
         for (package, dependant) in &edit.dependants {
             if plain.has(package) {
                 self.report.warn(
@@ -653,7 +724,7 @@ impl<'a> Task<'a> {
 }
 
 /// Whether the package of a note is one of these.
-fn is_in(names: &Catalog<'_>, note: &Note<'_>) -> bool {
+fn is_in(names: &Table<'_>, note: &Note<'_>) -> bool {
     let (name, arch) = split_at_byte(note.package, b':');
     names.find(name).iter().any(|entry| entry.arch == arch)
 }

@@ -194,7 +194,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
 }
 
 fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
-    for note in queue::read(root, PENDING)? {
+    for note in queue::read(root, PENDING)?.all {
         let kernels = note.kernels.join(&b" "[..]);
         problems.add("pending", &kernels, note.package, b"see --settle");
     }

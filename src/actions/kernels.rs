@@ -8,6 +8,7 @@ use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::{running, Machine};
 use crate::needs::survey::{Sibling, Survey};
 use crate::package::database::Caller;
+use crate::system::folder::Patience;
 use crate::system::tree::Sizes;
 use crate::system::{Folder, Root};
 use crate::text::active::{Registry, ACTIVE};
@@ -62,18 +63,18 @@ pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Text>> {
 /// Opens a kernel's directory, and locks it for a plan that will be carried out.
 ///
 /// # Errors
-/// There is none.
+/// There is none; [`crate::error::ErrorKind::Busy`] where another limopack works on it.
 pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
     let path = directory(version);
     let Some(folder) = Folder::open(root, path)? else {
         let place = root.shown(path);
         return Err(Error::refused("no kernel {}: no {}", &[version, place]));
     };
-    match mode {
-        Mode::DryRun => {}
-        // A hook holds dpkg's lock.
-        Mode::Execute if Caller::of_environment(false).is_hook() => folder.lock_soon()?,
-        Mode::Execute => folder.lock()?,
+    if mode == Mode::Execute {
+        folder.lock(match Caller::of_environment(false) {
+            Caller::Anybody => Patience::Endless,
+            _ => Patience::Short,
+        })?;
     }
     Ok(folder)
 }

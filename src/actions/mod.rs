@@ -6,6 +6,7 @@ pub mod check;
 pub mod kernels;
 pub mod list;
 pub mod prune;
+pub mod purged;
 pub mod register;
 pub mod wanted;
 pub mod why;

@@ -299,7 +299,7 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
 
 /// A module that is missing may be one that a prune took, and its package can bring it again.
 fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
-    for note in queue::read(root, FORGOTTEN).unwrap_or_default() {
+    for note in queue::read(root, FORGOTTEN).unwrap_or_default().all {
         let mut kernels = note
             .kernels
             .iter()

@@ -7,8 +7,9 @@ use crate::system::folder::Naming;
 use crate::system::lock::{is_locked, lock, RecordLock};
 use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
-use crate::text::catalog::{Catalog, Entry};
+use crate::text::name::{is_module_file, ModulePath};
 use crate::text::stanza::{parse, Stanza, Stanzas};
+use crate::text::table::{Entry, Table};
 use crate::text::{is_version, lines, sort_once, split_at_byte, words};
 
 /// Whose database it is.
@@ -59,9 +60,9 @@ pub struct Contents {
 /// What gives the administrator a say in packages.
 pub struct Ties {
     /// The packages with diversions.
-    diverting: Catalog<'static>,
+    diverting: Table<'static>,
     /// The files with a changed mode.
-    overridden: Catalog<'static>,
+    overridden: Table<'static>,
 }
 
 const STATUS: &[u8] = b"status";
@@ -238,8 +239,8 @@ impl Database {
         let overrides = root.text_or_empty(self.path(b"statoverride"))?;
         let files = lines(overrides).filter_map(|(_, line)| words(line).nth(3));
         Ok(Ties {
-            diverting: Catalog::new(diverting),
-            overridden: Catalog::new(files.map(entry).collect()),
+            diverting: Table::new(diverting),
+            overridden: Table::new(files.map(entry).collect()),
         })
     }
 
@@ -255,7 +256,7 @@ impl Database {
     ///
     /// # Errors
     /// `info/` cannot be read.
-    pub fn listed(&self, root: &Root) -> Result<Catalog<'static>> {
+    pub fn listed(&self, root: &Root) -> Result<Table<'static>> {
         let mut entries = Vec::new();
         if let Some(folder) = Folder::open(root, self.path(b"info"))? {
             for entry in folder.entries()? {
@@ -265,7 +266,7 @@ impl Database {
                 }
             }
         }
-        Ok(Catalog::new(entries))
+        Ok(Table::new(entries))
     }
 
     /// Makes an edit around the work that comes before it: everything is written and durable
@@ -422,6 +423,14 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
     })
 }
 
+/// The stem of a name that [`Database::listed`] gives.
+pub fn stem_of(entry: &Entry<'static>) -> Text {
+    match entry.arch.is_empty() {
+        true => entry.name,
+        false => fill("{}:{}", &[entry.name, entry.arch]),
+    }
+}
+
 /// The kernels below which a package has files, from its list.
 pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
     let mut kernels: Vec<&[u8]> = Vec::new();
@@ -435,7 +444,10 @@ pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
         if version == b"all" || !is_version(version) {
             continue;
         }
-        if rest.starts_with(b"kernel/") && kernels.last().map_or(true, |last| *last != version) {
+        // Directories that others keep stay in the list of a package that was removed.
+        let is_module =
+            rest.starts_with(b"kernel/") && is_module_file(ModulePath(rest).file_name());
+        if is_module && kernels.last().map_or(true, |last| *last != version) {
             kernels.push(version);
         }
     }
@@ -452,7 +464,8 @@ mod tests {
         let files =
             b"/.\n/lib\n/lib/modules/6.1/kernel/fs/a.ko\n/usr/lib/modules/7.2/kernel/b.ko\n\
             /lib/modules/5.0/modules.order\n/usr/share/doc/lib/modules/4/kernel/x\n\
-            /lib/modules/all/kernel/c.ko\n/lib/modules/8 all/kernel/d.ko\n";
+            /lib/modules/all/kernel/c.ko\n/lib/modules/8 all/kernel/d.ko\n\
+            /lib/modules/9/kernel\n/lib/modules/9/kernel/e\n/lib/modules/9/extra/f.ko\n";
         assert_eq!(kernels_of(files), [b"6.1", b"7.2"]);
     }
 }

@@ -11,8 +11,8 @@
 
 use crate::format::{fill, keep, push_filled, Text};
 use crate::package::relation::{alternatives, each_name, group_of, groups, relation, Relation};
-use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::{name_in, Stanza, Stanzas};
+use crate::text::table::{Entry, Table};
 
 /// What the names of stand-ins begin with.
 pub const PREFIX: &[u8] = b"limopack-stand-in-";
@@ -158,7 +158,7 @@ struct Search<'t, 'a> {
     situation: &'a Situation<'t, 'a>,
     roles: Vec<Role>,
     /// The names of what leaves.
-    leaving: Catalog<'t>,
+    leaving: Table<'t>,
     /// For each of these entries, whether all packages of its name are marked already.
     is_marked: Vec<bool>,
     /// Dependants and where the name that each needs begins in `leaving`, sorted by dependant.
@@ -166,7 +166,7 @@ struct Search<'t, 'a> {
     /// Packages that have come to stand in, whose own needs are to be followed.
     new: Vec<usize>,
     /// The names of automatically installed packages of which somebody who leaves is a user.
-    held: Catalog<'t>,
+    held: Table<'t>,
     /// For each stanza, whether a held package has another user.
     is_wanted: Vec<bool>,
     dependants: Vec<(&'t [u8], &'t [u8])>,
@@ -196,11 +196,11 @@ impl<'t, 'a> Search<'t, 'a> {
         Search {
             situation,
             roles,
-            leaving: Catalog::default(),
+            leaving: Table::default(),
             is_marked: Vec::new(),
             needs: Vec::new(),
             new: Vec::new(),
-            held: Catalog::default(),
+            held: Table::default(),
             is_wanted: Vec::new(),
             dependants: Vec::new(),
         }
@@ -282,28 +282,28 @@ impl<'t, 'a> Search<'t, 'a> {
     }
 
     /// The names by which packages satisfy others; those of their stand-ins, if they get some.
-    fn names_of(&self, packages: &[usize]) -> Catalog<'t> {
+    fn names_of(&self, packages: &[usize]) -> Table<'t> {
         let mut entries = Vec::new();
         for &at in packages {
             let stanza = self.stanza(at);
             entries.push(entry(stanza.package, at));
             each_provided(stanza, &mut |group| entries.push(entry(name_in(group), at)));
         }
-        Catalog::new(entries)
+        Table::new(entries)
     }
 
     /// What the packages that stay provide.
-    fn provided(&self) -> Catalog<'t> {
+    fn provided(&self) -> Table<'t> {
         let mut entries = Vec::new();
         for at in self.all_of(Role::Stays) {
             let provides = self.stanza(at).provides;
             each_name(provides, &mut |name| entries.push(entry(name, at)));
         }
-        Catalog::new(entries)
+        Table::new(entries)
     }
 
     /// Whether a package that stays satisfies a group, beyond doubt.
-    fn is_satisfied(&self, group: &[u8], provided: &Catalog<'t>) -> bool {
+    fn is_satisfied(&self, group: &[u8], provided: &Table<'t>) -> bool {
         alternatives(group).any(|alternative| {
             let relation = relation(alternative);
             let names = &self.situation.status.names;
@@ -429,11 +429,12 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         provides.extend_from_slice(b", ");
         provides.extend_from_slice(group);
     });
-    let mut text = Vec::with_capacity(512);
+    // Scanners find a kernel's flaws by the source of its packages.
     let source = match stanza.field(b"Source") {
         b"" => package,
         source => source,
     };
+    let mut text = Vec::with_capacity(512);
     let fields: [(&[u8], &[u8]); 14] = [
         (b"Package", name),
         (b"Status", b"install ok installed"),
@@ -442,7 +443,6 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         (b"Maintainer", b"limopack <root@localhost>"),
         (b"Architecture", stanza.arch),
         (b"Multi-Arch", stanza.field(b"Multi-Arch")),
-        // Scanners find advisories by it.
         (b"Source", source),
         (b"Version", version),
         (b"Provides", &provides),
@@ -525,6 +525,18 @@ mod tests {
             assert!(left.contains("Provides: k (= 1.0), v\nDepends: kmod\n"));
             assert!(left.contains("Version: 1.0\n") && !left.contains("Package: k\n"));
             parse(left.as_bytes(), b"f").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_stand_in_has_the_source_of_its_package() {
+        for (fields, source) in [
+            ("k", "k"),
+            ("k;Source: linux", "linux"),
+            ("k;Source: linux-signed (1.0+1)", "linux-signed (1.0+1)"),
+        ] {
+            let (left, _) = forgotten(&status(&["a;Depends: k", fields]), "k", &[]);
+            assert!(left.contains(&format!("\nSource: {source}\n")), "{left}");
         }
     }
 

@@ -5,9 +5,10 @@
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, push_filled};
+use crate::format::{fill, push_filled, Text};
+use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
-use crate::text::catalog::{Catalog, Entry};
+use crate::text::table::{Entry, Table};
 use crate::text::{lines, sort_once, split_at_byte, words};
 
 const DIRECTORY: &[u8] = b"var/lib/limopack";
@@ -27,13 +28,43 @@ pub struct Note<'t> {
     pub kernels: Vec<&'t [u8]>,
 }
 
-/// The notes of a file, which may be missing.
+/// The notes of a file.
+#[derive(Default)]
+pub struct Notes {
+    /// All of them.
+    pub all: Vec<Note<'static>>,
+    /// Where the file is that has lost notes; `None` where it is whole, or there is none.
+    pub damaged: Option<Text>,
+}
+
+/// The notes of a file, which may be missing. Of what was done, damaged lines are left out: a power
+/// cut may have emptied the file, and what was done can be done again. What is to be done must be
+/// readable as a whole.
 ///
 /// # Errors
 /// It cannot be read, or has a line that is no note.
-pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note<'static>>> {
+pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
     let path = fill("{}/{}", &[DIRECTORY, name]);
-    notes(root.text_or_empty(path)?, root.shown(path))
+    let Some(text) = root.text(path)? else {
+        return Ok(Notes::default());
+    };
+    let shown = root.shown(path);
+    if name == PENDING {
+        let (all, damaged) = (notes(text, shown)?, None);
+        return Ok(Notes { all, damaged });
+    }
+    // The last line may be half of one.
+    let whole = memchr::memrchr(b'\n', text).map_or(0, |newline| newline + 1);
+    let mut is_damaged = text.is_empty() || whole < text.len();
+    let mut all = Vec::new();
+    for (_, line) in lines(&text[..whole]) {
+        match parse(line).filter(|note| matches!(note.mark, b"auto" | b"manual")) {
+            Some(note) => all.push(note),
+            None => is_damaged = true,
+        }
+    }
+    let damaged = is_damaged.then_some(shown);
+    Ok(Notes { all, damaged })
 }
 
 /// The notes of a text; `file` is for messages.
@@ -61,13 +92,13 @@ fn parse(line: &[u8]) -> Option<Note<'_>> {
 }
 
 /// Positions of notes by the names of their packages, without and with the architecture.
-pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
+pub fn by_package<'t>(notes: &[Note<'t>]) -> Table<'t> {
     let mut entries = Vec::with_capacity(notes.len());
     for (at, note) in notes.iter().enumerate() {
         let (name, arch) = split_at_byte(note.package, b':');
         entries.push(Entry { name, arch, at });
     }
-    Catalog::new(entries)
+    Table::new(entries)
 }
 
 /// Changes a file under a lock: the notes of packages for which `is_done` is true go, and each of
@@ -82,13 +113,13 @@ pub fn change(
     is_done: &dyn Fn(&Note<'_>) -> bool,
 ) -> Result<()> {
     let folder = Folder::create(root, DIRECTORY)?;
-    folder.lock()?;
+    folder.lock(Patience::Endless)?;
     let coming = by_package(new);
     let is_coming = |note: &Note<'_>| {
         let (name, arch) = split_at_byte(note.package, b':');
         coming.find(name).iter().any(|entry| entry.arch == arch)
     };
-    let mut notes = read(root, name)?;
+    let mut notes = read(root, name)?.all;
     let before = notes.len();
     notes.retain(|note| !is_done(note) && !is_coming(note));
     if notes.len() == before && new.is_empty() {
@@ -110,6 +141,11 @@ pub fn change(
     if text == folder.text_or_empty(name)? {
         return Ok(());
     }
+    if text.is_empty() {
+        // So that an empty file is always one that lost what was in it.
+        folder.unlink(name)?;
+        return folder.sync();
+    }
     folder.replace(name, &text)
 }
 
@@ -123,6 +159,32 @@ mod tests {
         let note = parse(b"k:armhf plain 6.1 6.2").unwrap();
         assert_eq!(note.kernels, [b"6.1", b"6.2"]);
         assert!(parse(b"k").is_some() && parse(b"").is_none());
+    }
+
+    #[test]
+    fn what_is_left_of_damaged_notes_of_what_was_done_is_used() {
+        let scratch = Scratch::new("damaged");
+        let cases: [(&[u8], usize, bool); 6] = [
+            (b"", 0, true),
+            (b"a manual 1\nb auto 2\n", 2, false),
+            (b"a manual 1\nb auto 2", 1, true),
+            (b"a manual 1\n\0\0\0\0\n", 1, true),
+            (b"\na manual 1\n", 1, true),
+            (b"a\n", 0, true),
+        ];
+        for (text, count, is_damaged) in cases {
+            scratch.write("var/lib/limopack/forgotten", text);
+            let notes = read(&scratch.root(), FORGOTTEN).unwrap();
+            assert_eq!(
+                (notes.all.len(), notes.damaged.is_some()),
+                (count, is_damaged)
+            );
+            scratch.write("var/lib/limopack/pending", text);
+            assert_eq!(
+                read(&scratch.root(), PENDING).is_err(),
+                text.starts_with(b"\n")
+            );
+        }
     }
 
     #[test]
@@ -145,5 +207,7 @@ mod tests {
         assert_eq!(read().unwrap(), "a plain 2\nk:a plain 1\nk:b stand-in 2\n");
         change(&root, PENDING, &[], &|note| note.package == b"k:a").unwrap();
         assert_eq!(read().unwrap(), "a plain 2\nk:b stand-in 2\n");
+        change(&root, PENDING, &[], &|_| true).unwrap();
+        assert!(scratch.names("var/lib/limopack").is_empty());
     }
 }

@@ -11,6 +11,7 @@ use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 use rustix::io::Errno;
+use rustix::thread::Timespec;
 use std::cell::Cell;
 use std::io::IoSlice;
 
@@ -47,6 +48,15 @@ impl Naming {
             Naming::Dpkg => fill("{}-new", &[name]),
         }
     }
+}
+
+/// How long a lock is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// Some seconds: somebody waits for us who holds what the other may need.
+    Short,
 }
 
 /// Files that are written and wait for their place; dropped without [`Staged::commit`], they go.
@@ -153,27 +163,24 @@ impl Folder {
     /// It is held until this value is dropped.
     ///
     /// # Errors
-    /// The file system has no locks.
-    pub fn lock(&self) -> Result<()> {
-        let locked = retry(|| rustix::fs::flock(&self.fd, FlockOperation::LockExclusive));
-        io("lock", self.shown, locked)
-    }
-
-    /// As [`Folder::lock`], for a caller that holds dpkg's lock: it does not wait for ever.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Busy`] where somebody else still has it after some seconds.
-    pub fn lock_soon(&self) -> Result<()> {
-        const TRIES: usize = 50;
-        for _ in 0..TRIES {
-            match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::AGAIN | Errno::INTR) => {
-                    std::thread::sleep(core::time::Duration::from_millis(100));
-                }
+    /// The file system has no locks; [`ErrorKind::Busy`] where patience has ended.
+    pub fn lock(&self, patience: Patience) -> Result<()> {
+        let lock = |how| retry(|| rustix::fs::flock(&self.fd, how));
+        if patience == Patience::Endless {
+            return io("lock", self.shown, lock(FlockOperation::LockExclusive));
+        }
+        // Tenths of a second. (Rejected: an alarm, which needs a signal's handler.)
+        for _ in 0..100 {
+            match lock(FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => {}
                 locked => return io("lock", self.shown, locked),
             }
+            let _ = rustix::thread::nanosleep(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 100_000_000,
+            });
         }
-        let what = "{} is locked by another process";
+        let what = "{} is locked by another limopack";
         Err(Error::new(ErrorKind::Busy, what, &[self.shown]))
     }
 
@@ -281,6 +288,15 @@ impl Folder {
         removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
     }
 
+    /// Removes a directory if it is empty. One that is gone, or that somebody has filled, is fine.
+    ///
+    /// # Errors
+    /// It cannot be removed for another reason.
+    pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
+        let removed = c_string(name).and_then(|name| remove_empty_in(self.fd.as_fd(), &name));
+        removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
+    }
+
     /// Keeps the file that `name` is now under a second name, too. It costs no space where the
     /// file system has hard links.
     ///
@@ -373,13 +389,24 @@ impl Folder {
         retry(|| rustix::fs::mkdirat(&self.fd, &*name, Mode::from_raw_mode(0o755)))
     }
 
-    /// Makes everything durable that was changed in the directory's file system, also below it: an
-    /// fsync covers one directory. (Linux 2.6.39)
+    /// The number of the directory's file system.
     ///
     /// # Errors
-    /// The disk.
+    /// It cannot be told.
+    pub fn device(&self) -> Result<u64> {
+        let stat = io("stat", self.shown, stat_in(self.fd.as_fd(), b""));
+        stat.map(|stat| stat.st_dev)
+    }
+
+    /// Makes everything durable that was done in the directory's file system, in whatever directory.
+    /// A deletion may come back after a power cut although one that came later, elsewhere, was synced
+    /// by itself: btrfs keeps no such order.
+    ///
+    /// # Errors
+    /// The disk; Linux tells it since 5.8.
     pub fn sync_file_system(&self) -> Result<()> {
-        io("sync", self.shown, retry(|| rustix::fs::syncfs(&self.fd)))
+        let synced = retry(|| rustix::fs::syncfs(&self.fd));
+        io("sync the file system of", self.shown, synced)
     }
 
     /// Makes renames and unlinks in the directory durable.
@@ -627,7 +654,7 @@ mod tests {
     #[test]
     fn a_lock_is_held_until_the_folder_is_dropped() {
         let (scratch, folder) = scratch("lock");
-        folder.lock().unwrap();
+        folder.lock(Patience::Endless).unwrap();
         let other = Folder::open(&scratch.root(), b"d").unwrap().unwrap();
         let try_lock = || rustix::fs::flock(&other.fd, FlockOperation::NonBlockingLockExclusive);
         assert_eq!(try_lock(), Err(Errno::WOULDBLOCK));

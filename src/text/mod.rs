@@ -3,7 +3,6 @@
 
 pub mod active;
 pub mod alias;
-pub mod catalog;
 pub mod dep;
 pub mod modprobe;
 pub mod name;
@@ -11,6 +10,7 @@ pub mod names;
 pub mod proc_modules;
 pub mod sort;
 pub mod stanza;
+pub mod table;
 
 use core::cmp::Ordering;
 

@@ -174,6 +174,54 @@ def test_what_went_over_in_another_way_or_not_at_all_is_told(upgraded):
         assert f"limopack: {line}\n" in said, said
 
 
+def version_of(root):
+    """The one kernel of a root."""
+    version, = (path.name for path in (root / "lib/modules").iterdir())
+    return version
+
+
+def test_the_registry_comes_from_the_kernel_that_runs_and_from_the_newest_whole_one(first, roots):
+    """A purged kernel had left its registry, the newest of all, and it alone was carried over."""
+    with roots.copy(first) as root:
+        old, new, gone, running = version_of(root), "99.0-new", "98.0-gone", root.sh("uname -r").out.strip()
+        root.sh(f"cd /lib/modules; cp -a {old} {new}; rm {new}/modules.active; mkdir {gone} {running}\n"
+                f"echo dummy:S > {gone}/modules.active; printf 'tun:1\\n#@ tun late\\n' > {running}/modules.active")
+        root.sh(f"run-parts --exit-on-error --arg={new} /etc/kernel/postinst.d")
+        assert registry(root, new) == {**registry(root, old), "tun": ("1", {"late"})}
+        (root / f"lib/modules/{running}/modules.active").write_text("damaged\0\n")
+        (root / f"lib/modules/{new}/modules.active").unlink()
+        said = root.sh(f"run-parts --exit-on-error --arg={new} /etc/kernel/postinst.d")
+        assert f"the registry of {running} was not carried over" in said.err, said
+        assert registry(root, new) == registry(root, old)
+
+
+@pytest.mark.parametrize("prune", [False, True], ids=["whole", "pruned"])
+def test_a_purged_kernel_leaves_nothing(first, roots, prune):
+    with roots.copy(first) as root:
+        old = version_of(root)
+        if prune:
+            root.sh(f"limopack --prune --kernel={old} --force")
+        (root / f"lib/modules/{old}/.modules.dep.limopack-old").touch()
+        root.sh(f"apt-get -y remove linux-image-{old}")
+        assert registry(root, old), "it may come back"
+        said = root.sh(f"apt-get -y purge linux-image-{old}")
+        assert not (root / f"lib/modules/{old}").exists(), said
+
+
+def test_a_purged_kernel_whose_modules_were_forgotten_leaves_nothing(upgraded, roots):
+    """Debian 14 has a package of its own for them, and another for what lies beside them."""
+    new, modules = upgraded.new, f"linux-modules-{upgraded.new}"
+    with roots.copy(upgraded.root) as root:
+        if root.suite != "forky":
+            assert modules not in root.sh("dpkg-query -W -f '${Package}\\n'").out.split()
+            modules = f"linux-image-{new}"
+        root.sh(f"limopack --apply --pkname={modules} --force")
+        root.sh(f"apt-get -y purge linux-image-{new}; apt-get -y --purge autoremove", ok=None)
+        # What only limopack knows of has no owner whose purge could tell.
+        assert (root / f"lib/modules/{new}").exists() == (root.suite != "forky")
+        assert root.sh("dpkg --audit").out == ""
+
+
 def test_neither_kernel_loses_anything(upgraded, first):
     kernel = f"usr/lib/modules/{upgraded.old}"
     unchanged(snapshot(first, kernel), snapshot(upgraded.root, kernel))

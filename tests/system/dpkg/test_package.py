@@ -26,6 +26,7 @@ CONFFILES = {
     "etc/apt/apt.conf.d/90limopack": "-rw-r--r--",
     "etc/dpkg/dpkg.cfg.d/limopack": "-rw-r--r--",
     "etc/kernel/postinst.d/aa-limopack": "-rwxr-xr-x",
+    "etc/kernel/postrm.d/limopack": "-rwxr-xr-x",
 }
 FILES = {
     **CONFFILES,

@@ -17,7 +17,7 @@ pub struct Entry<'t> {
 
 /// Entries, sorted.
 #[derive(Debug, Default)]
-pub struct Catalog<'t> {
+pub struct Table<'t> {
     entries: Vec<Entry<'t>>,
     /// The bits of all names.
     bits: u64,
@@ -39,9 +39,9 @@ fn order(a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
         .then(a.at.cmp(&b.at))
 }
 
-impl<'t> Catalog<'t> {
+impl<'t> Table<'t> {
     /// Sorts entries, if they are not sorted already: package managers write their files so.
-    pub fn new(mut entries: Vec<Entry<'t>>) -> Catalog<'t> {
+    pub fn new(mut entries: Vec<Entry<'t>>) -> Table<'t> {
         let mut pairs = entries.windows(2);
         if pairs.any(|pair| order(&pair[0], &pair[1]) == Ordering::Greater) {
             entries.sort_unstable_by(order);
@@ -50,7 +50,7 @@ impl<'t> Catalog<'t> {
         for entry in &entries {
             bits |= bit(entry.name);
         }
-        Catalog { entries, bits }
+        Table { entries, bits }
     }
 
     /// All entries, sorted by name, then by what tells them apart.
@@ -58,7 +58,7 @@ impl<'t> Catalog<'t> {
         &self.entries
     }
 
-    /// Where the entries of a name begin in [`Catalog::entries`].
+    /// Where the entries of a name begin in [`Table::entries`].
     pub fn first(&self, name: &[u8]) -> Option<usize> {
         if self.bits & bit(name) == 0 {
             return None;
@@ -97,7 +97,7 @@ mod tests {
             arch: b"",
             at,
         });
-        let table = Catalog::new(entries.collect());
+        let table = Table::new(entries.collect());
         for name in names.iter().chain(&["c", "abcdefg", "A"]) {
             let found = table.find(name.as_bytes()).iter().map(|entry| entry.at);
             let wanted = (0..names.len()).filter(|&at| names[at] == *name);
