@@ -196,7 +196,10 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// modules.dep cannot be read, or one of these lines is malformed.
     pub fn outside(&self) -> Result<Vec<DepLine<'static>>> {
-        let text = self.file_or_empty(b"modules.dep")?;
+        let text = match &self.lines {
+            Lines::Text(text) => text.text(),
+            Lines::Index(_) => self.file_or_empty(b"modules.dep")?,
+        };
         let mut outside = Vec::new();
         for (number, line) in lines(text) {
             if line.starts_with(b"kernel/") {
@@ -216,20 +219,25 @@ impl<'r> Kernel<'r> {
         self.root.shown(file_of(self.version, name))
     }
 
+    /// The text of modules.builtin, or nothing.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn builtin(&self) -> Result<Text> {
+        if let Some(text) = self.builtin.get() {
+            return Ok(text);
+        }
+        let text = self.file_or_empty(b"modules.builtin")?;
+        self.builtin.set(Some(text));
+        Ok(text)
+    }
+
     /// Whether the module is built into the kernel.
     ///
     /// # Errors
     /// modules.builtin cannot be read.
     pub fn is_builtin(&self, name: ModuleName<'_>) -> Result<bool> {
-        let text = match self.builtin.get() {
-            Some(text) => text,
-            None => {
-                let text = self.file_or_empty(b"modules.builtin")?;
-                self.builtin.set(Some(text));
-                text
-            }
-        };
-        Ok(is_builtin(text, name))
+        Ok(is_builtin(self.builtin()?, name))
     }
 
     /// The rules that add to modules.dep.

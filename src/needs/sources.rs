@@ -196,7 +196,7 @@ pub fn add_boot(
 /// records `NAME.softdep=` and `NAME.weakdep=` that depmod does not read.
 fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
     let rules = kernel.rules()?;
-    for (_, path) in lines(kernel.file_or_empty(b"modules.builtin")?) {
+    for (_, path) in lines(kernel.builtin()?) {
         let path = ModulePath(path);
         for rule in rules.of(path, path.name().hash()) {
             add_targets(kept, kernel, rule.targets)?;

@@ -18,7 +18,8 @@ import trees
 
 NEWEST = {"bookworm": "30", "cloud": "30", "armmp": "30", "trixie": "34", "forky": "34"}
 SYSCALLS, SOURCE_SYSCALLS = 24, 30
-INSTRUCTIONS = {"modules.dep.bin": 600_000, "modules.dep": 1_300_000}
+# Half of it is what stays besides: what built-in modules ask for, and the boot.
+INSTRUCTIONS = {"modules.dep.bin": 1_500_000, "modules.dep": 2_200_000}
 
 
 def first(problems):
