@@ -71,6 +71,7 @@ HOOKS = \
 	dpkg.cfg.d:$(sysconfdir)/dpkg/dpkg.cfg.d:644 \
 	apt.conf.d:$(sysconfdir)/apt/apt.conf.d:644 \
 	kernel/postinst.d:$(sysconfdir)/kernel/postinst.d:755 \
+	kernel/postrm.d:$(sysconfdir)/kernel/postrm.d:755 \
 	initramfs-tools/hooks:$(initramfsdir)/hooks:755 \
 	dracut/90limopack:$(dracutdir)/90limopack:755
 

@@ -1,6 +1,7 @@
 //! The manual page: limopack.8.in, with what the tables of flags and of hidden needs say put in.
 
 use super::texts::TEXTS;
+use limopack::actions::check::kinds;
 use limopack::cli::flags::{Flag, Meaning, FLAGS};
 use limopack::cli::Action;
 use limopack::needs::hidden::KNOWN;
@@ -16,6 +17,26 @@ pub fn man() -> String {
         .replace("@ACTIONS@", items(is_action).trim_end())
         .replace("@OPTIONS@", items(|flag| !is_action(flag)).trim_end())
         .replace("@HIDDEN@", hidden().trim_end())
+        .replace("@CHECK@", check().trim_end())
+}
+
+/// The words of `--check`, each with all that it stands for.
+fn check() -> String {
+    let mut out = String::new();
+    let mut words: Vec<&str> = Vec::new();
+    for (word, ..) in kinds() {
+        if words.contains(&word) {
+            continue;
+        }
+        words.push(word);
+        out += &format!(".It {word}\n");
+        for (_, meaning, is_refused) in kinds().into_iter().filter(|kind| kind.0 == word) {
+            let star = if is_refused { "" } else { " *" };
+            out += &format!("{meaning}{star}\n.br\n");
+        }
+        out.truncate(out.len() - ".br\n".len());
+    }
+    out
 }
 
 /// The hidden needs and their reasons.

@@ -7,12 +7,12 @@ pub const TEXTS: &[(&str, &str)] = &[
     (
         "list",
         "\
-Print the modules that are needed: those loaded and those registered, or only
-the
-named ones, with all that they need.
+Print the modules that are needed: those that stay, see
+.Sx What stays ,
+and those that are loaded, or only the named ones, with all that they need.
 Paths are relative to
 .Pa /lib/modules/VERSION ,
-one a line, sorted, each once.
+one per line, sorted, each once.
 With several kernels every path begins with the version.",
     ),
     (
@@ -35,7 +35,14 @@ A part that was shown before is marked
 Register the named modules: one reference more for each, or with
 .Fl Fl static
 for good.
-Without names, register all loaded modules for good.
+Without names, register all loaded modules for good: in the kernel that runs by
+their names, and in every other one as a registry is carried over to it.
+That, and names of
+.Fl Fl from
+or
+.Fl Fl detect ,
+make the registry a base, see
+.Sx What a prune refuses .
 .Pp
 A name that no kernel has is an error, and nothing is written then.
 A name that only some kernels have is a warning.
@@ -134,8 +141,8 @@ count stays, and the owners of both are owners, so that doing it twice changes
 nothing.
 If the file is another kernel's
 .Pa modules.active ,
-modules that took over aliases of registered ones are registered, too, and so is
-what was built into that kernel and is a module now.
+modules that took over an alias which a registered one has lost are registered,
+too, and so is what was built into that kernel and is a module now.
 What is built in or gone is told.",
     ),
     (
@@ -166,6 +173,13 @@ or
 An alias names every module that
 .Xr modprobe 8
 would load for it.",
+    ),
+    (
+        "boot",
+        "\
+List only what the boot needs, and what that needs: see
+.Sx What stays .
+The hooks for initramfs-tools and dracut call this.",
     ),
     (
         "static",

@@ -5,8 +5,13 @@ use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::needs::kernel::{directory, file_of};
-use crate::system::{running_kernel, Folder, Root};
-use crate::text::active::ACTIVE;
+use crate::needs::sources::{running, Machine};
+use crate::needs::survey::{Sibling, Survey};
+use crate::package::database::Caller;
+use crate::system::folder::Patience;
+use crate::system::tree::Sizes;
+use crate::system::{Folder, Root};
+use crate::text::active::{Registry, ACTIVE};
 use crate::text::{is_version, sort_once};
 
 /// The kernels to show something of: those named, else the running one, else the only one.
@@ -17,9 +22,8 @@ pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Text>> {
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
-    if root.is_host() {
-        let running = running_kernel();
-        if is_installed(root, &running)? {
+    if let Some(running) = running(root)?.filter(|_| root.is_host()) {
+        if is_installed(root, running)? {
             return Ok(vec![running]);
         }
     }
@@ -56,30 +60,21 @@ pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Text>> {
     }
 }
 
-/// The kernel that runs, as far as the root shows it: an image may have a /proc of its own.
-///
-/// # Errors
-/// It cannot be read.
-pub fn running(root: &Root) -> Result<Option<Text>> {
-    if root.is_host() {
-        return Ok(Some(running_kernel()));
-    }
-    let text = root.text(b"proc/sys/kernel/osrelease")?;
-    Ok(text.map(|text| text.strip_suffix(b"\n").unwrap_or(text)))
-}
-
 /// Opens a kernel's directory, and locks it for a plan that will be carried out.
 ///
 /// # Errors
-/// There is none.
+/// There is none; [`crate::error::ErrorKind::Busy`] where another limopack works on it.
 pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
     let path = directory(version);
-    let Some(folder) = Folder::open(root, &path)? else {
-        let place = root.shown(&path);
-        return Err(Error::refused("no kernel {}: no {}", &[version, &place]));
+    let Some(folder) = Folder::open(root, path)? else {
+        let place = root.shown(path);
+        return Err(Error::refused("no kernel {}: no {}", &[version, place]));
     };
     if mode == Mode::Execute {
-        folder.lock()?;
+        folder.lock(match Caller::of_environment(false) {
+            Caller::Anybody => Patience::Endless,
+            _ => Patience::Short,
+        })?;
     }
     Ok(folder)
 }
@@ -109,7 +104,7 @@ pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Text>> {
 pub fn registered(root: &Root) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
     for version in installed(root)? {
-        if root.has(&file_of(&version, ACTIVE))? {
+        if root.has(file_of(version, ACTIVE))? {
             kernels.push(version);
         }
     }
@@ -139,10 +134,10 @@ pub fn named(root: &Root, names: &[Text]) -> Result<Vec<Text>> {
 fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<Vec<Text>> {
     let mut kept: Vec<Text> = Vec::with_capacity(versions.len());
     for version in versions {
-        let path = directory(&version);
+        let path = directory(version);
         let mut is_second = false;
         for other in &kept {
-            is_second |= root.is_same_directory(&directory(other), &path)?;
+            is_second |= root.is_same_directory(directory(other), path)?;
         }
         if !is_second {
             kept.push(version);
@@ -161,7 +156,7 @@ pub fn installed(root: &Root) -> Result<Vec<Text>> {
         let place = root.shown(b"lib/modules");
         return Err(Error::refused(
             "no kernel with a modules.dep in {}",
-            &[&place],
+            &[place],
         ));
     }
     Ok(versions)
@@ -172,7 +167,7 @@ fn all_installed(root: &Root) -> Result<Vec<Text>> {
     let mut versions = Vec::new();
     if let Some(folder) = Folder::open(root, b"lib/modules")? {
         for entry in folder.entries()? {
-            if is_installed(root, &entry.name)? {
+            if is_installed(root, entry.name)? {
                 versions.push(entry.name);
             }
         }
@@ -180,7 +175,46 @@ fn all_installed(root: &Root) -> Result<Vec<Text>> {
     without_second_names(root, versions)
 }
 
+/// What `apt remove` leaves of a kernel is its index, and `apt purge` its registry.
 fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
-    let has = |name: &[u8]| root.has(&file_of(version, name));
-    Ok(has(b"modules.dep")? || has(b"modules.dep.bin")?)
+    let has = |name: &[u8]| root.has(file_of(version, name));
+    Ok(has(b"kernel")? && (has(b"modules.dep")? || has(b"modules.dep.bin")?))
+}
+
+/// The registries of all installed kernels.
+///
+/// # Errors
+/// One cannot be read, or is malformed: what it has to keep is unknown then.
+pub fn siblings(root: &Root) -> Result<Vec<Sibling>> {
+    let versions = registered(root)?.into_iter();
+    versions.map(|version| sibling(root, version)).collect()
+}
+
+/// The registry of an installed kernel.
+///
+/// # Errors
+/// It cannot be read, or is malformed.
+pub fn sibling(root: &Root, version: Text) -> Result<Sibling> {
+    let path = file_of(version, ACTIVE);
+    let registry = Registry::parse(root.text_or_empty(path)?, root.shown(path))?;
+    Ok(Sibling { version, registry })
+}
+
+/// Looks at one kernel, and at what the others have to keep.
+///
+/// # Errors
+/// What makes it unknowable.
+pub fn survey<'r>(
+    root: &'r Root,
+    machine: &Machine,
+    siblings: &[Sibling],
+    version: Text,
+    folder: Folder,
+    sizes: Sizes,
+) -> Result<Survey<'r>> {
+    let mut survey = Survey::take(root, machine, version, folder, sizes)?;
+    for sibling in siblings.iter().filter(|sibling| sibling.version != version) {
+        survey.compare(sibling)?;
+    }
+    Ok(survey)
 }

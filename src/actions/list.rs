@@ -4,15 +4,16 @@ use crate::actions::kernels;
 use crate::actions::wanted::{judge, Want, Wanted};
 use crate::cli::Request;
 use crate::error::Result;
+use crate::format::Text;
 use crate::needs::kernel::{file_of, Found};
+use crate::needs::sources::{add_boot, add_loaded, kept, Machine};
+use crate::needs::survey::{message, Finding, Kind};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
 use crate::text::active::{Registry, ACTIVE};
-use crate::text::name::ModuleName;
 use crate::text::names::Insist;
-use crate::text::proc_modules;
 
 /// Prints the paths of the modules needed, one a line, sorted, each once.
 ///
@@ -74,23 +75,19 @@ type Show<'f> = &'f mut dyn FnMut(&[u8], &Closure, bool);
 fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'_>) -> Result<()> {
     let wanted = Wanted::read(root, request, report)?.map(Wanted::into_names);
     let versions = kernels::to_show(root, request)?;
-    let loaded = match &wanted {
-        None => loaded_text(root, report)?,
+    let machine = match &wanted {
+        None => Some(Machine::look(root)?),
         Some(_) => None,
     };
     let wanted = wanted.as_deref();
     let mut found = vec![false; wanted.map_or(0, <[Want]>::len)];
-    for version in &versions {
+    for &version in &versions {
         let kernel = Kernel::open(root, version)?;
-        let mut closure = Closure::default();
-        match wanted {
-            None => {
-                add_loaded(&mut closure, &kernel, loaded, root, report)?;
-                add_registered(&mut closure, &kernel, root, report)?;
-            }
-            Some(names) => add_named(&mut closure, &kernel, names, &mut found, report)?,
-        }
-        closure.complete(&kernel)?;
+        let closure = match &machine {
+            Some(machine) if request.is_boot => boot(machine, &kernel, report)?,
+            Some(machine) => needed(root, machine, &kernel, report)?,
+            None => named(&kernel, wanted.unwrap_or(&[]), &mut found, report)?,
+        };
         show(version, &closure, versions.len() > 1);
     }
     let names = wanted.unwrap_or(&[]).iter().zip(&found);
@@ -101,61 +98,44 @@ fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'
     judge(&missing, &versions, report)
 }
 
-/// The text of /proc/modules; `None`, and a word of it, where it is missing.
-///
-/// # Errors
-/// It cannot be read.
-pub fn loaded_text(root: &Root, report: &Report) -> Result<Option<&'static [u8]>> {
-    let text = root.text(b"proc/modules")?;
-    if text.is_none() {
-        report.debug(
-            "no {}; taking no module for loaded",
-            &[&root.shown(b"proc/modules")],
-        );
-    }
-    Ok(text)
-}
-
-/// Adds the loaded modules.
-///
-/// # Errors
-/// A damaged file.
-pub fn add_loaded(
-    closure: &mut Closure,
-    kernel: &Kernel<'_>,
-    text: Option<&[u8]>,
-    root: &Root,
-    report: &Report,
-) -> Result<()> {
-    let shown = root.shown(b"proc/modules");
-    for name in proc_modules::names(text.unwrap_or(b""), &shown) {
-        let name = name?;
-        match kernel.line(name)? {
-            Some(line) => {
-                closure.add(line, Why::Loaded);
-            }
-            None => warn_absent(report, b"loaded", name, kernel.version()),
+/// Names the file systems that the kernel does not know.
+fn warn_of_boot(version: Text, findings: &[Finding], report: &Report) {
+    for kind in [Kind::Root, Kind::FileSystem] {
+        if findings.iter().any(|finding| finding.kind == kind) {
+            report.warn("{}", &[message(version, kind, findings)]);
         }
     }
-    Ok(())
 }
 
-fn add_registered(
-    closure: &mut Closure,
-    kernel: &Kernel<'_>,
-    root: &Root,
-    report: &Report,
-) -> Result<()> {
-    for entry in registry(root, kernel)?.entries() {
-        match kernel.line(entry.name)? {
-            Some(line) => {
-                closure.add(line, Why::Registered);
-            }
-            None if kernel.is_builtin(entry.name)? => {}
-            None => warn_absent(report, b"registered", entry.name, kernel.version()),
-        }
+/// What mounts the root and the other file systems of the boot.
+fn boot(machine: &Machine, kernel: &Kernel<'_>, report: &Report) -> Result<Closure> {
+    let mut closure = Closure::default();
+    let mut findings = Vec::new();
+    add_boot(&mut closure, machine, kernel, &mut findings)?;
+    warn_of_boot(kernel.version(), &findings, report);
+    closure.complete(kernel)?;
+    Ok(closure)
+}
+
+/// What stays, and what is loaded.
+fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) -> Result<Closure> {
+    let version = kernel.version();
+    let mut findings = Vec::new();
+    let registry = registry(root, kernel)?;
+    let mut closure = kept(machine, kernel, &registry, &mut findings)?;
+    for finding in findings
+        .iter()
+        .filter(|finding| finding.kind != Kind::FileSystem)
+    {
+        warn_absent(report, b"registered", finding.name, version);
     }
-    Ok(())
+    if machine.runs(version) {
+        for name in add_loaded(&mut closure, machine, kernel)? {
+            warn_absent(report, b"loaded", name, version);
+        }
+        closure.complete(kernel)?;
+    }
+    Ok(closure)
 }
 
 /// The registry of a kernel, to be read only; an empty one where it has none.
@@ -164,42 +144,24 @@ fn add_registered(
 /// A malformed line.
 pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
     let path = file_of(kernel.version(), ACTIVE);
-    Registry::parse(root.text_or_empty(&path)?, &root.shown(&path))
+    Registry::parse(root.text_or_empty(path)?, root.shown(path))
 }
 
-/// What stays for itself in a prune: the registered modules and those outside `kernel/`. What
-/// they need comes in with [`Closure::complete`].
-///
-/// # Errors
-/// A damaged index.
-pub fn kept(kernel: &Kernel<'_>, registry: &Registry<'_>) -> Result<Closure> {
-    let mut kept = Closure::default();
-    for entry in registry.entries() {
-        if let Some(line) = kernel.line(entry.name)? {
-            kept.add(line, Why::Registered);
-        }
-    }
-    for line in kernel.outside()? {
-        kept.add(line, Why::Outside);
-    }
-    Ok(kept)
-}
-
-fn warn_absent(report: &Report, what: &[u8], name: ModuleName<'_>, version: &[u8]) {
-    let name = name.to_kernel();
+fn warn_absent(report: &Report, what: &[u8], name: &[u8], version: &[u8]) {
     report.warn(
         "{} is {}, but kernel {} has no such module",
-        &[&name, what, version],
+        &[name, what, version],
     );
 }
 
-fn add_named(
-    closure: &mut Closure,
+/// What is named, and needs of it.
+fn named(
     kernel: &Kernel<'_>,
     names: &[Want],
     found: &mut [bool],
     report: &Report,
-) -> Result<()> {
+) -> Result<Closure> {
+    let mut closure = Closure::default();
     for (want, found) in names.iter().zip(found) {
         let name = &want.given;
         match kernel.find(name)? {
@@ -220,5 +182,6 @@ fn add_named(
             Found::Nothing => {}
         }
     }
-    Ok(())
+    closure.complete(kernel)?;
+    Ok(closure)
 }

@@ -6,6 +6,7 @@ pub mod check;
 pub mod kernels;
 pub mod list;
 pub mod prune;
+pub mod purged;
 pub mod register;
 pub mod wanted;
 pub mod why;
@@ -51,7 +52,7 @@ fn act(parsed: Parsed, report: &Report) -> Result<()> {
                 Action::Remove => register::remove(&root, &request, report),
                 Action::Prune => prune::prune(&root, &request, report),
                 Action::Census => return take_census(&root, report),
-                Action::Check => return check::check(&root, &request, report),
+                Action::Check => return check::check(&root, &request),
                 Action::Why => return why::why(&root, &request, report),
                 Action::Apply => apply::apply(&root, &request, report),
             }?;
@@ -73,7 +74,7 @@ fn take_census(root: &Root, report: &Report) -> Result<()> {
     let census = census::take(root)?;
     if census.devices == 0 {
         let place = root.shown(b"sys/devices");
-        report.warn("{}: no hardware to be seen there", &[&place]);
+        report.warn("{}: no hardware to be seen there", &[place]);
     }
-    print(&census.to_text())
+    print(census.to_text())
 }

@@ -8,16 +8,17 @@ use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, some_of, Text};
 use crate::needs::kernel::{directory, module_named, Found};
+use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
+use crate::package::database::Caller;
 use crate::package::queue::{self, FORGOTTEN};
 use crate::plan::registry::{execute, Change};
 use crate::system::report::print;
-use crate::system::tree::{walk, Fate, Leaf, Sizes};
+use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed, ACTIVE};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::names::Insist;
-use crate::text::proc_modules;
 
 /// The registry of one kernel during a call; locked unless nothing will be written.
 struct Turn {
@@ -35,7 +36,10 @@ pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let owner = owner(root, request)?;
     let versions = kernels::to_register(root, request)?;
     // Locked before anything is looked up: a prune that ends meanwhile may have taken it away.
-    let mut turns = open_turns(root, &versions, request.mode)?;
+    let mut turns = open_turns(root, &versions, request, report)?;
+    if turns.is_empty() {
+        return Ok(());
+    }
     match Wanted::read(root, request, report)? {
         Some(wanted) => {
             let hold = match request.is_static {
@@ -103,9 +107,11 @@ fn add_wanted(
 /// it, and in the others as that kernel's registry would be carried over to them.
 fn add_loaded(root: &Root, turns: &mut [Turn], report: &Report) -> Result<()> {
     let loaded = loaded(root)?;
-    let running = kernels::running(root)?;
+    let running = running(root)?;
     let source = match running {
-        Some(running) => Some(&*Box::leak(Box::new(Source::of_loaded(root, running, &loaded)?))),
+        Some(running) => Some(&*Box::leak(Box::new(Source::of_loaded(
+            root, running, &loaded,
+        )?))),
         None => None,
     };
     for turn in turns {
@@ -157,7 +163,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Some(_) => kernels::to_release(root, request)?,
         None => kernels::to_register(root, request)?,
     };
-    let mut turns = open_turns(root, &versions, request.mode)?;
+    let mut turns = open_turns(root, &versions, request, report)?;
     let wanted = wanted.unwrap_or_default();
     let mut is_registered = vec![false; wanted.len()];
     for turn in &mut turns {
@@ -239,7 +245,7 @@ fn look_up(
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         for (want, places) in names.iter().zip(&mut found) {
-            let (given, name) = (&want.given, module_named(&want.given));
+            let (given, name) = (&want.given, module_named(want.given));
             places.push(match kernel.find(given)? {
                 Found::Modules(lines) => {
                     Place::Files(lines.iter().map(|line| line.path.name()).collect())
@@ -278,7 +284,7 @@ fn look_up(
 /// unpacking of a package and its configuration, that is a maintainer script's business: the
 /// package's own script will run depmod.
 fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool> {
-    let folder = Folder::open(root, &directory(version))?;
+    let folder = Folder::open(root, directory(version))?;
     let (Some(folder), Some(_)) = (folder, variable("DPKG_MAINTSCRIPT_PACKAGE")) else {
         return Ok(false);
     };
@@ -287,13 +293,13 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
         is_there |= ModulePath(leaf.name).name() == name;
         Ok(Fate::Stays)
     };
-    walk(&folder, Sizes::Unwanted, &mut look, &mut |_| {})?;
+    walk(&folder, Scope::All, Sizes::Unwanted, &mut look, &mut |_| {})?;
     Ok(is_there)
 }
 
 /// A module that is missing may be one that a prune took, and its package can bring it again.
 fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
-    for note in queue::read(root, FORGOTTEN).unwrap_or_default() {
+    for note in queue::read(root, FORGOTTEN).unwrap_or_default().all {
         let mut kernels = note
             .kernels
             .iter()
@@ -301,22 +307,21 @@ fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
         if let Some(kernel) = kernels.next() {
             report.warn(
                 "kernel {} was pruned; for more of its modules, install again: {}",
-                &[kernel, &note.package],
+                &[kernel, note.package],
             );
         }
     }
 }
 
-/// The loaded modules.
+/// The loaded modules; there must be some.
 fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
     let path = b"proc/modules";
-    let text = root.needed_text(path)?;
-    let shown = root.shown(path);
-    let loaded = proc_modules::names(text, shown).collect::<Result<Vec<_>>>()?;
+    root.needed_text(path)?;
+    let loaded = sources::loaded(root)?;
     match loaded.is_empty() {
         true => Err(Error::refused(
             "{}: no module is loaded; nothing to register",
-            &[shown],
+            &[root.shown(path)],
         )),
         false => Ok(loaded),
     }
@@ -324,12 +329,28 @@ fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
 
 /// Opens the registries, locked in the order of their versions so that two calls cannot
 /// wait for each other.
-fn open_turns(root: &Root, versions: &[Text], mode: Mode) -> Result<Vec<Turn>> {
+fn open_turns(
+    root: &Root,
+    versions: &[Text],
+    request: &Request,
+    report: &Report,
+) -> Result<Vec<Turn>> {
+    let is_script = Caller::of_environment(request.root.is_some()) == Caller::Script;
     let mut turns = Vec::with_capacity(versions.len());
     for &version in versions {
-        let folder = kernels::open(root, version, mode)?;
+        let folder = kernels::open(root, version, request.mode)?;
         let old = folder.text_or_empty(ACTIVE)?;
-        let registry = Registry::parse(old, folder.shown(ACTIVE))?;
+        let registry = match Registry::parse(old, folder.shown(ACTIVE)) {
+            // One bad line must not keep every package from being installed or removed. That kernel
+            // is not pruned before somebody has seen to it.
+            Err(error) if is_script => {
+                for message in error.messages() {
+                    report.warn("{}; kernel {} is left as it is", &[message, version]);
+                }
+                continue;
+            }
+            registry => registry?,
+        };
         turns.push(Turn {
             version,
             folder,
@@ -437,8 +458,8 @@ fn calling_package(root: &Root) -> Result<Option<Text>> {
         return Ok(Some(package));
     };
     let qualified = fill("{}:{}", &[package, arch]);
-    let list = fill("var/lib/dpkg/info/{}.list", &[&qualified]);
-    Ok(Some(match root.has(&list)? {
+    let list = fill("var/lib/dpkg/info/{}.list", &[qualified]);
+    Ok(Some(match root.has(list)? {
         true => qualified,
         false => package,
     }))

@@ -14,12 +14,13 @@
 //! needs and how: `dependency`, `soft`, `weak` or `hidden`.
 
 use crate::actions::kernels;
-use crate::actions::list::{add_loaded, kept, loaded_text, registry};
+use crate::actions::list::registry;
 use crate::actions::wanted::{Want, Wanted};
 use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::needs::kernel::{directory, module_named, Found};
+use crate::needs::sources::{add_loaded, kept, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
@@ -37,14 +38,16 @@ pub fn why(root: &Root, request: &Request, report: &Report) -> Result<()> {
     };
     let wanted = wanted.into_names();
     let versions = kernels::to_show(root, request)?;
-    let loaded = loaded_text(root, report)?;
+    let machine = Machine::look(root)?;
     let mut out = Vec::new();
-    for version in &versions {
+    for &version in &versions {
         let kernel = Kernel::open(root, version)?;
         let registry = registry(root, &kernel)?;
-        let mut kept = kept(&kernel, &registry)?;
-        add_loaded(&mut kept, &kernel, loaded, root, report)?;
-        kept.complete(&kernel)?;
+        let mut kept = kept(&machine, &kernel, &registry, &mut Vec::new())?;
+        if machine.runs(version) {
+            add_loaded(&mut kept, &machine, &kernel)?;
+            kept.complete(&kernel)?;
+        }
         let answer = Answer {
             root,
             kernel: &kernel,
@@ -74,18 +77,18 @@ impl Answer<'_> {
     fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<()> {
         let given = &want.given;
         let mut line = |name: &[u8], text: &[u8]| {
-            out.extend_from_slice(&fill("{}{}: {}\n", &[prefix, name, text]));
+            out.extend_from_slice(fill("{}{}: {}\n", &[prefix, name, text]));
         };
         match self.kernel.find(given)? {
             Found::Modules(modules) => {
                 for module in modules {
                     let name = module.path.name();
-                    let path = [&directory(self.kernel.version()), &b"/"[..], module.path.0];
+                    let path = [directory(self.kernel.version()), &b"/"[..], module.path.0];
                     let text = match self.root.has(&path.concat())? {
                         true => self.chain(name),
                         false => b"not on disk",
                     };
-                    line(&name.to_kernel(), &text);
+                    line(name.to_kernel(), text);
                 }
             }
             Found::Builtin => line(given, b"built into the kernel"),
@@ -116,7 +119,7 @@ impl Answer<'_> {
                 break;
             };
             let own = self.kept.modules()[position].name().to_kernel();
-            steps.push(fill(" -> {} {}", &[word(need), &own]));
+            steps.push(fill(" -> {} {}", &[word(need), own]));
             position = user;
         }
         let top = &self.kept.modules()[position];
@@ -133,7 +136,10 @@ impl Answer<'_> {
 
     fn reason(&self, why: Why, name: ModuleName<'_>) -> Text {
         match why {
-            Why::Registered => fill("registered ({})", &[&hold(self.registry.find(name))]),
+            Why::Registered => fill("registered ({})", &[hold(self.registry.find(name))]),
+            Why::Declared(file) => fill("/{} loads it", &[file]),
+            Why::Boot(what) => fill("{} needs it", &[what]),
+            Why::BuiltIn => b"what is built into the kernel needs it",
             Why::Loaded => b"loaded",
             Why::Outside => b"outside kernel/",
             Why::Named | Why::Needed => b"needed",

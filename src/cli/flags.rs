@@ -13,6 +13,8 @@ pub enum Meaning {
     From,
     /// `--detect`
     Detect,
+    /// `--boot`
+    Boot,
     /// `--static`
     Static,
     /// `--owner`
@@ -171,6 +173,14 @@ pub const FLAGS: &[Flag] = &[
         value: "",
         with: SELECTED,
         help: "names from this machine's census",
+    },
+    Flag {
+        meaning: Meaning::Boot,
+        short: "",
+        long: "boot",
+        value: "",
+        with: &[Action::List],
+        help: "only what mounts the root and the boot's file systems",
     },
     Flag {
         meaning: Meaning::Static,

@@ -53,6 +53,8 @@ pub struct Request {
     pub from: Vec<Text>,
     /// Whether the machine's census is taken for more names.
     pub detect: bool,
+    /// Whether only what the boot needs is meant.
+    pub is_boot: bool,
     /// Whether references are static.
     pub is_static: bool,
     /// Whose references; `None` leaves it to the environment.
@@ -98,6 +100,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         names: Vec::new(),
         from: Vec::new(),
         detect: false,
+        is_boot: false,
         is_static: false,
         owner: None,
         packages: Vec::new(),
@@ -155,6 +158,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             Meaning::NoStandIn => request.stand_ins = StandIns::Refuse,
             Meaning::From => request.from.push(value),
             Meaning::Detect => request.detect = true,
+            Meaning::Boot => request.is_boot = true,
             Meaning::Static => request.is_static = true,
             Meaning::Owner => set_once(&mut request.owner, value, flag)?,
             Meaning::Kernel => request.kernels.push(value),

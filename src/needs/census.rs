@@ -222,7 +222,7 @@ pub fn root_file_system(
         let mounts =
             mounts.filter(|(_, line)| !line.starts_with(b"#") && words(line).nth(1) == Some(b"/"));
         if let Some(kind) = mounts.last().and_then(|(_, line)| words(line).nth(2)) {
-            for name in [&fill("fs-{}", &[kind])[..], kind] {
+            for name in [fill("fs-{}", &[kind]), kind] {
                 if let Found::Modules(modules) = kernel.look_up(name)? {
                     return Ok((kind, modules));
                 }

@@ -1,6 +1,7 @@
 //! The modules that must stay together: the wanted ones and everything that they need.
 
 use crate::error::{Error, Result};
+use crate::format::Text;
 use crate::needs::{Kernel, Need};
 use crate::text::alias::normalised;
 use crate::text::compare;
@@ -17,6 +18,12 @@ pub enum Why {
     Loaded,
     /// In the registry.
     Registered,
+    /// A file says that it is loaded at boot.
+    Declared(Text),
+    /// The boot asks for it, because of this.
+    Boot(Text),
+    /// What is built into the kernel asks for it.
+    BuiltIn,
     /// Outside `kernel/`, where a prune leaves everything alone.
     Outside,
     /// Another module needs it.
@@ -172,7 +179,7 @@ impl Closure {
                     None => {
                         return Err(Error::refused(
                             "{}: {} needs {}, which has no line of its own; run depmod",
-                            &[&kernel.shown(b"modules.dep"), line.path.0, path.0],
+                            &[kernel.shown(b"modules.dep"), line.path.0, path.0],
                         ))
                     }
                 },

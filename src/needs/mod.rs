@@ -1,7 +1,6 @@
 //! Which modules are needed, and why.
 
 pub mod boot;
-pub mod builtin;
 pub mod census;
 pub mod closure;
 pub mod facts;
@@ -9,6 +8,8 @@ pub mod hidden;
 pub mod kernel;
 pub mod patterns;
 pub mod rules;
+pub mod sources;
+pub mod survey;
 pub mod tree;
 
 pub use closure::{Closure, Why};

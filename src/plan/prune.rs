@@ -1,18 +1,20 @@
 //! What a prune will change, as data: made and checked for all kernels before the first is
 //! touched, printed by `--dry-run`, consumed by the execution.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{push_decimal, push_filled, Text};
+use crate::index::binary::{Binary, BINARIES};
+use crate::index::filter::{filter, Format, FILES};
+use crate::index::trie::{Layout, Trie};
+use crate::index::writer::Writer;
+use crate::needs::survey::{Left, Survey, UNFINISHED};
+use crate::needs::Closure;
 use crate::system::folder::Naming;
 use crate::system::tree::{Removal, Step, Tally};
 use crate::system::Folder;
+use crate::text::name::ModuleName;
 use crate::text::sort::sort;
 use crate::text::split_at_byte;
-
-/// Beside a modules.dep that lists only what stays, the one that listed what is still being
-/// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
-/// no depmod has seen yet.
-pub const UNFINISHED: &[u8] = b".modules.dep.limopack-old";
 
 /// The prune of one kernel.
 pub struct Prune {
@@ -28,15 +30,13 @@ pub struct Prune {
     pub left: Left,
 }
 
-/// What an earlier prune left behind.
+/// What becomes of modules.order, the one list that depmod reads and never writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// Nothing: there was none, or it finished.
-    Nothing,
-    /// Its mark alone.
-    Mark,
-    /// Modules that it was about to delete, which only the mark tells from new ones.
-    Modules,
+pub enum Order {
+    /// It is filtered as the others are.
+    Filter,
+    /// It stays, since it belongs to a package that stays: nobody would bring it back.
+    Leave,
 }
 
 /// An index file that changes.
@@ -57,13 +57,27 @@ impl Rewrite {
 }
 
 impl Prune {
+    /// What a survey leads to.
+    ///
+    /// # Errors
+    /// An index that cannot be written anew.
+    pub fn of(survey: Survey<'_>, order: Order) -> Result<Prune> {
+        Ok(Prune {
+            version: survey.kernel.version(),
+            rewrites: rewrites(&survey, order)?,
+            folder: survey.folder,
+            removal: survey.removal,
+            left: survey.left,
+        })
+    }
+
     /// Whether everything is done already.
     pub fn is_done(&self) -> bool {
         self.rewrites.is_empty() && !self.removal.has_work() && self.left == Left::Nothing
     }
 
-    /// One step a line, sorted, then the totals.
-    pub fn print(&self, out: &mut Vec<u8>) {
+    /// One step per line, sorted, then the totals.
+    pub fn describe(&self, out: &mut Vec<u8>) {
         self.print_steps(out);
         let Tally { modules, bytes } = self.removal.kept;
         self.print_total(out, b"kept", Some(modules), bytes);
@@ -141,6 +155,8 @@ impl Prune {
             return Err(error);
         }
         self.removal.carry_out(&self.folder, tick)?;
+        // What is recorded as gone has to be gone after a power cut, too.
+        self.folder.sync_file_system()?;
         self.folder.unlink(UNFINISHED)?;
         self.folder.sync()
     }
@@ -165,4 +181,116 @@ impl Prune {
         }
         Ok(())
     }
+}
+
+/// The index files that change, for exactly those that exist: the texts, then what is made
+/// from them. Each text is passed over once.
+fn rewrites(survey: &Survey<'_>, order: Order) -> Result<Vec<Rewrite>> {
+    let folder = &survey.folder;
+    let layout = layout(folder)?;
+    let mut indexing = Indexing {
+        keep: &survey.keep,
+        priorities: vec![0; survey.keep.modules().len()],
+        writer: Writer::default(),
+    };
+    let (mut texts, mut indexes) = (Vec::new(), Vec::new());
+    for &(name, format) in FILES {
+        if name == b"modules.order" && order == Order::Leave {
+            continue;
+        }
+        let index = BINARIES.iter().find(|(_, _, source)| *source == name);
+        let index = index.map(|&(binary, index, _)| Ok((binary, index, folder.text(index)?)));
+        let index = match index.transpose()? {
+            Some((binary, index, Some(old))) => Some((binary, index, old)),
+            _ => None,
+        };
+        let Some(text) = folder.text(name)? else {
+            if let Some((_, index, _)) = index {
+                let what = "{} has no text to be made from; run depmod";
+                return Err(Error::refused(what, &[folder.shown(index)]));
+            }
+            continue;
+        };
+        let parts = indexing.filter(name, format, text, index.map(|(binary, ..)| binary));
+        let parts = parts.map_err(|line| {
+            let what = "no line of depmod's; run depmod";
+            Error::parse(folder.shown(name), line, what, &[])
+        })?;
+        push_changed(&mut texts, name, text, parts);
+        if let Some((_, index, old)) = index {
+            let Some(bytes) = indexing.writer.write(layout) else {
+                let what = "{} would become too large";
+                return Err(Error::refused(what, &[folder.shown(index)]));
+            };
+            push_changed(&mut indexes, index, old, vec![bytes.leak()]);
+        }
+    }
+    texts.extend(indexes);
+    Ok(texts)
+}
+
+/// What the texts are filtered by and the binary indexes are made with.
+struct Indexing<'k> {
+    keep: &'k Closure,
+    /// For each module that stays, the number of its line in the new modules.dep, which is the
+    /// first text.
+    priorities: Vec<u32>,
+    writer: Writer,
+}
+
+impl Indexing<'_> {
+    /// The parts of a text that stay, or the number of a damaged line; what stays becomes the
+    /// entries of its index, if it has one.
+    fn filter(
+        &mut self,
+        name: &[u8],
+        format: Format,
+        text: Text,
+        index: Option<Binary>,
+    ) -> core::result::Result<Vec<Text>, usize> {
+        let mut number = 0;
+        let position = |name: ModuleName<'_>| self.keep.position(name);
+        filter(format, text, &position, &mut |found| {
+            if let Some((line, position)) = found {
+                if name == b"modules.dep" {
+                    self.priorities[position] = number;
+                }
+                if let Some(index) = index {
+                    index.add(&mut self.writer, line, self.priorities[position]);
+                }
+            }
+            number += 1;
+        })
+    }
+}
+
+fn push_changed(rewrites: &mut Vec<Rewrite>, name: Text, old: Text, parts: Vec<Text>) {
+    let mut rest = old;
+    let is_same = parts.iter().all(|part| match rest.strip_prefix(*part) {
+        Some(behind) => {
+            rest = behind;
+            true
+        }
+        None => false,
+    });
+    if !is_same || !rest.is_empty() {
+        rewrites.push(Rewrite {
+            name,
+            old_size: old.len(),
+            parts,
+        });
+    }
+}
+
+/// The order in which this machine's depmod writes nodes, as its indexes show. Where all are
+/// empty any order is right, and the newer one is what the machine will have sooner or later.
+fn layout(folder: &Folder) -> Result<Layout> {
+    for &(_, name, _) in BINARIES {
+        if let Some(bytes) = folder.text(name)? {
+            if let Some(layout) = Trie::new(bytes, folder.shown(name))?.layout() {
+                return Ok(layout);
+            }
+        }
+    }
+    Ok(Layout::ParentsFirst)
 }

@@ -1,7 +1,7 @@
 //! A directory held open: listing it, locking it, replacing files in it so that every reader
 //! sees the old file or the new one, before and after a power cut.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, keep, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::{
@@ -11,6 +11,7 @@ use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 use rustix::io::Errno;
+use rustix::thread::Timespec;
 use std::cell::Cell;
 use std::io::IoSlice;
 
@@ -49,22 +50,20 @@ impl Naming {
     }
 }
 
-/// Whether a change must outlast a power cut that follows at once. Either way a file is the old
-/// or the new one as a whole for every reader.
+/// How long a lock is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// It must.
-    Now,
-    /// It may be lost, and nothing but a memory with it.
-    Later,
+pub enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// Some seconds: somebody waits for us who holds what the other may need.
+    Short,
 }
 
 /// Files that are written and wait for their place; dropped without [`Staged::commit`], they go.
 pub struct Staged<'f> {
     folder: &'f Folder,
     naming: Naming,
-    durability: Durability,
-    /// The names of the files that they replace.
+    /// The names of the files that they replace; from the last to the first once they are renamed.
     waiting: Vec<Text>,
 }
 
@@ -78,7 +77,8 @@ impl Staged<'_> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        while let Some(name) = self.waiting.first() {
+        self.waiting.reverse();
+        while let Some(name) = self.waiting.last() {
             if self.naming == Naming::Dpkg {
                 let old = fill("{}-old", &[name]);
                 folder.unlink(old)?;
@@ -86,12 +86,9 @@ impl Staged<'_> {
             }
             let new = self.naming.temporary(name);
             io("replace", folder.shown(name), folder.rename(new, name))?;
-            self.waiting.remove(0);
+            self.waiting.pop();
         }
-        match self.durability {
-            Durability::Now => folder.sync(),
-            Durability::Later => Ok(()),
-        }
+        folder.sync()
     }
 }
 
@@ -166,10 +163,25 @@ impl Folder {
     /// It is held until this value is dropped.
     ///
     /// # Errors
-    /// The file system has no locks.
-    pub fn lock(&self) -> Result<()> {
-        let locked = retry(|| rustix::fs::flock(&self.fd, FlockOperation::LockExclusive));
-        io("lock", self.shown, locked)
+    /// The file system has no locks; [`ErrorKind::Busy`] where patience has ended.
+    pub fn lock(&self, patience: Patience) -> Result<()> {
+        let lock = |how| retry(|| rustix::fs::flock(&self.fd, how));
+        if patience == Patience::Endless {
+            return io("lock", self.shown, lock(FlockOperation::LockExclusive));
+        }
+        // Tenths of a second. (Rejected: an alarm, which needs a signal's handler.)
+        for _ in 0..100 {
+            match lock(FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => {}
+                locked => return io("lock", self.shown, locked),
+            }
+            let _ = rustix::thread::nanosleep(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 100_000_000,
+            });
+        }
+        let what = "{} is locked by another limopack";
+        Err(Error::new(ErrorKind::Busy, what, &[self.shown]))
     }
 
     /// The bytes of a regular file in the directory; a symbolic link is an error here,
@@ -239,41 +251,21 @@ impl Folder {
     /// # Errors
     /// Any step; nothing is left behind then.
     pub fn stage(&self, naming: Naming, files: &[(&[u8], &[&[u8]])]) -> Result<Staged<'_>> {
-        self.stage_for(naming, Durability::Now, files)
-    }
-
-    /// As [`Folder::stage`], perhaps without making anything durable.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn stage_for(
-        &self,
-        naming: Naming,
-        durability: Durability,
-        files: &[(&[u8], &[&[u8]])],
-    ) -> Result<Staged<'_>> {
         let mut staged = Staged {
             folder: self,
             naming,
-            durability,
             waiting: Vec::with_capacity(files.len()),
         };
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(keep(name));
-            self.write_new(name, temporary, parts, durability)?;
+            self.write_new(name, temporary, parts)?;
         }
         Ok(staged)
     }
 
     /// Writes what is to replace `name` as `temporary`.
-    fn write_new(
-        &self,
-        name: &[u8],
-        temporary: &[u8],
-        parts: &[&[u8]],
-        durability: Durability,
-    ) -> Result<()> {
+    fn write_new(&self, name: &[u8], temporary: &[u8], parts: &[&[u8]]) -> Result<()> {
         let shown = self.shown(temporary);
         let old = stat_in(self.fd.as_fd(), name).ok();
         // Left behind by a run that was killed.
@@ -284,10 +276,7 @@ impl Folder {
         let file = io("create", shown, created)?;
         io("write", shown, write_parts(&file, parts))?;
         io("set the mode of", shown, keep_mode(&file, old.as_ref()))?;
-        match durability {
-            Durability::Now => io("sync", shown, retry(|| rustix::fs::fsync(&file))),
-            Durability::Later => Ok(()),
-        }
+        io("sync", shown, retry(|| rustix::fs::fsync(&file)))
     }
 
     /// Removes a file, or a symbolic link itself. One that is gone already is fine.
@@ -296,6 +285,15 @@ impl Folder {
     /// It cannot be removed.
     pub fn unlink(&self, name: &[u8]) -> Result<()> {
         let removed = c_string(name).and_then(|name| remove_file_in(self.fd.as_fd(), &name));
+        removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
+    }
+
+    /// Removes a directory if it is empty. One that is gone, or that somebody has filled, is fine.
+    ///
+    /// # Errors
+    /// It cannot be removed for another reason.
+    pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
+        let removed = c_string(name).and_then(|name| remove_empty_in(self.fd.as_fd(), &name));
         removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
     }
 
@@ -398,6 +396,26 @@ impl Folder {
     fn mkdir(&self, name: &[u8]) -> rustix::io::Result<()> {
         let name = c_string(name)?;
         retry(|| rustix::fs::mkdirat(&self.fd, &*name, Mode::from_raw_mode(0o755)))
+    }
+
+    /// The number of the directory's file system.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn device(&self) -> Result<u64> {
+        let stat = io("stat", self.shown, stat_in(self.fd.as_fd(), b""));
+        stat.map(|stat| stat.st_dev)
+    }
+
+    /// Makes everything durable that was done in the directory's file system, in whatever directory.
+    /// A deletion may come back after a power cut although one that came later, elsewhere, was synced
+    /// by itself: btrfs keeps no such order.
+    ///
+    /// # Errors
+    /// The disk; Linux tells it since 5.8.
+    pub fn sync_file_system(&self) -> Result<()> {
+        let synced = retry(|| rustix::fs::syncfs(&self.fd));
+        io("sync the file system of", self.shown, synced)
     }
 
     /// Makes renames and unlinks in the directory durable.
@@ -645,7 +663,7 @@ mod tests {
     #[test]
     fn a_lock_is_held_until_the_folder_is_dropped() {
         let (scratch, folder) = scratch("lock");
-        folder.lock().unwrap();
+        folder.lock(Patience::Endless).unwrap();
         let other = Folder::open(&scratch.root(), b"d").unwrap().unwrap();
         let try_lock = || rustix::fs::flock(&other.fd, FlockOperation::NonBlockingLockExclusive);
         assert_eq!(try_lock(), Err(Errno::WOULDBLOCK));

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{decimal, fill, Text};
-use crate::system::{io, open_in, retry, stat_in, Root};
+use crate::system::{io, is_missing, open_in, retry, stat_in, Root};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, CWD};
 use rustix::io::Errno;
@@ -35,14 +35,27 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     let shown = root.shown(path);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NOCTTY;
     let opened = root.create_at(path, flags, Mode::from_raw_mode(0o640));
-    let file = io("open", &shown, opened)?;
+    let file = io("open", shown, opened)?;
     match retry(|| rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(RecordLock { file }),
         Err(Errno::AGAIN | Errno::ACCESS) => {
-            Err(Error::new(ErrorKind::Busy, "{}", &[&holder(&file, &shown)]))
+            Err(Error::new(ErrorKind::Busy, "{}", &[holder(&file, shown)]))
         }
-        Err(errno) => io("lock", &shown, Err(errno)),
+        Err(errno) => io("lock", shown, Err(errno)),
     }
+}
+
+/// Whether somebody holds the lock on a file of the root, as far as it can be seen.
+///
+/// # Errors
+/// It cannot be looked at, for another reason than a missing right.
+pub fn is_locked(root: &Root, path: &[u8]) -> Result<bool> {
+    let file = match root.open_at(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOCTTY) {
+        Err(errno) if is_missing(errno) || errno == Errno::ACCESS => return Ok(false),
+        file => io("open", root.shown(path), file)?,
+    };
+    let held = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock));
+    Ok(held.map_or(false, |held| held.is_some()))
 }
 
 /// Says who holds a lock.
@@ -57,8 +70,8 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
     };
     let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs() as usize);
     // The process is one of this machine's, wherever the root is.
-    let name = fill("/proc/{}/comm", &[&pid]);
-    let name = match open_in(CWD, &name, OFlags::RDONLY, Mode::empty()) {
+    let name = fill("/proc/{}/comm", &[pid]);
+    let name = match open_in(CWD, name, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => {
             let mut buffer = [0; 64];
             let count = rustix::io::read(file, &mut buffer).unwrap_or(0);
@@ -71,5 +84,5 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
         }
         Err(_) => b"",
     };
-    fill("{} is locked by process {}{}", &[shown, &pid, &name])
+    fill("{} is locked by process {}{}", &[shown, pid, name])
 }

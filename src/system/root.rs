@@ -24,6 +24,15 @@ pub struct Root {
     openat2_is_missing: Cell<bool>,
 }
 
+/// What tells a file from every other one, and from itself before a change of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: i64,
+    changed: (i64, usize),
+}
+
 /// A path below the root, taken apart from its end.
 type Pending = Vec<Text>;
 
@@ -141,6 +150,22 @@ impl Root {
         }
     }
 
+    /// The stamp of the file at `path`.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be told.
+    pub fn stamp(&self, path: &[u8]) -> Result<Stamp> {
+        let file = self.open_at(path, OFlags::PATH);
+        let stat = file.and_then(|file| stat_in(file.as_fd(), b""));
+        let stat = io("open", self.shown(path), stat)?;
+        Ok(Stamp {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size,
+            changed: (stat.st_ctime, stat.st_ctime_nsec as usize),
+        })
+    }
+
     /// Where the symbolic link at `path` leads, as it is written; `None` for everything else.
     pub fn link(&self, path: &[u8]) -> Option<Text> {
         let link = self.open_at(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
@@ -156,7 +181,7 @@ impl Root {
             return b"";
         };
         let number = decimal(dir.as_raw_fd() as usize);
-        let link = self.link(&fill("proc/self/fd/{}", &[number]));
+        let link = self.link(fill("proc/self/fd/{}", &[number]));
         link.unwrap_or(b"")
     }
 

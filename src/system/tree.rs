@@ -21,6 +21,19 @@ const DEEPEST: usize = 48;
 /// The one directory from which anything is deleted; what lies beside it is left alone.
 const PRUNED: &[u8] = b"kernel";
 
+/// What lies there is no module of the kernel: its headers, or links to them. depmod skips both.
+/// (kmod: tools/depmod.c, `depmod_modules_search_dir`)
+const HEADERS: [&[u8]; 2] = [b"build", b"source"];
+
+/// Where a walk looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everywhere.
+    All,
+    /// Everywhere but below `kernel`.
+    Outside,
+}
+
 /// What is to become of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -151,12 +164,14 @@ pub type Decide<'d> = &'d mut dyn FnMut(&Leaf<'_>) -> Result<Fate>;
 /// A directory that cannot be read, or one of absurd depth; what `decide` gives.
 pub fn walk(
     folder: &Folder,
+    scope: Scope,
     sizes: Sizes,
     decide: Decide<'_>,
     warn: &mut dyn FnMut(Text),
 ) -> Result<Removal> {
     let mut walk = Walk {
         folder,
+        scope,
         sizes,
         decide,
         warn,
@@ -172,6 +187,7 @@ pub fn walk(
 /// A walk in progress.
 struct Walk<'w> {
     folder: &'w Folder,
+    scope: Scope,
     sizes: Sizes,
     decide: Decide<'w>,
     warn: &'w mut dyn FnMut(Text),
@@ -251,6 +267,10 @@ impl Walk<'_> {
     /// Looks at a directory in this one.
     fn below(&mut self, fd: BorrowedFd<'_>, at: usize, depth: usize) -> Result<Fate> {
         let name = self.listing.name(at);
+        let is_kernel = self.scope == Scope::Outside && name.to_bytes() == PRUNED;
+        if self.path.is_empty() && (is_kernel || HEADERS.contains(&name.to_bytes())) {
+            return Ok(Fate::Stays);
+        }
         let opened = enter_in(fd, name).map_err(|errno| Error::io("open", self.shown(name), errno));
         let Some(inner) = opened? else {
             let shown = self.shown(name);

@@ -97,6 +97,11 @@ impl<'t> DepText<'t> {
         Ok(index)
     }
 
+    /// The whole text.
+    pub fn text(&self) -> &'t [u8] {
+        self.text
+    }
+
     /// Notes every line in a table of `room` slots; `false` if they are too many for it.
     fn fill(&mut self, room: usize) -> bool {
         self.slots = vec![0; room];

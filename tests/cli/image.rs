@@ -6,6 +6,7 @@ use crate::machine::{active, ran, Machine, KERNEL};
 fn an_image_with_a_merged_usr_by_absolute_links_is_one_like_any_other() {
     let machine = Machine::new()
         .link("lib", "/usr/lib")
+        .directory("usr/lib/modules/6.1.0/kernel")
         .file("usr/lib/modules/6.1.0/modules.dep", "kernel/a.ko:\n")
         .file("proc/modules", "a 1 0 - Live 0x0\n");
     assert_eq!(machine.prints("--list"), "kernel/a.ko\n");
@@ -35,10 +36,9 @@ fn an_absolute_link_leads_to_the_place_in_the_image_and_not_outside() {
     }
     // The same path inside the image exists: that is the one.
     let inside = outside.path("lib/modules/6.1.0/modules.dep");
-    machine.write(
-        inside.strip_prefix("/").unwrap().to_str().unwrap(),
-        "kernel/own.ko:\n",
-    );
+    let inside = inside.strip_prefix("/").unwrap().to_str().unwrap();
+    machine.write(inside, "kernel/own.ko:\n");
+    machine.write(&inside.replace("modules.dep", "kernel/own.ko"), "module");
     assert_eq!(machine.prints("-l -u own"), "kernel/own.ko\n");
     machine.succeeds("-i -u own");
     assert!(outside.snapshot() == before);
@@ -51,6 +51,7 @@ fn dots_do_not_lead_above_the_image() {
             "lib/modules",
             "../../../../../../../../../../../deep/modules",
         )
+        .directory("deep/modules/6.1.0/kernel")
         .file("deep/modules/6.1.0/modules.dep", "kernel/a.ko:\n");
     assert_eq!(machine.prints("-l -u a"), "kernel/a.ko\n");
     machine.succeeds("-i -u a");
@@ -60,6 +61,7 @@ fn dots_do_not_lead_above_the_image() {
 #[test]
 fn a_version_directory_may_be_a_link() {
     let machine = Machine::new()
+        .directory("data/6.1/kernel")
         .file("data/6.1/modules.dep", "kernel/a.ko:\n")
         .link("lib/modules/6.1.0", "/data/6.1");
     assert_eq!(machine.prints("-l -u a"), "kernel/a.ko\n");

@@ -88,11 +88,14 @@ fn a_registry_with_dos_line_ends_is_refused_by_their_name() {
 #[test]
 fn a_missing_final_newline_makes_no_difference() {
     on_every_index(|machine| {
-        let machine = machine.dep(KERNEL, "a.ko: b.ko\nb.ko: c.ko\nc.ko:");
+        let machine = machine.dep(
+            KERNEL,
+            "kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/c.ko\nkernel/c.ko:",
+        );
         let machine = machine
             .file("proc/modules", "b 1 0 - Live 0x0")
             .registered("c:1");
-        assert_eq!(machine.prints("-l"), "b.ko\nc.ko\n");
+        assert_eq!(machine.prints("-l"), "kernel/b.ko\nkernel/c.ko\n");
         machine.succeeds("-i -u c");
         assert_eq!(machine.active(), "c:2\n");
     });
@@ -213,7 +216,7 @@ fn a_name_of_other_bytes_than_text_is_not_found() {
 
 #[test]
 fn an_empty_modules_dep_is_refused() {
-    let machine = Machine::new().file(DEP, "");
+    let machine = Machine::new().installed().file(DEP, "");
     for action in ["-l", "-e", "-l -u a", "-i -u a", "-i -u a --force"] {
         assert_eq!(
             machine.refuses(action),
@@ -240,7 +243,9 @@ fn a_malformed_line_of_modules_dep_is_named() {
         ("kernel/\x1ba.ko:", UNSOUND),
         ("kernel/a.ko\r:", UNSOUND),
     ] {
-        let machine = Machine::new().file(DEP, format!("kernel/b.ko:\n{line}\nkernel/c.ko:\n"));
+        let machine = Machine::new()
+            .installed()
+            .file(DEP, format!("kernel/b.ko:\n{line}\nkernel/c.ko:\n"));
         for action in ["-l -u a", "-e -u a", "-i -u a"] {
             assert_eq!(
                 machine.refuses(action),
@@ -254,7 +259,9 @@ fn a_malformed_line_of_modules_dep_is_named() {
 #[test]
 fn two_lines_of_modules_dep_that_ran_together_are_not_taken_for_one() {
     // The second colon was taken for the end of a path, and the first module for the second.
-    let machine = Machine::new().file(DEP, "kernel/a.ko: kernel/b.ko:\nkernel/c.ko:\n");
+    let machine = Machine::new()
+        .installed()
+        .file(DEP, "kernel/a.ko: kernel/b.ko:\nkernel/c.ko:\n");
     assert_eq!(machine.refuses("-l -u b"), "no module b in kernel 6.1.0");
     let error = machine.refuses("-l -u a");
     assert!(error.contains("needs kernel/b.ko:"), "{error}");
@@ -263,7 +270,9 @@ fn two_lines_of_modules_dep_that_ran_together_are_not_taken_for_one() {
 
 #[test]
 fn a_modules_dep_with_dos_line_ends_is_refused() {
-    let machine = Machine::new().file(DEP, "kernel/a.ko:\r\nkernel/b.ko: kernel/a.ko\r\n");
+    let machine = Machine::new()
+        .installed()
+        .file(DEP, "kernel/a.ko:\r\nkernel/b.ko: kernel/a.ko\r\n");
     for line in ["-l -u a", "-l -u b", "-e -u b"] {
         let error = machine.refuses(line);
         assert!(

@@ -102,6 +102,8 @@ impl Machine {
 
     /// Replaces a kernel's modules.dep and the index that goes with it.
     pub fn dep(self, version: &str, dep: &str) -> Machine {
+        // Without one the kernel would be one that was removed.
+        fs::create_dir_all(self.path(&format!("lib/modules/{version}/kernel"))).unwrap();
         self.write(&format!("lib/modules/{version}/modules.dep"), dep);
         let order = match self.index {
             Index::Text => return self,
@@ -134,6 +136,11 @@ impl Machine {
     pub fn file(self, path: &str, content: impl AsRef<[u8]>) -> Machine {
         self.write(path, content);
         self
+    }
+
+    /// Adds what makes a version directory that of an installed kernel, besides its index.
+    pub fn installed(self) -> Machine {
+        self.directory("lib/modules/6.1.0/kernel")
     }
 
     /// Adds an empty directory.

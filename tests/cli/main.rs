@@ -17,5 +17,6 @@ mod parallel;
 mod pipes;
 mod readme;
 mod register;
+mod stories;
 mod tree;
 mod trie;

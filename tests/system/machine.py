@@ -21,7 +21,7 @@ SEEDS = """
 
 def loaded(index):
     """The names of the machine's modules, dependencies before their users."""
-    chosen = set()
+    chosen = set(index.asked_by_builtin)
     # Seeds first; then modules that need nothing fill up to the exact count.
     for seed in SEEDS + sorted(m for m in index.path if index.needs([m]) == {m}):
         grown = chosen | (index.needs([seed]) if seed in index.path else set())

@@ -17,10 +17,16 @@ from pathlib import Path
 HIDDEN = {
     "btrfs": ["crypto-crc32c", "blake2b-256", "sha256", "xxhash64"],
     "libcrc32c": ["crypto-crc32c"],
-    "ext4": ["crypto-crc32c", "quota_v2", "cts", "xts", "hmac", "sha512", "adiantum"],
+    "ext4": [
+        "crypto-crc32c", "quota_v2", "crypto-xts", "crypto-cts", "crypto-aes", "crypto-hmac",
+        "crypto-sha512", "crypto-adiantum"],
     "jbd2": ["crypto-crc32c"],
-    "f2fs": ["crypto-crc32", "quota_v2", "cts", "xts", "hmac", "sha512", "adiantum"],
-    "ubifs": ["cts", "xts", "hmac", "sha512", "adiantum", "deflate", "zlib", "lzo", "zstd"],
+    "f2fs": [
+        "crypto-crc32", "quota_v2", "crypto-xts", "crypto-cts", "crypto-aes", "crypto-hmac",
+        "crypto-sha512", "crypto-adiantum"],
+    "ubifs": [
+        "crypto-xts", "crypto-cts", "crypto-aes", "crypto-hmac", "crypto-sha512",
+        "crypto-adiantum", "deflate", "zlib", "lzo", "zstd"],
     "bcachefs": ["poly1305", "chacha20", "sha256", "crc64", "crc32c"],
     "fat": ["nls_cp437", "nls_ascii", "nls_iso8859-1"],
     "vfat": ["nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8"],
@@ -30,6 +36,7 @@ HIDDEN = {
         "nls_utf8", "gcm", "ccm", "sha512", "sha256", "cmac", "aes", "nls", "md5", "hmac", "ecb"],
     "ntfs3": ["nls_utf8"],
     "jfs": ["nls_utf8"],
+    "exfat": ["nls_utf8"],
     "hfsplus": ["nls_utf8"],
     "nfs": ["nfsv2", "nfsv3", "nfsv4"],
     "nfsv4": ["nfs_layout_nfsv41_files", "nfs_layout_flexfiles"],
@@ -41,7 +48,7 @@ HIDDEN = {
     "mmc_core": ["mmc_block"],
     "memstick": ["ms_block", "mspro_block"],
     "mtd": ["cmdlinepart", "ofpart", "sm_ftl"],
-    "dm_mod": ["dm_snapshot"],
+    "dm_mod": ["dm_snapshot", "dm_mirror"],
     "dm_crypt": [
         "crypto-xts", "crypto-aes", "crypto-ecb", "crypto-cbc", "crypto-essiv", "crypto-sha256"],
     "dm_integrity": ["crypto-crc32c", "crypto-hmac", "crypto-sha256"],
@@ -61,7 +68,7 @@ HIDDEN = {
     "hid": ["hid_generic"],
     "input_core": ["evdev"],
     "i8042": ["psmouse", "atkbd"],
-    "parport_pc": ["ppdev"],
+    "parport_pc": ["ppdev", "lp"],
     "spi_rockchip": ["pl330"],
     "dw_mmc_rockchip": ["io-domain", "rockchip-io-domain"],
     "mediatek_drm": ["mediatek-drm-hdmi", "mtk_iommu", "mtk-smi"],
@@ -74,6 +81,16 @@ HIDDEN = {
     "framebuffer_coreboot": ["simpledrm", "simplefb"],
     "snd_hda_codec": ["snd_hda_codec_generic", "snd_hda_codec_hdmi"],
     "em28xx": ["em28xx_v4l", "em28xx_alsa", "em28xx_dvb", "em28xx_rc"],
+    "nf_tables": [
+        "nft_ct", "nft_masq", "nft_nat", "nft_chain_nat", "nft_log", "nft_limit", "nft_counter",
+        "nft_reject", "nft_reject_inet", "nft_compat", "nft_chain_nat", "nft_compat", "nft_ct",
+        "nft_counter", "nft_limit", "nft_log", "nft_reject_inet", "nft_reject_ipv4",
+        "nft_reject_ipv6", "nft_fib_inet", "nft_fib_ipv4", "nft_fib_ipv6"],
+    "nft_chain_nat": ["nf_nat", "nft_masq", "nft_nat", "nft_redir"],
+    "nft_nat": ["nf_nat"],
+    "nft_masq": ["nf_nat"],
+    "nft_ct": ["nf_conntrack"],
+    "xt_conntrack": ["nf_conntrack"],
     "mlx4_core": ["mlx4_en", "mlx4_ib"],
     "mlx5_core": ["mlx5_ib"],
     "i40e": ["irdma"],
@@ -93,12 +110,8 @@ HIDDEN = {
     "esp6": [
         "authenc", "echainiv", "crypto-gcm", "crypto-seqiv", "crypto-cbc", "crypto-aes",
         "crypto-sha256"],
-    "tls": ["gcm"],
-    "macsec": ["gcm"],
-    "nf_tables": [
-        "nft_ct", "nft_counter", "nft_limit", "nft_log", "nft_reject_inet", "nft_reject_ipv4",
-        "nft_reject_ipv6", "nft_fib_inet", "nft_fib_ipv4", "nft_fib_ipv6"],
-    "nft_chain_nat": ["nft_masq", "nft_nat", "nft_redir"],
+    "tls": ["crypto-gcm", "crypto-aes"],
+    "macsec": ["crypto-gcm", "crypto-aes"],
     "nft_log": ["nf_log_syslog"],
     "iptable_nat": ["xt_MASQUERADE", "xt_nat", "xt_conntrack"],
     "ip6table_nat": ["xt_MASQUERADE", "xt_nat", "xt_conntrack"],
@@ -184,6 +197,20 @@ class Index:
         return {module: [hit for target in self.soft.get(module, []) + self.weak.get(module, [])
                          + HIDDEN.get(module, []) for hit in self.resolve(target)]
                 for module in self.path}
+
+    @cached_property
+    def asked_by_builtin(self):
+        """What modules that are built in request at run time, and what that needs."""
+        path = self.vdir / "modules.builtin.modinfo"
+        records = path.read_bytes().decode().split("\0") if path.exists() else []
+        rules = [record.split("=", 1)[1] for record in records if re.match(r"[^.]*\.(soft|weak)dep=", record)]
+        targets = [target for module in self.builtin for target in HIDDEN.get(module, [])]
+        targets += [word for rule in rules for word in rule.split() if word not in ("pre:", "post:")]
+        return self.needs({hit for target in targets for hit in self.resolve(target)})
+
+    def stays(self, names):
+        """What stays in a prune, or is listed, where these are registered, or loaded."""
+        return self.needs(names) | self.asked_by_builtin
 
     def hard(self, names):
         """The modules named, with their dependencies in modules.dep."""

@@ -87,7 +87,7 @@ def test_a_pruned_machine_works_as_before(name, place, pristine, index_of, capsy
     assert loaded <= registered
     assert registered <= set(index.path)
     kept = {model.name_of(path) for path in first["files"].split()}
-    assert kept == index.needs(registered)
+    assert kept == index.stays(registered)
     assert {"fs-ext4", "virtio_blk"} <= set(first["census"].split())
 
     for again, modprobe in MODPROBES.items():

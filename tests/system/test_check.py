@@ -13,6 +13,7 @@ import model
 import tools
 import trees
 
+ASKS = "asks for it, and this kernel does not know it"
 REGISTRY = "btrfs:1\n#@ btrfs myapp\ne1000e:S\next4:S\n"
 LOADED = "e1000e btrfs libcrc32c raid6_pq xor zstd_compress ext4 jbd2 mbcache crc16".split()
 STATUS = "Package: myapp\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n"
@@ -61,6 +62,9 @@ class Machine:
     def unpruned(self, names):
         return ("unpruned", "kernel", f"{len(names)} modules, {self.size(names)} bytes")
 
+    def stale(self, module):
+        return ("index", "modules.dep", f"in modules.dep, but not on disk; run depmod: 1, such as {self.path(module)}")
+
     def finds(self, *problems):
         """These problems, in this order, and nothing else."""
         rows = [f"{kind}\t{self.version}\t{name}\t{text}\n" for kind, name, text in problems]
@@ -94,22 +98,22 @@ def test_a_registered_module_that_is_built_in_is_no_problem(machine):
 
 def test_a_registered_module_that_was_deleted(machine):
     machine.delete("e1000e")
-    machine.finds(("missing", "e1000e", f"{machine.path('e1000e')} is gone"),
-                  ("index", "modules.dep", f"files that are gone: 1, such as {machine.path('e1000e')}"))
+    machine.finds(("dependency", machine.path("e1000e"), f"{machine.path('e1000e')} is gone"), machine.stale("e1000e"))
 
 
 @pytest.mark.parametrize("module, user", [("jbd2", "ext4"), ("blake2b_generic", "btrfs"), ("xxhash_generic", "btrfs")],
                          ids=["of modules.dep", "of a softdep", "that is hidden"])
 def test_a_dependency_that_was_deleted(machine, module, user):
     machine.delete(module)
-    machine.finds(("dependency", module, f"{machine.path(module)} is gone, which {user} needs"),
-                  ("index", "modules.dep", f"files that are gone: 1, such as {machine.path(module)}"))
+    machine.finds(("dependency", machine.path(module), f"{machine.path(module)} is gone, which {user} needs"),
+                  machine.stale(module))
 
 
 def test_a_module_that_came_without_a_run_of_depmod(machine):
     machine.bring_back("ftdi_sio")
-    machine.finds(machine.unpruned(["ftdi_sio"]),
-                  ("index", "modules.dep", f"files that it does not list: 1, such as {machine.path('ftdi_sio')}"))
+    machine.finds(("index", "modules.dep",
+                   f"on disk, but not in modules.dep; run depmod: 1, such as {machine.path('ftdi_sio')}"),
+                  machine.unpruned(["ftdi_sio"]))
 
 
 def test_an_index_that_was_not_made_with_the_text(machine):
@@ -120,8 +124,8 @@ def test_an_index_that_was_not_made_with_the_text(machine):
     fetch.kmod("30").depmod(machine.root, machine.version)
     machine.finds(machine.unpruned(["ftdi_sio"]))
     (machine.vdir / "modules.dep.bin").write_bytes(old)
-    machine.finds(machine.unpruned(["ftdi_sio"]), ("index", "modules.dep.bin", "lines that differ from modules.dep: 1,"
-                                                   f" such as {machine.path('ftdi_sio')}"))
+    machine.finds(("index", "modules.dep.bin", "modules.dep and modules.dep.bin differ; run depmod: 1,"
+                   f" such as {machine.path('ftdi_sio')}"), machine.unpruned(["ftdi_sio"]))
 
 
 def test_aliases_of_modules_that_are_gone(machine):
@@ -129,7 +133,7 @@ def test_aliases_of_modules_that_are_gone(machine):
     kept = model.Index(machine.vdir)
     strange = [module for _, module in machine.whole.aliases if module not in kept.path]
     machine.finds(("index", "modules.alias",
-                   f"aliases of modules that are not listed: {len(strange)}, such as {strange[-1]}"))
+                   f"in modules.alias, but not in modules.dep; run depmod: {len(strange)}, such as {strange[-1]}"))
 
 
 def test_a_tree_that_was_not_pruned(copy_of, pristine):
@@ -137,13 +141,14 @@ def test_a_tree_that_was_not_pruned(copy_of, pristine):
     trees.copy(machine.whole.vdir / "kernel", machine.vdir / "kernel", lambda source, target: (
         os.path.exists(target) or os.link(source, target)))
     fetch.kmod("30").depmod(machine.root, machine.version)
-    kept = machine.whole.needs(["ext4", "e1000e", "btrfs"])
+    kept = machine.whole.stays(["ext4", "e1000e", "btrfs"])
     machine.finds(machine.unpruned(machine.whole.path.keys() - kept))
 
 
 def test_what_is_loaded_and_not_registered(machine):
     machine.registered(REGISTRY.replace("e1000e:S\n", ""))
-    machine.finds(machine.unpruned(["e1000e"]), ("loaded", "e1000e", "loaded, but nothing registered keeps it"))
+    machine.finds(("loaded", "e1000e", "loaded, but nothing registered keeps it"),
+                  ("hardware", "e1000e", f"{NETWORK} asks for it, and nothing keeps it"), machine.unpruned(["e1000e"]))
 
 
 def test_an_owner_that_is_no_longer_installed(machine):
@@ -159,15 +164,20 @@ def test_an_owner_of_which_there_is_no_package_database_to_ask(machine):
 @pytest.mark.parametrize("mounts, fstab", [("/dev/sda1 / ext4 rw 0 0\n", ""),
                                            (None, "# <device> <at>\nUUID=1 / ext4 defaults 0 1\n")],
                          ids=["as it is mounted", "as it will be"])
-def test_a_root_file_system_that_nothing_keeps(machine, mounts, fstab):
-    machine.loaded("e1000e")
+def test_a_root_file_system_stays_though_nothing_is_registered_for_it(machine, mounts, fstab):
     (machine.root / "proc/mounts").unlink()
     if mounts:
         machine.write("proc/mounts", mounts)
     machine.write("etc/fstab", fstab)
     machine.registered("btrfs:1\n#@ btrfs myapp\ne1000e:S\n")
-    lost = machine.whole.needs(["ext4"]) - machine.whole.needs(["btrfs", "e1000e"])
-    machine.finds(machine.unpruned(lost), ("root", "ext4", "the root file system is ext4"))
+    machine.finds()
+
+
+def test_a_root_file_system_that_the_kernel_does_not_know(machine):
+    (machine.root / "proc/mounts").unlink()
+    machine.write("etc/fstab", "tank/root / zfs defaults 0 0\n/dev/x /srv reiser4 defaults 0 0\n")
+    machine.finds(("root", "fs-zfs zfs", f"the root file system {ASKS}"), ("boot", "fs-reiser4 reiser4", f"/etc/fstab {ASKS}"))
+    assert "unknown to this kernel" in tools.limopack(machine.root, "--prune", code=1).stderr
 
 
 def test_a_package_that_waits_to_be_forgotten(machine):

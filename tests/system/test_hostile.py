@@ -46,7 +46,7 @@ class Place:
         shutil.copytree(self.vdir / TWIN, self.outside / "fs")
         for name in ("precious.ko", "precious", "passwd.ko"):
             (self.outside / name).write_text("precious\n")
-        self.kept = set(model.Index(self.vdir).paths(model.Index(self.vdir).needs(small_kernel.KEPT.split(","))))
+        self.kept = set(model.Index(self.vdir).paths(model.Index(self.vdir).stays(small_kernel.KEPT.split(","))))
 
     def beside(self):
         """All that no prune may change: the outside, and the root without the version directory."""

@@ -65,7 +65,7 @@ class Pruned:
 
     def __init__(self, root, tree, names):
         self.tree, self.index, aliases = tree, tree.index, tree.aliases
-        self.before, self.kept = indexes(self.index.vdir), self.index.needs(names)
+        self.before, self.kept = indexes(self.index.vdir), self.index.stays(names)
         self.removed = sorted(set(self.index.path) - self.kept)
         tools.limopack(root, "--install", "--static", "--use=" + ",".join(names))
         self.done = tools.limopack(root, "--prune")
@@ -211,7 +211,7 @@ def test_on_a_busybox_system_the_texts_are_those_of_busybox(keep, copy_of, index
                                         "modules.builtin.modinfo"}:
         (vdir / name).unlink()
     busybox_depmod(root)
-    kept, files = model.Index(vdir).needs(names), indexes(vdir).keys()
+    kept, files = model.Index(vdir).stays(names), indexes(vdir).keys()
     tools.limopack(root, "--install", "--static", "--use=" + ",".join(names))
     tools.limopack(root, "--prune")
     assert trees.modules(vdir) == set(index_of("bookworm").paths(kept))
@@ -246,7 +246,7 @@ def test_modules_dep_bb_keeps_the_records_of_what_stays(copy_of, index_of):
     (vdir / "modules.dep.bb").write_text("".join(record for _, record in records))
     tools.limopack(root, "--install", "--static", "--use=btrfs,dm_crypt,virtio_net")
     tools.limopack(root, "--prune")
-    kept = index.needs(["btrfs", "dm_crypt", "virtio_net"])
+    kept = index.stays(["btrfs", "dm_crypt", "virtio_net"])
     expected = "".join(record for name, record in records if name in kept)
     assert (vdir / "modules.dep.bb").read_text() == expected
 
@@ -312,7 +312,7 @@ def test_what_lies_outside_kernel_stays_with_what_it_needs(small):
     fetch.kmod("30").depmod(small, vdir.name)
     index = model.Index(vdir)
     tools.limopack(small, "--prune")
-    kept = index.needs(small_kernel.KEPT.split(",") + ["snd_hda_intel"])
+    kept = index.stays(small_kernel.KEPT.split(",") + ["snd_hda_intel"])
     assert trees.modules(vdir) == set(index.paths(kept))
 
 
@@ -342,7 +342,7 @@ def test_compressed_modules_are_pruned_alike(suffix, small):
     dep = (vdir / "modules.dep").read_text()
     (vdir / "modules.dep").write_text(re.sub(r"\.ko\b", ".ko" + suffix, dep))
     tools.limopack(small, "--prune")
-    kept = index.paths(index.needs(small_kernel.KEPT.split(",")))
+    kept = index.paths(index.stays(small_kernel.KEPT.split(",")))
     assert trees.modules(vdir) == {path + suffix for path in kept}
     assert set(model.Index(vdir).path.values()) == trees.modules(vdir)
 

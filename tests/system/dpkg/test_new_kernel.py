@@ -17,6 +17,8 @@ from checks import files, installed, registry, snapshot, unchanged
 from packages import ARCH, CLOUD
 from tools import binary, run
 
+# What the file systems of fstab ask for.
+BOOTED = ["xfs", "udf"]
 OWNERS = {"overlay": "myapp", "vfat": "myapp", "wireguard": "otherapp"}
 
 
@@ -42,14 +44,17 @@ UPGRADES = {
 
 @dataclass(frozen=True)
 class Generator:
-    """Makes an initramfs, and says what is in it."""
+    """Makes an initramfs, and says what is in it; our hook for it."""
     make: str
     show: str
+    hook: str
 
 
 GENERATORS = {
-    "initramfs-tools": Generator("update-initramfs -c -k {version}", "lsinitramfs {image}"),
-    "dracut": Generator("dracut --force --no-compress {image} {version}", "lsinitrd {image}"),
+    "initramfs-tools": Generator("update-initramfs -c -k {version}", "lsinitramfs {image}",
+                                 "usr/share/initramfs-tools/hooks/limopack"),
+    "dracut": Generator("dracut --force --no-compress {image} {version}", "lsinitrd {image}",
+                        "usr/lib/dracut/modules.d/90limopack/module-setup.sh"),
 }
 
 
@@ -95,7 +100,12 @@ class Machine:
 
     def kept(self):
         """What the registered modules of the new kernel need, and they themselves."""
-        return self.index.needs(registry(self.root, self.new))
+        return self.index.stays(registry(self.root, self.new))
+
+    def boot(self):
+        """What limopack lists for the boot of the new kernel."""
+        listed = self.root.sh(f"limopack --list --boot --kernel={self.new}").out
+        return {model.name_of(line) for line in listed.splitlines()}
 
     @property
     def image(self):
@@ -122,6 +132,7 @@ def first(request, roots):
         root.sh(f"limopack --install --static --use=nf_tables,{upgrade.built_in},{upgrade.gone}\n"
                 f"limopack --install --use={upgrade.renamed[0]} --owner=otherapp\n"
                 + "\n".join(f"limopack --install --use={name} --owner={owner}" for name, owner in OWNERS.items()))
+        (root / "etc/fstab").write_text("UUID=1 /srv xfs defaults 0 2\nUUID=2 /data udf iocharset=utf8 0 2\n")
         yield root
 
 
@@ -142,7 +153,7 @@ def unaided(upgraded, roots):
     """The modules of an initramfs that the generator makes by its own rules alone."""
     with roots.copy(upgraded.root) as root:
         machine = replace(upgraded, root=root)
-        machine.registry.unlink()
+        (root / machine.generator.hook).unlink()
         machine.make_image()
         return machine.in_image()
 
@@ -165,13 +176,62 @@ def test_the_registry_goes_over_by_name_and_by_alias(upgraded):
     assert {*upgrade.unbuilt} <= carried.keys()
 
 
-def test_what_went_over_in_another_way_or_not_at_all_is_told(upgraded):
+def test_what_went_over_in_another_way_or_not_at_all_is_reported(upgraded):
     upgrade, said = upgraded.upgrade, upgraded.said.out + upgraded.said.err
-    for line in (f"{upgrade.renamed[1]} has aliases of {upgrade.renamed[0]} in kernel {upgraded.new}",
-                 f"{upgrade.built_in} is built into kernel {upgraded.new}; not registered",
-                 f"warning: no module {upgrade.gone} in kernel {upgraded.new}; not registered",
-                 *(f"{name} is no longer built in with kernel {upgraded.new}" for name in upgrade.unbuilt)):
-        assert f"limopack: {line}\n" in said, said
+    new = re.escape(upgraded.new)
+    assert f"limopack: {upgrade.renamed[1]} has aliases of {upgrade.renamed[0]} in kernel {upgraded.new}\n" in said
+    for line in (rf"limopack: built into kernel {new}, not registered: .*\b{upgrade.built_in}\b",
+                 rf"limopack: warning: not in kernel {new}, not registered: .*\b{upgrade.gone}\b",
+                 rf"limopack: no longer built in with kernel {new}: "):
+        assert re.search(line, said), said
+
+
+def version_of(root):
+    """The one kernel of a root."""
+    version, = (path.name for path in (root / "lib/modules").iterdir())
+    return version
+
+
+def test_the_registry_comes_from_the_kernel_that_runs_and_from_the_newest_whole_one(first, roots):
+    """A purged kernel had left its registry, the newest of all, and it alone was carried over."""
+    with roots.copy(first) as root:
+        old, new, gone, running = version_of(root), "99.0-new", "98.0-gone", root.sh("uname -r").out.strip()
+        root.sh(f"cd /lib/modules; cp -a {old} {new}; rm {new}/modules.active; mkdir {gone} {running}\n"
+                f"echo dummy:S > {gone}/modules.active; printf 'tun:1\\n#@ tun late\\n' > {running}/modules.active")
+        root.sh(f"run-parts --exit-on-error --arg={new} /etc/kernel/postinst.d")
+        assert registry(root, new) == {**registry(root, old), "tun": ("1", {"late"})}
+        (root / f"lib/modules/{running}/modules.active").write_text("damaged\0\n")
+        (root / f"lib/modules/{new}/modules.active").unlink()
+        said = root.sh(f"run-parts --exit-on-error --arg={new} /etc/kernel/postinst.d")
+        assert f"the registry of {running} was not carried over" in said.err, said
+        assert registry(root, new) == registry(root, old)
+
+
+@pytest.mark.parametrize("prune", [False, True], ids=["whole", "pruned"])
+def test_a_purged_kernel_leaves_nothing(first, roots, prune):
+    with roots.copy(first) as root:
+        old = version_of(root)
+        if prune:
+            root.sh(f"limopack --prune --kernel={old} --force")
+        (root / f"lib/modules/{old}/.modules.dep.limopack-old").touch()
+        root.sh(f"apt-get -y remove linux-image-{old}")
+        assert registry(root, old), "it may come back"
+        said = root.sh(f"apt-get -y purge linux-image-{old}")
+        assert not (root / f"lib/modules/{old}").exists(), said
+
+
+def test_a_purged_kernel_whose_modules_were_forgotten_leaves_nothing(upgraded, roots):
+    """Debian 14 has a package of its own for them, and another for what lies beside them."""
+    new, modules = upgraded.new, f"linux-modules-{upgraded.new}"
+    with roots.copy(upgraded.root) as root:
+        if root.suite != "forky":
+            assert modules not in root.sh("dpkg-query -W -f '${Package}\\n'").out.split()
+            modules = f"linux-image-{new}"
+        root.sh(f"limopack --apply --pkname={modules} --force")
+        root.sh(f"apt-get -y purge linux-image-{new}; apt-get -y --purge autoremove", ok=None)
+        # What only limopack knows of has no owner whose purge could tell.
+        assert (root / f"lib/modules/{new}").exists() == (root.suite != "forky")
+        assert root.sh("dpkg --audit").out == ""
 
 
 def test_neither_kernel_loses_anything(upgraded, first):
@@ -182,45 +242,46 @@ def test_neither_kernel_loses_anything(upgraded, first):
     installed(upgraded.root, f"linux-image-{upgraded.new}")
 
 
-def test_the_new_initramfs_has_what_is_kept_and_what_the_generator_adds(upgraded, unaided):
-    kept = upgraded.kept()
-    assert kept - unaided, "nothing to be seen of the hook"
-    assert upgraded.in_image() == kept | unaided
+def test_the_new_initramfs_has_what_the_boot_needs_and_what_the_generator_adds(upgraded, unaided):
+    boot = upgraded.boot()
+    assert upgraded.index.needs(BOOTED) <= boot
+    assert boot - unaided, "nothing to be seen of the hook"
+    assert upgraded.in_image() == boot | unaided
+    # What is registered for later is not for the initramfs.
+    assert upgraded.kept() - upgraded.in_image()
 
 
-def test_an_initramfs_of_a_pruned_kernel_has_all_that_is_left(machine):
-    kept = machine.kept()
+def test_an_initramfs_of_a_pruned_kernel_has_what_the_boot_needs(machine):
+    boot = machine.boot()
     machine.root.sh(f"limopack --prune --kernel={machine.new}")
     machine.make_image()
-    assert machine.in_image() == kept == files(machine.root, machine.new).keys()
+    assert boot <= machine.in_image() <= files(machine.root, machine.new).keys()
 
 
 def test_a_registered_module_that_is_missing_takes_no_other_out_of_the_initramfs(machine, unaided):
-    kept = machine.kept()
     with open(machine.registry, "a") as text:
         text.write("nokia:S\n#@ nokia myapp\n")
-    said = machine.make_image()
-    assert f"limopack: no module nokia in kernel {machine.new}" in said.err, said
-    assert machine.in_image() == kept | unaided
+    machine.make_image()
+    assert machine.in_image() == machine.boot() | unaided
 
 
 def test_without_an_answer_of_limopack_the_generator_goes_by_its_own_rules(machine, unaided):
     (machine.root / "usr/sbin/limopack").write_text("#!/bin/sh\nkill -KILL $$\n")
     said = machine.make_image()
-    assert f"the initramfs is made without the registry of {machine.new}" in said.err, said
+    assert f"the initramfs is made without what the boot of {machine.new} needs" in said.err, said
     assert machine.in_image() == unaided
 
 
 @pytest.mark.parametrize("upgraded", ["initramfs-tools"], indirect=True)
-def test_an_initramfs_of_listed_modules_has_those_alone_or_is_not_made(machine):
+def test_an_initramfs_of_listed_modules_has_those_of_the_boot_or_is_not_made(machine):
     """MODULES=list: without limopack there would be none in it, and nothing that boots."""
     machine.root.sh("echo MODULES=list > /etc/initramfs-tools/conf.d/modules")
     machine.make_image()
     # That one is wanted by a hook of initramfs-tools itself.
-    assert machine.in_image() - {"fan"} == machine.kept()
+    assert machine.in_image() - {"fan"} == machine.boot()
     image = machine.root / machine.image
     before = image.read_bytes()
-    machine.registry.write_text("no registry\0\n")
+    (machine.root / "usr/sbin/limopack").write_text("#!/bin/sh\nkill -KILL $$\n")
     said = machine.make_image(ok=(1,))
-    assert f"the initramfs is made without the registry of {machine.new}" in said.err, said
+    assert f"the initramfs is made without what the boot of {machine.new} needs" in said.err, said
     assert image.read_bytes() == before

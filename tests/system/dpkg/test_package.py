@@ -18,7 +18,7 @@ import fetch
 import tools
 from checks import forgotten, installed, modules_right, pending, registry, sound, stand_ins, unknown
 from conftest import take_limopack
-from packages import ARCH, IMAGE, K, REGISTRY, STATIC, X
+from packages import ARCH, IMAGE, K, REGISTRY, STATIC, X, Y
 
 BOARD, BOARD_TARGET = "armhf", "armv7-unknown-linux-musleabihf"
 # Path and mode; what is below /etc belongs to the administrator.
@@ -26,6 +26,7 @@ CONFFILES = {
     "etc/apt/apt.conf.d/90limopack": "-rw-r--r--",
     "etc/dpkg/dpkg.cfg.d/limopack": "-rw-r--r--",
     "etc/kernel/postinst.d/aa-limopack": "-rwxr-xr-x",
+    "etc/kernel/postrm.d/limopack": "-rwxr-xr-x",
 }
 FILES = {
     **CONFFILES,
@@ -239,7 +240,7 @@ def test_purged_it_leaves_only_what_the_system_needs(debs, bare):
     bare.sh("dpkg --purge limopack")
     left = {path for path in everything(bare) if "limopack" in path or path.endswith("modules.active")}
     info = f"var/lib/dpkg/info/{stand_in}"
-    assert left == {f"usr/lib/modules/{X}/modules.active", f"{info}.list", f"{info}.md5sums"}
+    assert left == {*(f"usr/lib/modules/{version}/modules.active" for version in (X, Y)), f"{info}.list", f"{info}.md5sums"}
     sound(bare)
     modules_right(bare, X)
 

@@ -1,0 +1,167 @@
+//! What is left of purged kernels whose modules package was forgotten: nobody owns it, and no package
+//! manager takes it along.
+//!
+//! That a kernel's package was purged is told by a mark, which the hook for kernels leaves
+//! (cross/hooks/kernel/postrm.d/limopack): nothing else tells it from a kernel that was never a
+//! package, as many boards have one. The modules stay as long as anything speaks for the kernel.
+
+use crate::error::Result;
+use crate::format::{fill, Text};
+use crate::needs::kernel::{directory, file_of};
+use crate::needs::sources::running;
+use crate::needs::survey::UNFINISHED;
+use crate::package::database::{stem_of, Database};
+use crate::package::queue::Note;
+use crate::system::folder::{is_temporary, Patience};
+use crate::system::tree::{walk, Fate, Scope, Sizes};
+use crate::system::{running_kernel, Folder, Report, Root};
+use crate::text::stanza::Stanzas;
+use crate::text::table::Table;
+use crate::text::{find, lines, sort_once};
+use rustix::fs::FileType;
+
+const MARK: &[u8] = b".limopack-purged";
+
+/// What is asked whether a kernel is still somebody's.
+pub struct Purged<'a> {
+    /// Where the kernels are.
+    pub root: &'a Root,
+    /// The lists of packages.
+    pub database: &'a Database,
+    /// The packages.
+    pub status: &'a Stanzas<'static>,
+    /// The names of those of them that have just gone.
+    pub dropped: &'a Table<'static>,
+    /// Where messages go.
+    pub report: &'a Report,
+}
+
+/// The kernels of forgotten packages that were purged, sorted.
+///
+/// # Errors
+/// They cannot be looked for.
+pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
+    let mut kernels = Vec::new();
+    for &kernel in forgotten.iter().flat_map(|note| &note.kernels) {
+        if root.has(file_of(kernel, MARK))? {
+            kernels.push(kernel);
+        }
+    }
+    sort_once(&mut kernels);
+    Ok(kernels)
+}
+
+impl Purged<'_> {
+    /// What speaks for a kernel, if anything does.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub fn reason_to_stay(&self, kernel: &[u8]) -> Result<Option<Text>> {
+        if kernel == running_kernel() || running(self.root)? == Some(kernel) {
+            return Ok(Some(b"it runs"));
+        }
+        for stanza in &self.status.all {
+            let is_known = !matches!(stanza.state(), b"" | b"not-installed");
+            if is_known
+                && find(stanza.package, kernel).is_some()
+                && !self.dropped.has(stanza.package)
+            {
+                return Ok(Some(fill("{} is known", &[stanza.package])));
+            }
+        }
+        for (place, is_image) in [
+            (&b"boot"[..], is_image_of as fn(&[u8], &[u8]) -> bool),
+            (directory(kernel), is_image),
+        ] {
+            let Some(folder) = Folder::open(self.root, place)? else {
+                continue;
+            };
+            for entry in folder.entries()? {
+                if is_image(entry.name, kernel) {
+                    return Ok(Some(fill("{} is there", &[folder.shown(entry.name)])));
+                }
+            }
+        }
+        self.owner(kernel)
+    }
+
+    /// A package that owns a file of the kernel.
+    fn owner(&self, kernel: &[u8]) -> Result<Option<Text>> {
+        let below = fill("/lib/modules/{}/", &[kernel]);
+        for entry in self.database.listed(self.root)?.entries() {
+            let stem = stem_of(entry);
+            let files = self.database.files(self.root, stem)?.unwrap_or_default();
+            let is_below = |(_, file): (usize, &[u8])| {
+                let file = file.strip_prefix(b"/usr").unwrap_or(file);
+                file.starts_with(below)
+            };
+            if lines(files).any(is_below) {
+                return Ok(Some(fill("{} owns files of it", &[stem])));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes the modules of a kernel, and then, if nothing but their indexes is left, all of it.
+    ///
+    /// # Errors
+    /// The first step that fails; the mark stays then.
+    pub fn remove(&self, kernel: Text) -> Result<()> {
+        let modules = Folder::open(self.root, b"lib/modules")?;
+        // A link or another mount is not ours to remove.
+        let (Some(modules), Some(folder)) = (
+            &modules,
+            match &modules {
+                Some(modules) => modules.enter(kernel)?,
+                None => None,
+            },
+        ) else {
+            return Ok(());
+        };
+        folder.lock(Patience::Short)?;
+        let mut warn = |path: Text| {
+            let what = "{} belongs to another mount and is left alone";
+            self.report.warn(what, &[path]);
+        };
+        let removal = walk(
+            &folder,
+            Scope::All,
+            Sizes::Unwanted,
+            &mut |_| Ok(Fate::Goes),
+            &mut warn,
+        )?;
+        removal.carry_out(&folder, &mut || {})?;
+        folder.remove_empty(b"kernel")?;
+        let entries = folder.entries()?;
+        let is_ours = |name: &[u8]| name.starts_with(b"modules.") || is_temporary(name);
+        let is_ours = |name: &[u8]| is_ours(name) || name == UNFINISHED || name == MARK;
+        let mut others = entries.iter();
+        if others.any(|entry| entry.kind != FileType::RegularFile || !is_ours(entry.name)) {
+            folder.unlink(MARK)?;
+            let what =
+                "kernel {} was purged: removed its modules; {} stays, others have files in it";
+            self.report.note(what, &[kernel, folder.shown(b"")]);
+            return Ok(());
+        }
+        for entry in entries.iter().filter(|entry| entry.name != MARK) {
+            folder.unlink(entry.name)?;
+        }
+        folder.unlink(MARK)?;
+        modules.remove_empty(kernel)?;
+        let what = "kernel {} was purged: removed what was left of it";
+        self.report.note(what, &[kernel]);
+        Ok(())
+    }
+}
+
+/// Whether a file of /boot, by its name, is one with which a kernel starts. Its map and its
+/// configuration may have belonged to the package that was forgotten.
+fn is_image_of(name: &[u8], kernel: &[u8]) -> bool {
+    let is_beside = name.starts_with(b"System.map") || name.starts_with(b"config");
+    find(name, kernel).is_some() && !is_beside
+}
+
+/// Whether a file beside the modules is the kernel itself.
+fn is_image(name: &[u8], _kernel: &[u8]) -> bool {
+    name.starts_with(b"vmlinu")
+}

@@ -1,0 +1,228 @@
+//! What stays, and why: one answer for every action.
+//!
+//! A module stays because it is registered, because the machine's configuration loads it, because
+//! the boot needs it, because it lies outside of `kernel/`, because what is built into the kernel asks
+//! for it, or because one of those needs it. The boot's and the configuration's names are the
+//! machine's; each kernel resolves them for itself, since what one has built in is a module of the
+//! next, perhaps under another name.
+
+use crate::error::Result;
+use crate::format::{fill, keep, Text};
+use crate::needs::boot::{self, Ask, Missing};
+use crate::needs::census::configured;
+use crate::needs::kernel::Found;
+use crate::needs::survey::{Finding, Kind};
+use crate::needs::{Closure, Kernel, Why};
+use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
+use crate::system::{running_kernel, Root};
+use crate::text::active::Registry;
+use crate::text::modprobe::targets;
+use crate::text::name::{ModuleName, ModulePath};
+use crate::text::{lines, proc_modules, split_at_byte, words};
+
+/// What is known of the machine, whatever the kernel.
+pub struct Machine {
+    /// What the boot asks for.
+    pub boot: Vec<Ask>,
+    /// What its configuration loads, and the file that says so.
+    pub declared: Vec<(Text, Text)>,
+    /// What is loaded.
+    pub loaded: Vec<ModuleName<'static>>,
+    /// The kernel that runs, as far as the root shows it.
+    pub running: Option<Text>,
+}
+
+impl Machine {
+    /// Looks at the machine below a root.
+    ///
+    /// # Errors
+    /// A file that is there cannot be read, or says nothing sensible.
+    pub fn look(root: &Root) -> Result<Machine> {
+        let mut declared = Vec::new();
+        configured(root, &mut |name, file| declared.push((keep(name), file)))?;
+        Ok(Machine {
+            boot: boot::asks(root)?,
+            declared,
+            loaded: loaded(root)?,
+            running: running(root)?,
+        })
+    }
+
+    /// Whether what is loaded is loaded in this kernel, as far as anybody knows.
+    pub fn runs(&self, version: Text) -> bool {
+        self.running.map_or(true, |running| running == version)
+    }
+}
+
+/// The kernel that runs, as far as the root shows it: an image may have a /proc of its own.
+///
+/// # Errors
+/// It cannot be read.
+pub fn running(root: &Root) -> Result<Option<Text>> {
+    if root.is_host() {
+        return Ok(Some(running_kernel()));
+    }
+    let text = root.text(b"proc/sys/kernel/osrelease")?;
+    Ok(text.map(|text| text.strip_suffix(b"\n").unwrap_or(text)))
+}
+
+/// The loaded modules; none where the root has no /proc/modules.
+///
+/// # Errors
+/// It cannot be read, or has a line without a name.
+pub fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
+    let text = root.text_or_empty(b"proc/modules")?;
+    proc_modules::names(text, root.shown(b"proc/modules")).collect()
+}
+
+/// Everything that stays in a kernel, complete; what a kernel cannot give is added to `findings`.
+///
+/// # Errors
+/// A damaged index.
+pub fn kept(
+    machine: &Machine,
+    kernel: &Kernel<'_>,
+    registry: &Registry<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<Closure> {
+    let mut kept = Closure::default();
+    for entry in registry.entries() {
+        match kernel.line(entry.name)? {
+            Some(line) => {
+                kept.add(line, Why::Registered);
+            }
+            None if kernel.is_builtin(entry.name)? => {}
+            None => {
+                let name = entry.name.to_kernel();
+                findings.push(Finding::new(
+                    Kind::Missing,
+                    name,
+                    b"neither listed nor built in",
+                ));
+            }
+        }
+    }
+    // Distributions ship lists of what other machines have: a name that is unknown is none.
+    for &(name, file) in &machine.declared {
+        add(&mut kept, kernel, name, Why::Declared(file))?;
+    }
+    add_boot(&mut kept, machine, kernel, findings)?;
+    for line in kernel.outside()? {
+        kept.add(line, Why::Outside);
+    }
+    // What has the name of one of those files and is what the index knows must not go: the file
+    // outside would be what nobody has indexed.
+    if let Some(folder) = kernel.folder()? {
+        let mut add = |leaf: &Leaf<'_>| {
+            if let Some(line) = kernel.line(ModulePath(leaf.name).name())? {
+                kept.add(line, Why::Outside);
+            }
+            Ok(Fate::Stays)
+        };
+        walk(
+            &folder,
+            Scope::Outside,
+            Sizes::Unwanted,
+            &mut add,
+            &mut |_| {},
+        )?;
+    }
+    add_for_builtin(&mut kept, kernel)?;
+    kept.complete(kernel)?;
+    Ok(kept)
+}
+
+/// What the boot asks for.
+///
+/// # Errors
+/// A damaged index.
+pub fn add_boot(
+    kept: &mut Closure,
+    machine: &Machine,
+    kernel: &Kernel<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    for ask in &machine.boot {
+        let mut is_known = false;
+        for name in words(ask.names) {
+            is_known |= add(kept, kernel, name, Why::Boot(ask.from))?;
+        }
+        let kind = match ask.missing {
+            _ if is_known => continue,
+            Missing::Ignore => continue,
+            Missing::Refuse => Kind::Root,
+            Missing::Warn => Kind::FileSystem,
+        };
+        let text = fill(
+            "{} asks for it, and this kernel does not know it",
+            &[ask.from],
+        );
+        findings.push(Finding::new(kind, ask.names, text));
+    }
+    Ok(())
+}
+
+/// What modules that are built in ask for while they run: by the same rules as others, and by the
+/// records `NAME.softdep=` and `NAME.weakdep=` that depmod does not read.
+fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
+    let rules = kernel.rules()?;
+    for (_, path) in lines(kernel.builtin()?) {
+        let path = ModulePath(path);
+        for rule in rules.of(path, path.name().hash()) {
+            add_targets(kept, kernel, rule.targets)?;
+        }
+    }
+    let records = kernel.file_or_empty(b"modules.builtin.modinfo")?;
+    for equals in memchr::memchr_iter(b'=', records) {
+        let is_rule = [&b".softdep"[..], b".weakdep"]
+            .iter()
+            .any(|key| records[..equals].ends_with(key));
+        if is_rule {
+            let targets = split_at_byte(&records[equals + 1..], 0).0;
+            add_targets(kept, kernel, targets)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_targets(kept: &mut Closure, kernel: &Kernel<'_>, text: Text) -> Result<()> {
+    for target in targets(text) {
+        add(kept, kernel, target, Why::BuiltIn)?;
+    }
+    Ok(())
+}
+
+/// Adds what a name stands for; whether the kernel knows it.
+fn add(kept: &mut Closure, kernel: &Kernel<'_>, name: &'static [u8], why: Why) -> Result<bool> {
+    match kernel.look_up(name)? {
+        Found::Modules(modules) => {
+            for line in modules {
+                kept.add(line, why);
+            }
+            Ok(true)
+        }
+        Found::Builtin => Ok(true),
+        Found::Nothing => Ok(false),
+    }
+}
+
+/// Adds the loaded modules; those that the kernel does not have are given back.
+///
+/// # Errors
+/// A damaged index.
+pub fn add_loaded(
+    closure: &mut Closure,
+    machine: &Machine,
+    kernel: &Kernel<'_>,
+) -> Result<Vec<Text>> {
+    let mut absent = Vec::new();
+    for &name in &machine.loaded {
+        match kernel.line(name)? {
+            Some(line) => {
+                closure.add(line, Why::Loaded);
+            }
+            None => absent.push(name.to_kernel()),
+        }
+    }
+    Ok(absent)
+}

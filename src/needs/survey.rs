@@ -1,0 +1,431 @@
+//! The facts of one kernel, found once: what is registered, what stays, what is on disk, and what is
+//! wrong. `--check` prints what is wrong and a prune refuses because of it, so both read it here.
+
+use crate::error::{Error, Result};
+use crate::format::{fill, some_of, Text};
+use crate::index::trie::Trie;
+use crate::needs::sources::{kept, Machine};
+use crate::needs::{Closure, Kernel};
+use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
+use crate::system::{Folder, Root};
+use crate::text::active::{Hold, Registry, ACTIVE};
+use crate::text::alias::alias;
+use crate::text::dep::{DepLine, DepText};
+use crate::text::name::{ModuleName, ModulePath};
+use crate::text::{lines, split_at_byte};
+
+/// Beside a modules.dep that lists only what stays, the one that listed what is still being
+/// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
+/// no depmod has seen yet.
+pub const UNFINISHED: &[u8] = b".modules.dep.limopack-old";
+
+/// What can be wrong with a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file cannot be read or makes no sense.
+    Damaged,
+    /// Nothing says that the registry is complete.
+    Base,
+    /// A registered module that the kernel does not have.
+    Missing,
+    /// A module that stays is not on disk.
+    Gone,
+    /// A module that stays is a symbolic link.
+    Link,
+    /// modules.dep lists a file that is not on disk.
+    Stale,
+    /// modules.dep.bin says something else than modules.dep.
+    Differs,
+    /// A module on disk is not in modules.dep.
+    Unlisted,
+    /// modules.alias names a module that modules.dep does not list.
+    Stray,
+    /// The kernel does not know the root file system.
+    Root,
+    /// It does not know another one.
+    FileSystem,
+    /// Another kernel's static entry would go.
+    Sibling,
+    /// A loaded module would go.
+    Loaded,
+    /// Hardware asks for a module that would go.
+    Hardware,
+    /// Hardware asks for a module that only another kernel has.
+    Alias,
+    /// Modules are on disk that nothing needs.
+    Unpruned,
+}
+
+/// What a finding means to a prune.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// It refuses, whatever is forced.
+    Final,
+    /// It refuses unless it is forced.
+    Refusal,
+    /// It goes on; a person should know.
+    Warning,
+}
+
+/// How `--check` shows findings of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// One line for each.
+    Each,
+    /// One line for all, under the name of this file.
+    Together(&'static str),
+}
+
+/// What is known of a kind.
+pub struct About {
+    /// The kind.
+    pub kind: Kind,
+    /// Its word in `--check`.
+    pub word: &'static str,
+    /// What it means to a prune.
+    pub weight: Weight,
+    /// How `--check` shows it.
+    pub lines: Lines,
+    /// What it is, before the names.
+    pub what: &'static str,
+}
+
+const fn about(
+    kind: Kind,
+    word: &'static str,
+    weight: Weight,
+    lines: Lines,
+    what: &'static str,
+) -> About {
+    About {
+        kind,
+        word,
+        weight,
+        lines,
+        what,
+    }
+}
+
+/// Every kind.
+#[rustfmt::skip]
+pub const KINDS: &[About] = &[
+    about(Kind::Damaged, "damaged", Weight::Final, Lines::Each, "cannot be read"),
+    about(Kind::Base, "base", Weight::Refusal, Lines::Each, "nothing says what this kernel has to keep; see --install"),
+    about(Kind::Missing, "missing", Weight::Refusal, Lines::Each, "registered, but neither in modules.dep nor built in"),
+    about(Kind::Gone, "dependency", Weight::Refusal, Lines::Each, "needed, but not on disk"),
+    about(Kind::Link, "dependency", Weight::Refusal, Lines::Each, "needed, but symbolic links whose targets may go"),
+    about(Kind::Stale, "index", Weight::Refusal, Lines::Together("modules.dep"), "in modules.dep, but not on disk; run depmod"),
+    about(Kind::Differs, "index", Weight::Refusal, Lines::Together("modules.dep.bin"), "modules.dep and modules.dep.bin differ; run depmod"),
+    about(Kind::Unlisted, "index", Weight::Refusal, Lines::Together("modules.dep"), "on disk, but not in modules.dep; run depmod"),
+    about(Kind::Stray, "index", Weight::Refusal, Lines::Together("modules.alias"), "in modules.alias, but not in modules.dep; run depmod"),
+    about(Kind::Root, "root", Weight::Refusal, Lines::Each, "the root file system is unknown to this kernel"),
+    about(Kind::FileSystem, "boot", Weight::Warning, Lines::Each, "file systems of the boot that this kernel does not know"),
+    about(Kind::Sibling, "sibling", Weight::Refusal, Lines::Each, "static in another kernel's registry, and nothing keeps them here"),
+    about(Kind::Loaded, "loaded", Weight::Warning, Lines::Each, "loaded now, gone at the next boot"),
+    about(Kind::Hardware, "hardware", Weight::Warning, Lines::Each, "hardware asks for modules that nothing keeps"),
+    about(Kind::Alias, "alias", Weight::Warning, Lines::Each, "hardware asks for modules that only another kernel has"),
+    about(Kind::Unpruned, "unpruned", Weight::Warning, Lines::Each, "modules that nothing needs"),
+];
+
+impl Kind {
+    /// What is known of it.
+    pub fn about(self) -> &'static About {
+        // The table is in the order of the kinds, which a test sees to.
+        &KINDS[self as usize]
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding {
+    /// What it is.
+    pub kind: Kind,
+    /// With what: a module, a path, a file system.
+    pub name: Text,
+    /// More about it, for `--check`.
+    pub text: Text,
+}
+
+impl Finding {
+    /// A finding.
+    pub fn new(kind: Kind, name: Text, text: Text) -> Finding {
+        Finding { kind, name, text }
+    }
+}
+
+/// What an earlier prune left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing: there was none, or it finished.
+    Nothing,
+    /// Its mark alone.
+    Mark,
+    /// Modules that it was about to delete, which only the mark tells from new ones.
+    Modules,
+}
+
+/// The static entries of another kernel.
+pub struct Sibling {
+    /// The other kernel.
+    pub version: Text,
+    /// Its registry.
+    pub registry: Registry<'static>,
+}
+
+/// One kernel.
+pub struct Survey<'r> {
+    /// Its index.
+    pub kernel: Kernel<'r>,
+    /// Its directory, locked if something will be written.
+    pub folder: Folder,
+    /// What is registered.
+    pub registry: Registry<'static>,
+    /// What stays.
+    pub keep: Closure,
+    /// What goes.
+    pub removal: Removal,
+    /// What an earlier prune left.
+    pub left: Left,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// Directories that belong to another mount and are left alone.
+    pub mounts: Vec<Text>,
+}
+
+impl<'r> Survey<'r> {
+    /// Looks at a kernel; `folder` is its directory.
+    ///
+    /// # Errors
+    /// What makes the kernel unknowable: a file that cannot be read or is malformed.
+    pub fn take(
+        root: &'r Root,
+        machine: &Machine,
+        version: Text,
+        folder: Folder,
+        sizes: Sizes,
+    ) -> Result<Survey<'r>> {
+        let kernel = Kernel::open_text(root, version)?;
+        kernel.check()?;
+        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?;
+        let mut findings = Vec::new();
+        if !registry.is_base() {
+            findings.push(Finding::new(
+                Kind::Base,
+                ACTIVE,
+                Kind::Base.about().what.as_bytes(),
+            ));
+        }
+        let keep = kept(machine, &kernel, &registry, &mut findings)?;
+        let mut survey = Survey {
+            kernel,
+            folder,
+            registry,
+            keep,
+            removal: Removal::default(),
+            left: Left::Nothing,
+            findings,
+            mounts: Vec::new(),
+        };
+        survey.files(sizes)?;
+        survey.indexes()?;
+        if machine.runs(version) {
+            survey.loaded(machine)?;
+        }
+        Ok(survey)
+    }
+
+    /// Whether a module stays.
+    pub fn keeps(&self, name: ModuleName<'_>) -> bool {
+        self.keep.position(name).is_some()
+    }
+
+    fn find(&mut self, kind: Kind, name: Text, text: Text) {
+        self.findings.push(Finding { kind, name, text });
+    }
+
+    /// Decides on every module file by its name: two files may have one name, and the one in
+    /// the index must not lose its place to the other.
+    fn files(&mut self, sizes: Sizes) -> Result<()> {
+        let old = self.folder.text(UNFINISHED)?;
+        let shown = self.folder.shown(UNFINISHED);
+        let old = old.map(|text| DepText::new(text, shown)).transpose()?;
+        let mut is_present = vec![false; self.keep.modules().len()];
+        let (mut found, mut mounts) = (Vec::new(), Vec::new());
+        let (mut leftovers, mut listed) = (0, 0);
+        let mut decide = |leaf: &Leaf<'_>| {
+            let name = ModulePath(leaf.name).name();
+            match self.kernel.line(name)? {
+                Some(line) => listed += usize::from(leaf.is_at(line.path.0)),
+                None => {
+                    let is_left = match &old {
+                        Some(old) => old.find(name)?.is_some(),
+                        None => false,
+                    };
+                    match is_left {
+                        true => leftovers += 1,
+                        false => found.push(Finding::new(Kind::Unlisted, leaf.path(), b"")),
+                    }
+                }
+            }
+            let Some(position) = self.keep.position(name) else {
+                return Ok(Fate::Goes);
+            };
+            is_present[position] |= leaf.is_at(self.keep.modules()[position].line.path.0);
+            if leaf.kind == LeafKind::Link {
+                let text = b"a symbolic link whose target may go";
+                found.push(Finding::new(Kind::Link, leaf.path(), text));
+            }
+            Ok(Fate::Stays)
+        };
+        self.removal = walk(&self.folder, Scope::All, sizes, &mut decide, &mut |path| {
+            mounts.push(path)
+        })?;
+        self.mounts = mounts;
+        self.findings.extend(found);
+        self.left = match (old.is_some(), leftovers) {
+            (false, _) => Left::Nothing,
+            (true, 0) => Left::Mark,
+            (true, _) => Left::Modules,
+        };
+        if !self.removal.has_place() && self.folder.size(b"kernel")? > 0 {
+            return Err(Error::refused(
+                "{} is a link or another mount, which is not pruned",
+                &[self.folder.shown(b"kernel")],
+            ));
+        }
+        self.gone(&is_present);
+        self.stale(listed)
+    }
+
+    /// What is listed and not there, if fewer of the listed files were found than there are lines.
+    fn stale(&mut self, found: usize) -> Result<()> {
+        let text = self.kernel.file_or_empty(b"modules.dep")?;
+        let paths = || lines(text).filter_map(|(_, line)| DepLine::parse(line).ok());
+        let listed = paths().filter(|line| !line.path.is_absolute()).count();
+        if found == listed {
+            return Ok(());
+        }
+        let mut disk: Vec<Text> = Vec::new();
+        let mut note = |leaf: &Leaf<'_>| {
+            disk.push(leaf.path());
+            Ok(Fate::Stays)
+        };
+        walk(
+            &self.folder,
+            Scope::All,
+            Sizes::Unwanted,
+            &mut note,
+            &mut |_| {},
+        )?;
+        disk.sort_unstable();
+        for line in paths() {
+            if !line.path.is_absolute() && disk.binary_search(&line.path.0).is_err() {
+                self.find(Kind::Stale, line.path.0, b"");
+            }
+        }
+        Ok(())
+    }
+
+    /// What depmod's files say of each other.
+    fn indexes(&mut self) -> Result<()> {
+        let shown = self.kernel.shown(b"modules.dep.bin");
+        if let Some(bytes) = self.kernel.file(b"modules.dep.bin")? {
+            let index = Trie::new(bytes, shown)?;
+            for (_, line) in lines(self.kernel.file_or_empty(b"modules.dep")?) {
+                let path = ModulePath(split_at_byte(line, b':').0);
+                if index.find(path.name())? != Some(line) {
+                    self.find(Kind::Differs, path.0, b"");
+                }
+            }
+        }
+        for (_, line) in lines(self.kernel.file_or_empty(b"modules.alias")?) {
+            if let Some((_, module)) = alias(line) {
+                if !self.kernel.lists(ModuleName::new(module))? {
+                    self.find(Kind::Stray, module, b"");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What runs now and will not after the next boot.
+    fn loaded(&mut self, machine: &Machine) -> Result<()> {
+        for &name in &machine.loaded {
+            if !self.keeps(name) && self.kernel.line(name)?.is_some() {
+                let text = b"loaded, but nothing registered keeps it";
+                self.find(Kind::Loaded, name.to_kernel(), text);
+            }
+        }
+        Ok(())
+    }
+
+    /// What another kernel of this root has to keep, and this one has and would lose: then nobody
+    /// has told this kernel what the machine needs.
+    ///
+    /// # Errors
+    /// A damaged index.
+    pub fn compare(&mut self, sibling: &Sibling) -> Result<()> {
+        for entry in sibling.registry.entries() {
+            let is_lost = entry.hold == Hold::Static && !self.keeps(entry.name);
+            if is_lost && self.kernel.line(entry.name)?.is_some() {
+                let text = fill(
+                    "static in kernel {}, and nothing keeps it here",
+                    &[sibling.version],
+                );
+                self.find(Kind::Sibling, entry.name.to_kernel(), text);
+            }
+        }
+        Ok(())
+    }
+
+    /// The worst of the findings.
+    pub fn has(&self, weight: Weight) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| finding.kind.about().weight == weight)
+    }
+
+    /// What stays and is not there.
+    fn gone(&mut self, is_present: &[bool]) {
+        for (position, is_present) in is_present.iter().enumerate() {
+            let path = self.keep.modules()[position].line.path;
+            if *is_present || path.is_absolute() {
+                continue;
+            }
+            let text = match self.keep.first_user(position) {
+                Some((user, _)) => {
+                    let user = self.keep.modules()[user].name().to_kernel();
+                    fill("{} is gone, which {} needs", &[path.0, user])
+                }
+                None => fill("{} is gone", &[path.0]),
+            };
+            self.findings.push(Finding::new(Kind::Gone, path.0, text));
+        }
+    }
+}
+
+/// One message for all findings of a kind, as a prune gives it: what it is, and some of the names.
+pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
+    let names: Vec<Text> = findings
+        .iter()
+        .filter(|finding| finding.kind == kind)
+        .map(|finding| finding.name)
+        .collect();
+    let what = kind.about().what.as_bytes();
+    match kind {
+        Kind::Base | Kind::Damaged => fill("kernel {}: {}", &[version, what]),
+        _ => fill("kernel {}: {}: {}", &[version, what, some_of(&names)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_kinds() {
+        for (at, about) in KINDS.iter().enumerate() {
+            assert_eq!(about.kind as usize, at);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Stories in which a prune cost a boot, or a package could not be installed, each as it happened.
+
+use crate::machine::{active, ran, Machine, KERNEL};
+
+/// A second kernel beside [`KERNEL`].
+const OTHER: &str = "6.1.0-other";
+
+fn file(version: &str, name: &str) -> String {
+    format!("lib/modules/{version}/{name}")
+}
+
+/// A small kernel with a disk, a file system, a network card and a sound card as modules.
+const MODULES: &str =
+    "kernel/ext4.ko:\nkernel/nvme.ko: kernel/nvme-core.ko\nkernel/nvme-core.ko:\n\
+    kernel/e1000e.ko:\nkernel/snd.ko:\nkernel/nouveau.ko:\n";
+
+/// The running kernel has the disk and the file system built in, the other one as modules.
+fn two_kernels() -> Machine {
+    Machine::new()
+        .kernel(KERNEL, "kernel/e1000e.ko:\nkernel/snd.ko:\n")
+        .builtin(
+            KERNEL,
+            "kernel/fs/ext4.ko\nkernel/nvme.ko\nkernel/nvme-core.ko\n",
+        )
+        .kernel(OTHER, MODULES)
+        .file("proc/sys/kernel/osrelease", format!("{KERNEL}\n"))
+        .loaded(&["e1000e"])
+}
+
+#[test]
+fn another_kernel_keeps_what_this_one_has_built_in() {
+    let machine = two_kernels();
+    machine.run("-i");
+    assert_eq!(machine.active(), "#! base\ne1000e:S\n");
+    assert_eq!(
+        machine.read(&active(OTHER)),
+        "#! base\ne1000e:S\next4:S\nnvme:S\nnvme_core:S\n"
+    );
+    let ran = machine.run("--prune");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(machine.path(&file(OTHER, "kernel/nvme.ko")).exists());
+    assert!(machine.path(&file(OTHER, "kernel/ext4.ko")).exists());
+    assert!(!machine.path(&file(OTHER, "kernel/snd.ko")).exists());
+}
+
+#[test]
+fn a_registry_of_one_application_is_no_base() {
+    let machine = Machine::new().kernel(KERNEL, MODULES);
+    machine.succeeds("-i -u e1000e --owner=app");
+    let before = machine.snapshot();
+    for line in ["--prune", "--prune --dry-run"] {
+        assert_eq!(
+            machine.refuses(line),
+            "kernel 6.1.0: nothing says what this kernel has to keep; see --install\n\
+             nothing was changed; --force overrides this"
+        );
+    }
+    assert!(machine.run("--check -q").out.starts_with("base\t6.1.0\t"));
+    assert_eq!(machine.snapshot(), before);
+    // The same for a new kernel beside an old one that has a base.
+    let machine = two_kernels();
+    machine.run(&format!("-i -k {KERNEL}"));
+    machine.succeeds(&format!("-i -u snd -k {OTHER}"));
+    let ran = machine.run(&format!("--prune -k {OTHER}"));
+    assert_eq!(ran.code, Some(1));
+    assert!(machine
+        .messages(&ran.err)
+        .contains("static in another kernel's registry"));
+    assert!(machine.path(&file(OTHER, "kernel/nvme.ko")).exists());
+}
+
+#[test]
+fn what_is_loaded_is_named_where_there_is_no_base() {
+    let machine = Machine::new().kernel(KERNEL, MODULES).loaded(&["nvme"]);
+    machine.succeeds("-i -u e1000e");
+    let refusal = machine.refuses("--prune");
+    assert!(
+        refusal.contains("loaded now, gone at the next boot: nvme"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn what_is_left_of_a_removed_kernel_is_no_kernel() {
+    let machine = Machine::new()
+        .kernel(KERNEL, MODULES)
+        .file(&active("6.0-purged"), "snd:S\n")
+        .file(&file("6.0-removed", "modules.dep"), "kernel/ext4.ko:\n")
+        .file(&active("6.0-removed"), "ext4:S\n");
+    machine.succeeds("-is -u e1000e");
+    assert_eq!(machine.read(&active("6.0-purged")), "snd:S\n");
+    assert_eq!(machine.read(&active("6.0-removed")), "ext4:S\n");
+    assert_eq!(machine.run("--prune").code, Some(0));
+    assert_eq!(machine.prints("--list"), "kernel/e1000e.ko\n");
+}
+
+#[test]
+fn a_malformed_registry_keeps_no_package_from_being_installed_or_removed() {
+    let machine = two_kernels();
+    machine.write(&active(OTHER), "ext4\n");
+    let script = |line: &str| {
+        let mut command = machine.anywhere();
+        command
+            .args(line.split_whitespace())
+            .env("DPKG_MAINTSCRIPT_PACKAGE", "app")
+            .env("DPKG_ROOT", machine.path(""));
+        ran(&mut command)
+    };
+    for line in ["-i -u e1000e", "-r"] {
+        let ran = script(line);
+        assert_eq!(ran.code, Some(0), "{line}: {}", ran.err);
+        assert!(
+            ran.err.contains("neither NAME:S nor NAME:NUMBER"),
+            "{}",
+            ran.err
+        );
+    }
+    assert_eq!(script("-i -u snd").code, Some(0));
+    assert_eq!(machine.active(), "snd:1\n#@ snd app\n");
+    assert_eq!(machine.read(&active(OTHER)), "ext4\n");
+    // By hand nothing is written anywhere.
+    assert_eq!(machine.run("-i -u e1000e").code, Some(1));
+    assert_eq!(machine.run("--prune --force").code, Some(1));
+    assert!(machine
+        .run("--check -q")
+        .out
+        .contains("damaged\t6.1.0-other\t"));
+}
+
+#[test]
+fn what_is_loaded_is_registered_by_its_name_whatever_modprobe_calls_it() {
+    let machine = Machine::new()
+        .kernel(KERNEL, MODULES)
+        .file(
+            "etc/modprobe.d/a.conf",
+            "alias nouveau off\nalias e1000e snd\n",
+        )
+        .loaded(&["nouveau", "e1000e"]);
+    machine.run("-i");
+    assert_eq!(machine.active(), "#! base\ne1000e:S\nnouveau:S\n");
+}
+
+#[test]
+fn a_file_outside_with_the_name_of_one_inside_keeps_that() {
+    let machine = Machine::new()
+        .kernel(KERNEL, MODULES)
+        .file(&file(KERNEL, "updates/snd.ko"), "another")
+        .file(&file(KERNEL, "build/new.ko"), "of somebody's headers")
+        .registered("ext4:S\n");
+    for _ in 0..2 {
+        let ran = machine.run("--prune");
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        assert!(machine.path(&file(KERNEL, "kernel/snd.ko")).exists());
+        assert!(!machine.path(&file(KERNEL, "kernel/nouveau.ko")).exists());
+    }
+    assert_eq!(machine.prints("--why -u snd"), "snd: outside kernel/\n");
+}
+
+#[test]
+fn a_carry_over_where_nothing_was_renamed_ends_with_the_names_it_began_with() {
+    // Two drivers for one device; the old kernel is pruned, so its index names one of them alone.
+    let aliases = "alias usb:v1p1* usb_storage\nalias usb:v1p1* uas\n";
+    let machine = Machine::new()
+        .kernel(KERNEL, "kernel/uas.ko:\nkernel/usb-storage.ko:\n")
+        .file(&file(KERNEL, "modules.alias"), aliases)
+        .kernel(OTHER, "kernel/uas.ko:\nkernel/usb-storage.ko:\n")
+        .file(&file(OTHER, "modules.alias"), aliases)
+        .registered("usb_storage:S\n");
+    assert_eq!(machine.run(&format!("--prune -k {KERNEL}")).code, Some(0));
+    let from = machine.path(&active(KERNEL)).display().to_string();
+    assert_eq!(
+        machine.run(&format!("-i -k {OTHER} --from={from}")).code,
+        Some(0)
+    );
+    assert_eq!(machine.read(&active(OTHER)), "#! base\nusb_storage:S\n");
+}
+
+#[test]
+fn a_damaged_kernel_is_a_line_and_the_others_are_looked_at() {
+    let machine = two_kernels();
+    machine.run("-i");
+    machine.write(&file(KERNEL, "modules.dep"), "no colon\n");
+    let out = machine.run("--check -q").out;
+    assert!(out.contains("damaged\t6.1.0\t"), "{out}");
+    assert!(out.contains("unpruned\t6.1.0-other\t"), "{out}");
+}
+
+#[test]
+fn hardware_that_nothing_is_kept_for_is_reported() {
+    let machine = Machine::new()
+        .kernel(KERNEL, MODULES)
+        .file(&file(KERNEL, "modules.alias"), "alias pci:v1* e1000e\n")
+        .file("sys/devices/pci0/modalias", "pci:v1d2\n")
+        .registered("ext4:S\n");
+    let out = machine.run("--check -q").out;
+    assert!(
+        out.contains("hardware\t6.1.0\te1000e\tpci:v1d2 asks for it"),
+        "{out}"
+    );
+}
