@@ -179,9 +179,10 @@ pub fn asks(root: &Root) -> Result<Vec<Ask>> {
         missing: Missing::Refuse,
         result: Ok(()),
     };
-    boot.mounts(b"proc/self/mountinfo", Mount::of_info);
+    let place = root.mounted_at();
+    boot.mounts(place, b"proc/self/mountinfo", Mount::of_info);
     if boot.mounts.is_empty() {
-        boot.mounts(b"proc/mounts", Mount::of_table);
+        boot.mounts(place, b"proc/mounts", Mount::of_table);
     }
     let running = boot.mount_at(b"/");
     if let Some(mount) = &running {
@@ -254,8 +255,8 @@ impl Boot<'_> {
         facts::each(place, word, &mut |name| self.add(name));
     }
 
-    fn mounts(&mut self, file: &[u8], parse: fn(Text) -> Option<Mount>) {
-        let place = self.root.mounted_at();
+    /// What a file lists as mounted, as far as it is below this root, which is mounted at `place`.
+    fn mounts(&mut self, place: &[u8], file: &[u8], parse: fn(Text) -> Option<Mount>) {
         for (_, line) in self.lines(file) {
             let Some(mut mount) = parse(line) else {
                 continue;

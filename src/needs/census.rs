@@ -35,8 +35,7 @@ const MODULES_LOAD: &[&[u8]] = &[
 ];
 
 const INITRAMFS: &[&[u8]] = &[b"usr/share/initramfs-tools/modules.d"];
-const DRACUT: Text = b"etc/dracut.conf";
-const DRACUT_PARTS: &[&[u8]] = &[b"etc/dracut.conf.d", b"usr/lib/dracut/dracut.conf.d"];
+const DRACUT: &[&[u8]] = &[b"etc/dracut.conf.d", b"usr/lib/dracut/dracut.conf.d"];
 
 /// A census.
 pub struct Census {
@@ -70,51 +69,31 @@ pub fn take(root: &Root) -> Result<Census> {
     }
     census.file_systems(root)?;
     configured(root, &mut |name, _| census.add(name))?;
+    census.initramfs(root)?;
     census.running(root)?;
     sort_once(&mut census.lines);
     Ok(census)
 }
 
-/// What a line of a file names.
-type Names = fn(&[u8], &mut dyn FnMut(&[u8]));
-
-/// Calls `tell` with each name that an administrator or a package wants loaded, and with the file
-/// that says so.
+/// Calls `tell` with each name that is to be loaded at boot, and with the file that says so.
 ///
 /// # Errors
 /// One of the files cannot be read.
 pub fn configured(root: &Root, tell: &mut dyn FnMut(&[u8], Text)) -> Result<()> {
-    let mut list = |file: Text, text: Text, names: Names| {
-        lines(text).for_each(|(_, line)| names(line, &mut |name| tell(name, file)));
-    };
     for file in [&b"etc/modules"[..], b"etc/initramfs-tools/modules"] {
-        list(file, root.text_or_empty(file)?, first_word);
+        first_words(root.text_or_empty(file)?, &mut |name| tell(name, file));
     }
     for file in files(root, MODULES_LOAD, &[b".conf"])? {
-        list(file.path, file.text(root)?, first_word);
-    }
-    for file in files(root, INITRAMFS, &[b""])? {
-        list(file.path, file.text(root)?, first_word);
-    }
-    list(DRACUT, root.text_or_empty(DRACUT)?, drivers);
-    for file in files(root, DRACUT_PARTS, &[b".conf"])? {
-        list(file.path, file.text(root)?, drivers);
+        first_words(file.text(root)?, &mut |name| tell(name, file.path));
     }
     Ok(())
 }
 
-/// The first word of a line that is no comment.
-fn first_word(line: &[u8], add: &mut dyn FnMut(&[u8])) {
-    let word = words(line).next();
-    word.filter(|word| !b"#;".contains(&word[0])).map(add);
-}
-
-/// The names in a line of dracut's configuration: `add_drivers+=" NAME NAME "`.
-fn drivers(line: &[u8], add: &mut dyn FnMut(&[u8])) {
-    let (key, value) = split_at_byte(line, b'=');
-    let key = key.strip_suffix(b"+").unwrap_or(key);
-    for name in parts(value, b"\"' \t").filter(|name| !name.is_empty()) {
-        facts::each(key, name, add);
+/// The first words of lines that are no comments.
+fn first_words(text: &[u8], add: &mut dyn FnMut(&[u8])) {
+    for (_, line) in lines(text) {
+        let word = words(line).next();
+        word.filter(|word| !b"#;".contains(&word[0])).map(&mut *add);
     }
 }
 
@@ -184,11 +163,31 @@ impl Census {
         Ok(())
     }
 
+    /// What packages want in every initramfs, by initramfs-tools or by dracut, whose configuration
+    /// has lines as `add_drivers+=" NAME NAME "`.
+    fn initramfs(&mut self, root: &Root) -> Result<()> {
+        for file in files(root, INITRAMFS, &[b""])? {
+            first_words(file.text(root)?, &mut |name| self.add(name));
+        }
+        let mut texts = vec![root.text_or_empty(b"etc/dracut.conf")?];
+        for file in files(root, DRACUT, &[b".conf"])? {
+            texts.push(file.text(root)?);
+        }
+        for (_, line) in texts.into_iter().flat_map(lines) {
+            let (key, value) = split_at_byte(line, b'=');
+            let key = key.strip_suffix(b"+").unwrap_or(key);
+            for name in parts(value, b"\"' \t").filter(|name| !name.is_empty()) {
+                facts::each(key, name, &mut |name| self.add(name));
+            }
+        }
+        Ok(())
+    }
+
     /// What the kernel has loaded or built in, what its ciphers come from, and its arrays.
     fn running(&mut self, root: &Root) -> Result<()> {
-        for (_, line) in lines(root.text_or_empty(b"proc/modules")?) {
-            words(line).take(1).for_each(|name| self.add(name));
-        }
+        first_words(root.text_or_empty(b"proc/modules")?, &mut |name| {
+            self.add(name)
+        });
         for (_, line) in lines(root.text_or_empty(b"proc/crypto")?) {
             let (key, value) = split_at_byte(line, b':');
             let is_module = words(key).next() == Some(b"module");

@@ -16,6 +16,7 @@ use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Root};
 use crate::text::active::Registry;
+use crate::text::alias::normalised;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, proc_modules, split_at_byte, words};
@@ -187,7 +188,11 @@ fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
 
 fn add_targets(kept: &mut Closure, kernel: &Kernel<'_>, text: Text) -> Result<()> {
     for target in targets(text) {
-        add(kept, kernel, target, Why::BuiltIn)?;
+        // Whether it is built in, too, makes no difference, and is not looked at.
+        let name: Vec<u8> = normalised(target).collect();
+        for line in kernel.modules_of(&name)? {
+            kept.add(line, Why::BuiltIn);
+        }
     }
     Ok(())
 }
