@@ -318,8 +318,11 @@ impl Boot<'_> {
         match self.mount_at(line.point) {
             Some(mount) if mount.kinds != b"autofs" => {
                 self.mount(&mount, mount.missing());
-                // The type in fstab may be that of mount's helper, and no name of the kernel's.
-                self.missing = Missing::Ignore;
+                // The type in fstab may be that of mount's helper, and no name of the kernel's; that
+                // of the root is what an image boots from that is made on something else.
+                if line.point != b"/" {
+                    self.missing = Missing::Ignore;
+                }
             }
             None if line.point == b"/" => {
                 self.from = ROOT;
@@ -925,6 +928,19 @@ mod tests {
                 "fs-fuseblk fuseblk? | /etc/fstab",
                 "fs-ntfs-3g ntfs-3g | /etc/fstab",
                 "fs-vfat vfat? | /etc/fstab",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_image_boots_from_what_fstab_says_and_not_from_what_it_is_made_on() {
+        asks_for(
+            "boot-made",
+            "etc/fstab = UUID=1 / xfs
+             proc/mounts = none / tmpfs rw",
+            &[
+                "fs-tmpfs tmpfs | the root file system",
+                "fs-xfs xfs? | /etc/fstab",
             ],
         );
     }
