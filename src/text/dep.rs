@@ -5,7 +5,9 @@
 //! transitively; nothing here relies on it. (kmod: tools/depmod.c, `output_deps`)
 
 use crate::error::{Error, Result};
+use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
+use crate::text::table::Table;
 use crate::text::{lines, split_at_byte};
 use std::cell::Cell;
 
@@ -58,13 +60,80 @@ impl<'t> DepLine<'t> {
     }
 }
 
-/// modules.dep as text, with a hash table over the names of its lines: the position of each
-/// line's `:`, and no look at the rest of a line before it is asked for.
+/// The lines of a text that begin with a module's path, by the module's name. Of two lines with one
+/// name the first counts.
+pub struct Paths<'t> {
+    text: &'t [u8],
+    ends: Ends,
+    /// Where the lines begin.
+    table: Table,
+}
+
+/// What ends the path of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// A `:`; a line without one has no path (modules.dep).
+    Colon,
+    /// The line's end (modules.builtin).
+    Line,
+}
+
+impl<'t> Paths<'t> {
+    /// Finds the lines of a text; `file` is for messages.
+    ///
+    /// # Errors
+    /// A file of 4 GiB.
+    pub fn new(text: &'t [u8], ends: Ends, file: &[u8]) -> Result<Self> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(Error::parse(file, 0, "the file is too large", &[]));
+        }
+        let mut paths = Paths {
+            text,
+            ends,
+            table: Table::default(),
+        };
+        // A line of a real tree has 130 bytes; where lines are shorter, the table grows.
+        let mut table = Table::with_room(text.len() / 160);
+        for (_, line) in lines(text) {
+            if let Some(path) = paths.path(line) {
+                let start = line.as_ptr() as usize - text.as_ptr() as usize;
+                let is_same = |other| paths.name_at(other) == Some(path.name());
+                table.find_or_insert(path.name_hash(), start as u32, &is_same);
+            }
+        }
+        paths.table = table;
+        Ok(paths)
+    }
+
+    /// The line of a module.
+    pub fn find(&self, name: ModuleName<'_>) -> Option<&'t [u8]> {
+        let is_it = |start| self.name_at(start) == Some(name);
+        let start = self.table.find(name.hash(), &is_it)?;
+        Some(self.line_at(start))
+    }
+
+    fn line_at(&self, start: u32) -> &'t [u8] {
+        split_at_byte(&self.text[start as usize..], b'\n').0
+    }
+
+    fn name_at(&self, start: u32) -> Option<ModuleName<'t>> {
+        self.path(&self.text[start as usize..]).map(ModulePath::name)
+    }
+
+    /// The path at the start of a text.
+    fn path(&self, text: &'t [u8]) -> Option<ModulePath<'t>> {
+        match self.ends {
+            Ends::Colon => memchr::memchr(b':', text).map(|colon| ModulePath(&text[..colon])),
+            Ends::Line => Some(ModulePath(split_at_byte(text, b'\n').0)),
+        }
+    }
+}
+
+/// modules.dep as text: no look at the rest of a line before it is asked for.
 pub struct DepText<'t> {
     text: &'t [u8],
-    file: Vec<u8>,
-    /// Positions of colons + 1; 0 is free. A power of two, at most half full.
-    slots: Vec<u32>,
+    file: Text,
+    paths: Paths<'t>,
     /// Whether every line has been seen to be sound.
     is_checked: Cell<bool>,
 }
@@ -76,69 +145,16 @@ impl<'t> DepText<'t> {
     ///
     /// # Errors
     /// No line at all, or a file of 4 GiB.
-    pub fn new(text: &'t [u8], file: &[u8]) -> Result<Self> {
+    pub fn new(text: &'t [u8], file: Text) -> Result<Self> {
         if text.is_empty() {
             return Err(Error::parse(file, 0, "the file is empty; run depmod", &[]));
         }
-        if u32::try_from(text.len() + 1).is_err() {
-            return Err(Error::parse(file, 0, "the file is too large", &[]));
-        }
-        let mut index = DepText {
+        Ok(DepText {
             text,
-            file: file.to_vec(),
-            slots: Vec::new(),
+            file,
+            paths: Paths::new(text, Ends::Colon, file)?,
             is_checked: Cell::new(false),
-        };
-        // A line of a real tree has 130 bytes; where lines are shorter, start again with more room.
-        let mut room = (text.len() / 80).next_power_of_two().max(64);
-        while !index.fill(room) {
-            room *= 2;
-        }
-        Ok(index)
-    }
-
-    /// Notes every line in a table of `room` slots; `false` if they are too many for it.
-    fn fill(&mut self, room: usize) -> bool {
-        self.slots = vec![0; room];
-        let mask = room - 1;
-        let mut behind_last = 0;
-        for (count, colon) in memchr::memchr_iter(b':', self.text).enumerate() {
-            if count * 2 >= room {
-                return false;
-            }
-            let hash = self.hash_before(colon, behind_last);
-            behind_last = colon + 1;
-            let Some(hash) = hash else {
-                continue;
-            };
-            let mut slot = hash as usize & mask;
-            while self.slots[slot] != 0 {
-                slot = (slot + 1) & mask;
-            }
-            self.slots[slot] = colon as u32 + 1;
-        }
-        true
-    }
-
-    /// The hash of the name in the path that ends at `colon`. `None` where a longer look finds
-    /// no start of a line behind the last colon: so a line of colons costs no more than others.
-    fn hash_before(&self, colon: usize, behind_last: usize) -> Option<u32> {
-        let path = &self.text[..colon];
-        let hash = path.strip_suffix(b".ko").and_then(ModulePath::hash_of_stem);
-        hash.or_else(|| {
-            let newline = memchr::memrchr(b'\n', &path[behind_last..]);
-            let start = match newline {
-                Some(newline) => behind_last + newline + 1,
-                None if behind_last == 0 => 0,
-                None => return None,
-            };
-            Some(ModulePath(&path[start..]).name().hash())
         })
-    }
-
-    fn path_before(&self, colon: usize) -> ModulePath<'t> {
-        let start = memchr::memrchr(b'\n', &self.text[..colon]).map_or(0, |newline| newline + 1);
-        ModulePath(&self.text[start..colon])
     }
 
     /// The line of a module. Of two lines with one name the first counts.
@@ -146,49 +162,13 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// The line is malformed.
     pub fn find(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'t>>> {
-        let Some((start, colon)) = self.place(name) else {
-            return Ok(None);
-        };
-        let behind = split_at_byte(&self.text[colon..], b'\n').0;
-        let line = &self.text[start..colon + behind.len()];
-        self.parse(line).map(Some)
+        let line = self.paths.find(name);
+        line.map(|line| self.parse(line)).transpose()
     }
 
     /// Whether a module has a line, malformed or not.
     pub fn lists(&self, name: ModuleName<'_>) -> bool {
-        self.place(name).is_some()
-    }
-
-    /// Where the line of a module begins, and its colon.
-    fn place(&self, name: ModuleName<'_>) -> Option<(usize, usize)> {
-        let mask = self.slots.len() - 1;
-        let mut slot = name.hash() as usize & mask;
-        while let Some(colon) = self.slots[slot].checked_sub(1) {
-            let colon = colon as usize;
-            if let Some(start) = self.start(colon, name) {
-                return Some((start, colon));
-            }
-            slot = (slot + 1) & mask;
-        }
-        None
-    }
-
-    /// The start of the line with this colon, if it is that of the module.
-    fn start(&self, colon: usize, name: ModuleName<'_>) -> Option<usize> {
-        let path = &self.text[..colon];
-        let start = match path.strip_suffix(b".ko") {
-            Some(stem) => {
-                let before = name.before_in(stem)?;
-                memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1)
-            }
-            None => {
-                let path = self.path_before(colon);
-                (path.name() == name).then(|| colon - path.0.len())?
-            }
-        };
-        // Behind a second colon of one line no path ends.
-        let is_path = memchr::memchr(b':', &self.text[start..colon]).is_none();
-        is_path.then_some(start)
+        self.paths.find(name).is_some()
     }
 
     /// Looks at every line, once: a name that is missing may have a line that is malformed.
@@ -217,12 +197,6 @@ impl<'t> DepText<'t> {
             Error::parse(&self.file, before + 1, "{}", &[what.as_bytes()])
         })
     }
-}
-
-/// Whether modules.builtin lists a module. A scan: it is asked only for names that
-/// no module file has.
-pub fn is_builtin(builtin: &[u8], name: ModuleName<'_>) -> bool {
-    lines(builtin).any(|(_, path)| ModulePath(path).name() == name)
 }
 
 #[cfg(test)]
@@ -280,11 +254,14 @@ mod tests {
 
     #[test]
     fn builtin_modules_are_found_by_name() {
-        assert!(is_builtin(
-            b"kernel/fs/ext-4.ko\nkernel/b.ko\n",
-            name("ext_4")
-        ));
-        assert!(!is_builtin(b"kernel/fs/ext4.ko\n", name("ext")));
+        let text = b"kernel/fs/ext-4.ko\nkernel/b.ko:c\nlast.ko";
+        let paths = Paths::new(text, Ends::Line, b"f").unwrap();
+        for found in ["ext_4", "b", "last"] {
+            assert!(paths.find(name(found)).is_some(), "{found}");
+        }
+        for missing in ["ext", "", "c"] {
+            assert!(paths.find(name(missing)).is_none(), "{missing}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod names;
 pub mod proc_modules;
 pub mod sort;
 pub mod stanza;
+pub mod table;
 
 use core::cmp::Ordering;
 

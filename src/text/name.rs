@@ -48,16 +48,11 @@ impl<'t> ModuleName<'t> {
         bytes.leak()
     }
 
-    /// A hash in which both spellings agree: of the last eight bytes, where names differ.
+    /// A hash in which both spellings agree: of eight bytes after the other, from the end on.
     pub fn hash(self) -> u32 {
-        match self.0.len().checked_sub(8) {
-            Some(start) => mixed(with_kernel_bytes(eight(&self.0[start..]))),
-            None => {
-                let mut tail = [0; 8];
-                tail[8 - self.0.len()..].copy_from_slice(self.0);
-                mixed(with_kernel_bytes(u64::from_le_bytes(tail)))
-            }
-        }
+        let chunks = self.0.rchunks(8);
+        let mixed = chunks.fold(0, |hash, chunk| mixed(hash, with_kernel_bytes(last(chunk))));
+        finished(mixed)
     }
 
     /// The part of `stem` before this name, if it ends in it as a file's whole name: nothing, or
@@ -74,6 +69,14 @@ impl<'t> ModuleName<'t> {
         !self.0.is_empty()
             && !self.0.starts_with(b"#")
             && (self.0.iter()).all(|&b| b > b' ' && b != 0x7f && !b":/,".contains(&b))
+    }
+}
+
+/// Up to eight bytes as a number, the last highest.
+fn last(bytes: &[u8]) -> u64 {
+    match bytes.len() {
+        8 => eight(bytes),
+        _ => (bytes.iter()).fold(0, |number, &byte| number >> 8 | u64::from(byte) << 56),
     }
 }
 
@@ -122,15 +125,24 @@ fn bytes_below_zero(eight: u64) -> u64 {
     !(at_least | eight) & (ONES * 0x80)
 }
 
-/// The hash of eight bytes in kernel spelling.
-fn mixed(kernel: u64) -> u32 {
-    (kernel.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+/// A hash with eight more bytes, in kernel spelling, in it. A product's bits know only the bits
+/// below them, so the upper half is folded into the lower one before.
+fn mixed(hash: u64, kernel: u64) -> u64 {
+    let both = hash ^ kernel;
+    (both ^ (both >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The half of a hash whose bits know all the bytes.
+fn finished(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 impl PartialEq for ModuleName<'_> {
     fn eq(&self, other: &Self) -> bool {
-        // Nearly always the spellings agree, and comparing bytes is one call.
-        self.0 == other.0 || (self.0.len() == other.0.len() && self.cmp(other) == Ordering::Equal)
+        // Eight at a time: musl compares bytes one by one.
+        let mut pairs = self.0.rchunks(8).zip(other.0.rchunks(8));
+        self.0.len() == other.0.len()
+            && pairs.all(|(a, b)| with_kernel_bytes(last(a)) == with_kernel_bytes(last(b)))
     }
 }
 
@@ -171,24 +183,13 @@ impl<'t> ModulePath<'t> {
         ModuleName(&file[..end.unwrap_or(file.len())])
     }
 
-    /// The hash of a module's name, for the thousands of paths that nobody asks for: from a text
-    /// that ends in the name, behind a slash, a newline or nothing. `None` where that takes a
-    /// longer look. (A `.` more than eight bytes before the end is not seen; no kernel can load
-    /// a module of such a file name.)
-    #[inline(always)] // its constants are half of it, and the loop over modules.dep keeps them
-    pub fn hash_of_stem(stem: &[u8]) -> Option<u32> {
-        let kernel = with_kernel_bytes(eight(&stem[stem.len().checked_sub(8)?..]));
-        // What is below `0` now is no part of a name.
-        let low = bytes_below_zero(kernel);
-        if low == 0 {
-            return Some(mixed(kernel));
-        }
-        // The last byte is the highest: clear the last separator and all below it.
-        let below = 64 - low.leading_zeros();
-        match (kernel >> (below - 8)) as u8 {
-            b'/' | b'\n' if below < 64 => Some(mixed(kernel >> below << below)),
+    /// The hash of the module's name.
+    pub fn name_hash(self) -> u32 {
+        let hash = match self.0 {
+            [stem @ .., b'.', b'k', b'o'] => hash_of_stem(stem),
             _ => None,
-        }
+        };
+        hash.unwrap_or_else(|| self.name().hash())
     }
 
     /// Whether the path names a file below the directory it starts from, without hidden
@@ -216,6 +217,31 @@ impl<'t> ModulePath<'t> {
     /// Whether both name the same module in the same directory, whatever their suffixes.
     pub fn is_same_module(self, other: ModulePath<'_>) -> bool {
         self.directory() == other.directory() && self.name() == other.name()
+    }
+}
+
+/// The hash of the name in a path without its suffix, for the thousands that nobody asks for: eight
+/// bytes at a time, without a look for where the name begins. `None` where that takes a longer look.
+fn hash_of_stem(stem: &[u8]) -> Option<u32> {
+    let (mut hash, mut end) = (0, stem.len());
+    loop {
+        let kernel = with_kernel_bytes(eight(&stem[end.checked_sub(8)?..]));
+        // What is below `0` now is no part of a name.
+        let low = bytes_below_zero(kernel);
+        if low == 0 {
+            hash = mixed(hash, kernel);
+            end -= 8;
+            continue;
+        }
+        // The last byte is the highest: clear the last separator and all below it.
+        let below = 64 - low.leading_zeros();
+        let is_slash = (kernel >> (below - 8)) as u8 == b'/';
+        return match below {
+            _ if !is_slash => None,
+            64 if end == stem.len() => None,
+            64 => Some(finished(hash)),
+            _ => Some(finished(mixed(hash, kernel >> below << below))),
+        };
     }
 }
 
@@ -270,21 +296,54 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_a_stem_is_that_of_its_name() {
-        let vocabulary: [&[u8]; 6] = [b"/", b"-", b"ab", b"xyzw", b"\n", b"."];
-        let mut hashed = 0;
-        crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
-            let Some(hash) = ModulePath::hash_of_stem(text) else {
-                return;
-            };
-            let line = text.rsplit(|&byte| byte == b'\n').next().unwrap();
-            let name = ModulePath(line).name();
-            if !name.as_written().is_empty() && !text[..text.len() - 8].contains(&b'.') {
-                assert_eq!(hash, name.hash());
-                hashed += 1;
-            }
+    fn the_hash_of_a_path_is_that_of_its_name() {
+        let vocabulary: [&[u8]; 7] = [b"/", b"-", b"ab", b"xyzw", b".", b".ko", b"+"];
+        let mut quick = 0;
+        crate::text::tests::every_text(&vocabulary, 7, &mut |text| {
+            let path = ModulePath(text);
+            assert_eq!(path.name_hash(), path.name().hash());
+            let stem = text.strip_suffix(b".ko");
+            quick += usize::from(stem.and_then(hash_of_stem).is_some());
         });
-        assert!(hashed > 1000);
+        assert!(quick > 1000);
+    }
+
+    #[test]
+    fn equal_names_hash_alike_and_others_do_not() {
+        let mut names = Vec::new();
+        crate::text::tests::every_text(&[b"-", b"_", b"a", b"bcdefgh"], 5, &mut |text| {
+            names.push(text.to_vec());
+        });
+        for a in &names {
+            for b in &names {
+                let is_one = a.len() == b.len()
+                    && (a.iter().zip(b)).all(|(&a, &b)| kernel_byte(a) == kernel_byte(b));
+                let (a, b) = (ModuleName::new(a), ModuleName::new(b));
+                assert_eq!(a == b, is_one, "{a:?} {b:?}");
+                assert_eq!(a.hash() == b.hash(), is_one, "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_differ_anywhere_fill_a_table_evenly() {
+        // A name of each family for each number: where they differ is all that is different.
+        let families: [fn(u32) -> String; 4] = [
+            |number| format!("{number}"),
+            |number| format!("snd_soc_{number}"),
+            |number| format!("m{number}_generic_and_more"),
+            |number| format!("{}{}", char::from(b'a' + number as u8 % 26), number / 26),
+        ];
+        for family in families {
+            let mut hit = vec![false; 8192];
+            for number in 0..4096 {
+                let name = family(number);
+                hit[ModuleName::new(name.as_bytes()).hash() as usize % 8192] = true;
+            }
+            // Of random numbers 3224 would be different.
+            let count = hit.iter().filter(|&&hit| hit).count();
+            assert!(count > 3000, "{} and its like: {count}", family(0));
+        }
     }
 
     #[test]
