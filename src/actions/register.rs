@@ -105,7 +105,9 @@ fn add_loaded(root: &Root, turns: &mut [Turn], report: &Report) -> Result<()> {
     let loaded = loaded(root)?;
     let running = kernels::running(root)?;
     let source = match running {
-        Some(running) => Some(&*Box::leak(Box::new(Source::of_loaded(root, running, &loaded)?))),
+        Some(running) => Some(&*Box::leak(Box::new(Source::of_loaded(
+            root, running, &loaded,
+        )?))),
         None => None,
     };
     for turn in turns {

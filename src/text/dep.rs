@@ -63,16 +63,15 @@ impl<'t> DepLine<'t> {
 /// The lines of a text that begin with a module's path, by the module's name. Of two lines with one
 /// name the first counts.
 pub struct Paths<'t> {
-    text: &'t [u8],
-    ends: Ends,
-    /// Where the lines begin.
+    text: PathText<'t>,
+    /// Where paths end.
     table: Table,
 }
 
 /// What ends the path of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// A `:`; a line without one has no path (modules.dep).
+    /// The first `:`; a line without one has no path (modules.dep).
     Colon,
     /// The line's end (modules.builtin).
     Line,
@@ -84,47 +83,82 @@ impl<'t> Paths<'t> {
     /// # Errors
     /// A file of 4 GiB.
     pub fn new(text: &'t [u8], ends: Ends, file: &[u8]) -> Result<Self> {
-        if u32::try_from(text.len()).is_err() {
+        if u32::try_from(text.len() + 1).is_err() {
             return Err(Error::parse(file, 0, "the file is too large", &[]));
         }
-        let mut paths = Paths {
-            text,
-            ends,
-            table: Table::default(),
+        let end = match ends {
+            Ends::Colon => b':',
+            Ends::Line => b'\n',
         };
-        // A line of a real tree has 130 bytes; where lines are shorter, the table grows.
-        let mut table = Table::with_room(text.len() / 160);
-        for (_, line) in lines(text) {
-            if let Some(path) = paths.path(line) {
-                let start = line.as_ptr() as usize - text.as_ptr() as usize;
-                let is_same = |other| paths.name_at(other) == Some(path.name());
-                table.find_or_insert(path.name_hash(), start as u32, &is_same);
+        let mut paths = Paths {
+            text: PathText { text, end },
+            // A line of a real tree has 130 bytes; where lines are shorter, the table grows.
+            table: Table::with_room(text.len() / 160),
+        };
+        let ends = memchr::memchr_iter(end, text);
+        // The last line may have no newline.
+        let is_open = end == b'\n' && !matches!(text.last(), None | Some(b'\n'));
+        for end in ends.chain(is_open.then_some(text.len())) {
+            paths.note(end);
+        }
+        Ok(paths)
+    }
+
+    /// Notes a path by its end. Whether a `:` is the first of its line is not looked at before
+    /// another one has the same hash: in real files it is.
+    #[inline(always)] // the loop keeps the hash's constants
+    fn note(&mut self, end: usize) {
+        let text = self.text;
+        let hash = match ModulePath(&text.text[..end]).quick_hash() {
+            Some(hash) => hash,
+            None => match text.before(end) {
+                Some(path) => path.name().hash(),
+                None => return,
+            },
+        };
+        let is_it = |other| text.are_same(other as usize, end);
+        if let Some(other) = self.table.insert_inline(hash, end as u32, &is_it) {
+            if text.before(other as usize).is_none() {
+                self.table.replace(hash, other, end as u32);
             }
         }
-        paths.table = table;
-        Ok(paths)
     }
 
     /// The line of a module.
     pub fn find(&self, name: ModuleName<'_>) -> Option<&'t [u8]> {
-        let is_it = |start| self.name_at(start) == Some(name);
-        let start = self.table.find(name.hash(), &is_it)?;
-        Some(self.line_at(start))
+        let is_it = |end| self.text.before(end as usize).map(ModulePath::name) == Some(name);
+        let end = self.table.find(name.hash(), &is_it)? as usize;
+        let text = self.text.text;
+        let behind = split_at_byte(&text[end..], b'\n').0;
+        let start = end - self.text.before(end)?.0.len();
+        Some(&text[start..end + behind.len()])
+    }
+}
+
+/// A text of paths, and the byte behind each.
+#[derive(Clone, Copy)]
+struct PathText<'t> {
+    text: &'t [u8],
+    end: u8,
+}
+
+impl<'t> PathText<'t> {
+    /// The path that ends here; `None` behind a second `:` of one line.
+    fn before(self, end: usize) -> Option<ModulePath<'t>> {
+        let text = &self.text[..end];
+        let start = match memchr::memrchr2(self.end, b'\n', text) {
+            Some(at) if text[at] != b'\n' => return None,
+            at => at.map_or(0, |newline| newline + 1),
+        };
+        Some(ModulePath(&text[start..]))
     }
 
-    fn line_at(&self, start: u32) -> &'t [u8] {
-        split_at_byte(&self.text[start as usize..], b'\n').0
-    }
-
-    fn name_at(&self, start: u32) -> Option<ModuleName<'t>> {
-        self.path(&self.text[start as usize..]).map(ModulePath::name)
-    }
-
-    /// The path at the start of a text.
-    fn path(&self, text: &'t [u8]) -> Option<ModulePath<'t>> {
-        match self.ends {
-            Ends::Colon => memchr::memchr(b':', text).map(|colon| ModulePath(&text[..colon])),
-            Ends::Line => Some(ModulePath(split_at_byte(text, b'\n').0)),
+    /// Whether one place in a table is enough for the paths that end here and there.
+    fn are_same(self, end: usize, other: usize) -> bool {
+        match (self.before(end), self.before(other)) {
+            (Some(path), Some(other)) => path.name() == other.name(),
+            // One of them is no path, and the other needs its place.
+            _ => true,
         }
     }
 }
