@@ -5,9 +5,8 @@ use crate::format::Text;
 use crate::needs::{Kernel, Need};
 use crate::text::dep::DepLine;
 use crate::text::modprobe::targets;
-use crate::text::name::ModuleName;
+use crate::text::name::{ModuleName, Part};
 use crate::text::sort::sort;
-use crate::text::split_at_byte;
 use crate::text::table::Table;
 use core::mem::take;
 use core::ops::Range;
@@ -93,8 +92,8 @@ impl Closure {
 
     /// The position of a module.
     pub fn position(&self, name: ModuleName<'_>) -> Option<usize> {
-        let is_it = |position| self.modules[position as usize].name() == name;
-        let found = self.table.find(name.hash(), &is_it);
+        let is_it = |position| self.modules[position as usize].line.path.is_of(name);
+        let found = self.table.find(name.hash(Part::Whole), &is_it);
         found.map(|position| position as usize)
     }
 
@@ -205,7 +204,7 @@ impl Closure {
     fn target(&mut self, kernel: &Kernel<'_>, name: Text) -> Result<Range<usize>> {
         let (targets, new) = (&self.targets, self.targets.len());
         let is_it = |target| targets[target as usize].name == name;
-        let hash = ModuleName::new(name).hash();
+        let hash = ModuleName::new(name).hash(Part::Whole);
         if let Some(known) = self.target_table.insert(hash, new as u32, &is_it) {
             return Ok(self.targets[known as usize].modules.clone());
         }
@@ -226,14 +225,21 @@ impl Closure {
     pub fn paths(&self) -> Vec<&'static [u8]> {
         let mut bytes = Vec::with_capacity(self.modules.len() * 64);
         let mut starts = Vec::with_capacity(self.modules.len());
-        for module in &self.modules {
+        for (position, module) in self.modules.iter().enumerate() {
+            bytes.extend_from_slice(&(position as u32).to_ne_bytes());
             starts.push(bytes.len() as u32);
             bytes.extend_from_slice(module.line.path.0);
             bytes.push(0);
         }
         sort(&bytes, &mut starts);
-        let bytes: Text = bytes.leak();
-        let path = |&start: &u32| split_at_byte(&bytes[start as usize..], 0).0;
+        let path = |&start: &u32| {
+            let mut position = [0; 4];
+            position.copy_from_slice(&bytes[start as usize - 4..start as usize]);
+            self.modules[u32::from_ne_bytes(position) as usize]
+                .line
+                .path
+                .0
+        };
         starts.iter().map(path).collect()
     }
 }

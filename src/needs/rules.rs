@@ -47,6 +47,9 @@ pub struct Rules {
     aliases: Aliases,
 }
 
+/// As many rules as most kernels have.
+const ROOM: usize = 256;
+
 /// Earlier ones hide files of later ones. (The last two are one directory on most systems.)
 const MODPROBE: &[&[u8]] = &[
     b"etc/modprobe.d",
@@ -65,7 +68,8 @@ impl Rules {
     /// A file cannot be read, or a row of hidden.d is malformed.
     pub fn read(root: &Root, directory: &[u8]) -> Result<Rules> {
         let mut rules = Rules {
-            rules: Vec::with_capacity(128),
+            rules: Vec::with_capacity(ROOM),
+            modules: Patterns::with_room(ROOM),
             ..Rules::default()
         };
         let mut files = files(root, MODPROBE)?;
@@ -195,6 +199,7 @@ pub(super) fn files(root: &Root, directories: &[&[u8]]) -> Result<Vec<File>> {
 mod tests {
     use super::*;
     use crate::text::alias::matches;
+    use crate::text::name::Part;
 
     fn rules(text: &'static str) -> Rules {
         let mut rules = Rules::default();
@@ -209,7 +214,7 @@ mod tests {
     fn targets(rules: &Rules, name: &str) -> Vec<(Need, String)> {
         let name = ModuleName::new(name.as_bytes());
         let mut found = vec![77]; // of another module
-        rules.of(name, name.hash(), &mut found).unwrap();
+        rules.of(name, name.hash(Part::Whole), &mut found).unwrap();
         let text = |&number: &u32| {
             let Rule { need, targets } = *rules.rule(number);
             (need, String::from_utf8_lossy(targets).into())

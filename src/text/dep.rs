@@ -6,8 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::Text;
-use crate::text::name::{ModuleName, ModulePath};
-use crate::text::table::Table;
+use crate::text::name::{ModuleName, ModulePath, Part};
 use crate::text::{lines, split_at_byte};
 use std::cell::Cell;
 
@@ -62,10 +61,14 @@ impl<'t> DepLine<'t> {
 
 /// The lines of a text that begin with a module's path, by the module's name. Of two lines with one
 /// name the first counts.
+///
+/// Names mostly differ at their ends, so a hash of these finds them, and costs least for the thousands
+/// of lines that nobody asks for. Where many names end alike, the whole names are hashed.
 pub struct Paths<'t> {
-    text: PathText<'t>,
-    /// Where paths end.
-    table: Table,
+    text: &'t [u8],
+    /// What stands behind each path.
+    end: u8,
+    chains: Cell<Chains>,
 }
 
 /// What ends the path of a line.
@@ -77,6 +80,25 @@ pub enum Ends {
     Line,
 }
 
+/// Lines with one hash, one behind the other as they are in the text.
+#[derive(Default)]
+struct Chains {
+    /// Where each begins, in `lines`, + 1; 0 is none. A power of two.
+    heads: Vec<u32>,
+    lines: Vec<Line>,
+    part: Part,
+}
+
+struct Line {
+    /// Where its path ends.
+    end: u32,
+    /// The next of its chain, + 1.
+    next: u32,
+}
+
+/// So many lines are compared for one name before the whole names are hashed.
+const LONG: usize = 256;
+
 impl<'t> Paths<'t> {
     /// Finds the lines of a text; `file` is for messages.
     ///
@@ -86,65 +108,95 @@ impl<'t> Paths<'t> {
         if u32::try_from(text.len() + 1).is_err() {
             return Err(Error::parse(file, 0, "the file is too large", &[]));
         }
-        let end = match ends {
-            Ends::Colon => b':',
-            Ends::Line => b'\n',
+        let paths = Paths {
+            text,
+            end: match ends {
+                Ends::Colon => b':',
+                Ends::Line => b'\n',
+            },
+            chains: Cell::default(),
         };
-        let mut paths = Paths {
-            text: PathText { text, end },
-            // A line of a real tree has 130 bytes; where lines are shorter, the table grows.
-            table: Table::with_room(text.len() / 160),
-        };
-        let ends = memchr::memchr_iter(end, text);
-        // The last line may have no newline.
-        let is_open = end == b'\n' && !matches!(text.last(), None | Some(b'\n'));
-        for end in ends.chain(is_open.then_some(text.len())) {
-            paths.note(end);
-        }
+        // A line of a real tree has 130 bytes.
+        paths.chains.set(paths.chained(text.len() / 80, Part::Tail));
         Ok(paths)
     }
 
-    /// Notes a path by its end. Whether a `:` is the first of its line is not looked at before
-    /// another one has the same hash: in real files it is.
-    #[inline(always)] // the loop keeps the hash's constants
-    fn note(&mut self, end: usize) {
-        let text = self.text;
-        let hash = match ModulePath(&text.text[..end]).quick_hash() {
-            Some(hash) => hash,
-            None => match text.before(end) {
-                Some(path) => path.name().hash(),
-                None => return,
-            },
+    /// Chains of the lines by a hash of this part of their names.
+    fn chained(&self, room: usize, part: Part) -> Chains {
+        let room = room.next_power_of_two().max(64);
+        let mut chains = Chains {
+            heads: vec![0; room],
+            lines: Vec::with_capacity(room / 2),
+            part,
         };
-        let is_it = |other| text.are_same(other as usize, end);
-        if let Some(other) = self.table.insert_inline(hash, end as u32, &is_it) {
-            if text.before(other as usize).is_none() {
-                self.table.replace(hash, other, end as u32);
-            }
+        // The last line may have no newline.
+        let is_open = self.end == b'\n' && !matches!(self.text.last(), None | Some(b'\n'));
+        let open = is_open.then_some(self.text.len());
+        // From the last to the first, which so comes to the head of its chain.
+        let ends = memchr::memchr_iter(self.end, self.text).rev();
+        for end in open.into_iter().chain(ends) {
+            let hash = match ModulePath(&self.text[..end]).quick_hash(part) {
+                Some(hash) => hash,
+                None => match self.before(end) {
+                    Some(path) => path.slow_hash(part),
+                    None => continue,
+                },
+            };
+            let head = &mut chains.heads[hash as usize & (room - 1)];
+            let next = core::mem::replace(head, chains.lines.len() as u32 + 1);
+            let end = end as u32;
+            chains.lines.push(Line { end, next });
         }
+        chains
     }
 
     /// The line of a module.
     pub fn find(&self, name: ModuleName<'_>) -> Option<&'t [u8]> {
-        let is_it = |end| self.text.before(end as usize).map(ModulePath::name) == Some(name);
-        let end = self.table.find(name.hash(), &is_it)? as usize;
-        let text = self.text.text;
-        let behind = split_at_byte(&text[end..], b'\n').0;
-        let start = end - self.text.before(end)?.0.len();
-        Some(&text[start..end + behind.len()])
+        let mut chains = self.chains.take();
+        let mut found = self.find_in(&chains, name);
+        if found.is_err() {
+            chains = self.chained(chains.lines.len() * 2, Part::Whole);
+            found = self.find_in(&chains, name);
+        }
+        self.chains.set(chains);
+        found.ok().flatten()
     }
-}
 
-/// A text of paths, and the byte behind each.
-#[derive(Clone, Copy)]
-struct PathText<'t> {
-    text: &'t [u8],
-    end: u8,
-}
+    /// An error where the chain is too long, and others would be shorter.
+    fn find_in(&self, chains: &Chains, name: ModuleName<'_>) -> Looked<'t> {
+        let mask = chains.heads.len() - 1;
+        let mut next = chains.heads[name.hash(chains.part) as usize & mask];
+        let mut compared = 0;
+        while let Some(line) = chains.lines.get((next as usize).wrapping_sub(1)) {
+            if let Some(line) = self.line_at(line.end as usize, name) {
+                return Ok(Some(line));
+            }
+            compared += 1;
+            if compared == LONG && chains.part == Part::Tail {
+                return Err(());
+            }
+            next = line.next;
+        }
+        Ok(None)
+    }
 
-impl<'t> PathText<'t> {
+    /// The line whose path ends here, if it is that of the module.
+    fn line_at(&self, end: usize, name: ModuleName<'_>) -> Option<&'t [u8]> {
+        let path = &self.text[..end];
+        if let [stem @ .., b'.', b'k', b'o'] = path {
+            // Nearly all that are not it end here.
+            let has_dot = || memchr::memrchr2(b'.', b'/', stem).map(|at| stem[at]) == Some(b'.');
+            if !name.ends(stem) && !has_dot() {
+                return None;
+            }
+        }
+        let path = self.before(end).filter(|path| path.is_of(name))?;
+        let behind = split_at_byte(&self.text[end..], b'\n').0;
+        Some(&self.text[end - path.0.len()..end + behind.len()])
+    }
+
     /// The path that ends here; `None` behind a second `:` of one line.
-    fn before(self, end: usize) -> Option<ModulePath<'t>> {
+    fn before(&self, end: usize) -> Option<ModulePath<'t>> {
         let text = &self.text[..end];
         let start = match memchr::memrchr2(self.end, b'\n', text) {
             Some(at) if text[at] != b'\n' => return None,
@@ -152,16 +204,9 @@ impl<'t> PathText<'t> {
         };
         Some(ModulePath(&text[start..]))
     }
-
-    /// Whether one place in a table is enough for the paths that end here and there.
-    fn are_same(self, end: usize, other: usize) -> bool {
-        match (self.before(end), self.before(other)) {
-            (Some(path), Some(other)) => path.name() == other.name(),
-            // One of them is no path, and the other needs its place.
-            _ => true,
-        }
-    }
 }
+
+type Looked<'t> = core::result::Result<Option<&'t [u8]>, ()>;
 
 /// modules.dep as text: no look at the rest of a line before it is asked for.
 pub struct DepText<'t> {

@@ -6,8 +6,8 @@
 //! rewritten before it is stored.
 
 use crate::format::Text;
-use crate::text::shared_length;
 use crate::text::table::{finished, mixed};
+use crate::text::{eight, is_same};
 use core::cmp::Ordering;
 
 /// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
@@ -18,6 +18,16 @@ pub struct ModuleName<'t>(&'t [u8]);
 /// With depmod's `external` directive it may be absolute.
 #[derive(Clone, Copy, Debug, PartialOrd, Eq, Ord)]
 pub struct ModulePath<'t>(pub &'t [u8]);
+
+/// How much of a name a hash is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The last eight bytes.
+    Tail,
+}
 
 /// The kernel's spelling of one byte of a name.
 pub fn kernel_byte(byte: u8) -> u8 {
@@ -51,10 +61,25 @@ impl<'t> ModuleName<'t> {
     }
 
     /// A hash in which both spellings agree: of eight bytes after the other, from the end on.
-    pub fn hash(self) -> u32 {
-        let chunks = self.0.rchunks(8);
-        let mixed = chunks.fold(0, |hash, chunk| mixed(hash, with_kernel_bytes(last(chunk))));
-        finished(mixed)
+    pub fn hash(self, part: Part) -> u32 {
+        let mut hash = 0;
+        for chunk in self.0.rchunks(8) {
+            hash = mixed(hash, with_kernel_bytes(last(chunk)));
+            if part == Part::Tail {
+                break;
+            }
+        }
+        finished(hash)
+    }
+
+    /// Whether a path without its suffix ends in this name as its file's whole name. Lines before it
+    /// may stand before it.
+    pub fn ends(self, stem: &[u8]) -> bool {
+        let Some(before) = stem.len().checked_sub(self.0.len()) else {
+            return false;
+        };
+        let is_whole = before == 0 || matches!(stem[before - 1], b'/' | b'\n');
+        is_whole && ModuleName(&stem[before..]) == self
     }
 
     /// Whether a registry can hold the name: not empty, and none of the bytes that
@@ -73,14 +98,6 @@ fn last(bytes: &[u8]) -> u64 {
         8 => eight(bytes),
         _ => (bytes.iter()).fold(0, |number, &byte| number >> 8 | u64::from(byte) << 56),
     }
-}
-
-/// The first eight bytes as a number, the first lowest.
-#[inline(always)]
-fn eight(bytes: &[u8]) -> u64 {
-    let mut array = [0; 8];
-    array.copy_from_slice(&bytes[..8]);
-    u64::from_le_bytes(array)
 }
 
 /// `0x80` in each byte of `eight` that equals `byte`, 0 in the others (the exact form of
@@ -102,24 +119,19 @@ fn has_below(eight: u64, limit: u8) -> bool {
 /// Whether a dot or a byte below a space is among these: eight at a time, since every path is
 /// asked.
 fn has_control_or_dot(bytes: &[u8]) -> bool {
-    let chunks = bytes.chunks_exact(8);
-    let rest = chunks.remainder();
-    rest.iter().any(|&byte| byte < b' ' || byte == b'.')
-        || chunks
-            .map(eight)
-            .any(|eight| has_below(eight, b' ') || bytes_equal(eight, b'.') != 0)
+    let is_bad = |eight| has_below(eight, b' ') | has_below(eight ^ DOTS, 1);
+    const DOTS: u64 = 0x0101_0101_0101_0101 * b'.' as u64;
+    match bytes.len().checked_sub(8) {
+        // What is left of the last eight was looked at, too.
+        Some(last) => bytes.chunks_exact(8).map(eight).any(is_bad) || is_bad(eight(&bytes[last..])),
+        None => bytes.iter().any(|&byte| byte < b' ' || byte == b'.'),
+    }
 }
 
 /// Eight bytes with `-` as `_`.
 #[inline(always)]
 fn with_kernel_bytes(eight: u64) -> u64 {
-    without_dashes(eight, bytes_equal(eight, b'-'))
-}
-
-/// The same, where it is known which bytes are a `-`.
-#[inline(always)]
-fn without_dashes(eight: u64, dashes: u64) -> u64 {
-    eight ^ ((dashes >> 7) * u64::from(b'-' ^ b'_'))
+    eight ^ ((bytes_equal(eight, b'-') >> 7) * u64::from(b'-' ^ b'_'))
 }
 
 /// `0x80` in each byte of `eight` that is below `0`, 0 in the others.
@@ -132,9 +144,9 @@ fn bytes_below_zero(eight: u64) -> u64 {
 
 impl PartialEq for ModuleName<'_> {
     fn eq(&self, other: &Self) -> bool {
-        let (a, b) = (self.0, other.0);
-        let pairs = || a.iter().zip(b).skip(shared_length(a, b));
-        a.len() == b.len() && pairs().all(|(&a, &b)| kernel_byte(a) == kernel_byte(b))
+        // Nearly always the spellings agree.
+        let pairs = || self.kernel_bytes().zip(other.kernel_bytes());
+        is_same(self.0, other.0) || (self.0.len() == other.0.len() && pairs().all(|(a, b)| a == b))
     }
 }
 
@@ -155,7 +167,7 @@ impl Ord for ModuleName<'_> {
 
 impl PartialEq for ModulePath<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && shared_length(self.0, other.0) == self.0.len()
+        is_same(self.0, other.0)
     }
 }
 
@@ -183,18 +195,59 @@ impl<'t> ModulePath<'t> {
 
     /// The hash of the module's name.
     pub fn name_hash(self) -> u32 {
-        self.quick_hash().unwrap_or_else(|| self.name().hash())
+        match self.quick_hash(Part::Whole) {
+            Some(hash) => hash,
+            None => self.slow_hash(Part::Whole),
+        }
     }
 
-    /// The same for the thousands that nobody asks for: eight bytes at a time, without a look for
+    /// The hash of the name in a path that ends in `.ko`: eight bytes at a time, without a look for
     /// where the name begins. Lines before the path may stand before it. `None` where that takes a
     /// longer look.
-    #[inline(always)]
-    pub fn quick_hash(self) -> Option<u32> {
-        match self.0 {
-            [stem @ .., b'.', b'k', b'o'] => hash_of_stem(stem),
-            _ => None,
+    #[inline(always)] // the constants are half of it, and the loop over modules.dep keeps them
+    pub fn quick_hash(self, part: Part) -> Option<u32> {
+        let [stem @ .., b'.', b'k', b'o'] = self.0 else {
+            return None;
+        };
+        let mut hash = 0;
+        for (count, chunk) in stem.rchunks_exact(8).enumerate() {
+            let kernel = with_kernel_bytes(eight(chunk));
+            // What is below `0` now is no part of a name.
+            let low = bytes_below_zero(kernel);
+            if low == 0 {
+                hash = mixed(hash, kernel);
+                if part == Part::Tail {
+                    return Some(finished(hash));
+                }
+                continue;
+            }
+            // The last byte is the highest: clear the last separator and all below it.
+            let below = 64 - low.leading_zeros();
+            if (kernel >> (below - 8)) as u8 != b'/' || (below == 64 && count == 0) {
+                return None;
+            }
+            if below < 64 {
+                hash = mixed(hash, kernel >> below << below);
+            }
+            return Some(finished(hash));
         }
+        None
+    }
+
+    /// The hash of the name in any path.
+    #[cold]
+    pub fn slow_hash(self, part: Part) -> u32 {
+        self.name().hash(part)
+    }
+
+    /// Whether the module has this name, one without a dot.
+    pub fn is_of(self, name: ModuleName<'_>) -> bool {
+        // Nearly every path ends here.
+        let is_quick = match self.0 {
+            [stem @ .., b'.', b'k', b'o'] => name.ends(stem),
+            _ => false,
+        };
+        is_quick || self.name() == name
     }
 
     /// Whether the path names a file below the directory it starts from, without hidden
@@ -225,39 +278,6 @@ impl<'t> ModulePath<'t> {
     }
 }
 
-/// The hash of a name behind a slash, up to the end; `None` where anything else is there that may be
-/// no part of a name.
-#[inline(always)] // its constants are half of it, and the loop over modules.dep keeps them
-fn hash_of_stem(stem: &[u8]) -> Option<u32> {
-    let (mut hash, mut end) = (0, stem.len());
-    loop {
-        let mut kernel = eight(&stem[end.checked_sub(8)?..]);
-        // What is below `0` and no `-` is no part of a name.
-        let mut low = bytes_below_zero(kernel);
-        if low != 0 {
-            let dashes = bytes_equal(kernel, b'-');
-            kernel = without_dashes(kernel, dashes);
-            low ^= dashes;
-        }
-        if low == 0 {
-            hash = mixed(hash, kernel);
-            end -= 8;
-            continue;
-        }
-        // The last byte is the highest: clear the last separator and all below it.
-        let below = 64 - low.leading_zeros();
-        if (kernel >> (below - 8)) as u8 != b'/' {
-            return None;
-        }
-        match below {
-            64 if end == stem.len() => return None,
-            64 => {}
-            _ => hash = mixed(hash, kernel >> below << below),
-        }
-        return Some(finished(hash));
-    }
-}
-
 /// Whether a file name is one that depmod takes for a module
 /// (kmod: shared/elf and tools/depmod.c, `.ko` and its compressed forms).
 pub fn is_module_file(file_name: &[u8]) -> bool {
@@ -275,7 +295,7 @@ mod tests {
     fn both_spellings_are_one_name() {
         let (dash, line) = (ModuleName::new(b"snd-hda_x"), ModuleName::new(b"snd_hda-x"));
         assert_eq!(dash, line);
-        assert_eq!(dash.hash(), line.hash());
+        assert_eq!(dash.hash(Part::Whole), line.hash(Part::Whole));
         assert_eq!(dash.to_kernel(), b"snd_hda_x");
         assert_ne!(dash, ModuleName::new(b"snd-hda_X"));
         assert!(ModuleName::new(b"a-b") > ModuleName::new(b"a.b"));
@@ -315,10 +335,16 @@ mod tests {
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
             let line = text.rsplit(|&byte| byte == b'\n').next().unwrap();
             let path = ModulePath(line);
-            assert_eq!(path.name_hash(), path.name().hash());
-            if let Some(hash) = ModulePath(text).quick_hash() {
-                assert_eq!(hash, path.name().hash());
+            assert_eq!(path.name_hash(), path.name().hash(Part::Whole));
+            if let Some(hash) = ModulePath(text).quick_hash(Part::Whole) {
+                assert_eq!(hash, path.name().hash(Part::Whole));
                 quick += 1;
+            }
+            // A dot before the last eight bytes is not seen there.
+            let stem = path.file_name().strip_suffix(b".ko").unwrap_or(b".");
+            let hash = ModulePath(text).quick_hash(Part::Tail);
+            if let (Some(hash), false) = (hash, stem.contains(&b'.')) {
+                assert_eq!(hash, path.name().hash(Part::Tail));
             }
         });
         assert!(quick > 1000);
@@ -336,7 +362,11 @@ mod tests {
                     && (a.iter().zip(b)).all(|(&a, &b)| kernel_byte(a) == kernel_byte(b));
                 let (a, b) = (ModuleName::new(a), ModuleName::new(b));
                 assert_eq!(a == b, is_one, "{a:?} {b:?}");
-                assert_eq!(a.hash() == b.hash(), is_one, "{a:?} {b:?}");
+                assert_eq!(
+                    a.hash(Part::Whole) == b.hash(Part::Whole),
+                    is_one,
+                    "{a:?} {b:?}"
+                );
             }
         }
     }
@@ -354,7 +384,7 @@ mod tests {
             let mut hit = vec![false; 8192];
             for number in 0..4096 {
                 let name = family(number);
-                hit[ModuleName::new(name.as_bytes()).hash() as usize % 8192] = true;
+                hit[ModuleName::new(name.as_bytes()).hash(Part::Whole) as usize % 8192] = true;
             }
             // Of random numbers 3224 would be different.
             let count = hit.iter().filter(|&&hit| hit).count();
@@ -392,7 +422,7 @@ mod tests {
             let _ = (
                 path.is_sound(),
                 path.name().is_storable(),
-                path.name().hash(),
+                path.name().hash(Part::Whole),
             );
         });
     }

@@ -112,7 +112,7 @@ impl Table {
     }
 
     fn grow(&mut self) {
-        let more = Table::with_room(self.slots.len());
+        let more = Table::with_room(self.slots.len() * 2);
         for taken in core::mem::replace(&mut self.slots, more.slots) {
             if taken != 0 {
                 if let Err(slot) = self.probe((taken >> 32) as u32, &|_| false) {
