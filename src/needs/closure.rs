@@ -5,7 +5,7 @@ use crate::format::Text;
 use crate::needs::{Kernel, Need};
 use crate::text::dep::DepLine;
 use crate::text::modprobe::targets;
-use crate::text::name::{ModuleName, Part};
+use crate::text::name::ModuleName;
 use crate::text::sort::sort;
 use crate::text::table::Table;
 use core::mem::take;
@@ -92,8 +92,8 @@ impl Closure {
 
     /// The position of a module.
     pub fn position(&self, name: ModuleName<'_>) -> Option<usize> {
-        let is_it = |position| self.modules[position as usize].line.path.is_of(name);
-        let found = self.table.find(name.hash(Part::Whole), &is_it);
+        let is_it = |position| name.is_before(self.modules[position as usize].line.path.0);
+        let found = self.table.find(name.hash(), &is_it);
         found.map(|position| position as usize)
     }
 
@@ -115,7 +115,7 @@ impl Closure {
 
     /// Puts a module in; what it needs comes in with [`Closure::complete`].
     pub fn add(&mut self, line: DepLine<'static>, why: Why) -> usize {
-        let hash = line.path.name_hash();
+        let hash = line.path.hash();
         let (modules, new) = (&self.modules, self.modules.len());
         // All lines come from one index, where a module has one path.
         let is_it = |position| modules[position as usize].line.path == line.path;
@@ -150,7 +150,7 @@ impl Closure {
     fn follow_line(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         let line = self.modules[self.followed].line;
         for path in line.dependencies() {
-            let hash = path.name_hash();
+            let hash = path.hash();
             let is_it = |position| self.modules[position as usize].line.path == path;
             let to = match self.table.find(hash, &is_it) {
                 Some(known) => known,
@@ -204,7 +204,7 @@ impl Closure {
     fn target(&mut self, kernel: &Kernel<'_>, name: Text) -> Result<Range<usize>> {
         let (targets, new) = (&self.targets, self.targets.len());
         let is_it = |target| targets[target as usize].name == name;
-        let hash = ModuleName::new(name).hash(Part::Whole);
+        let hash = ModuleName::new(name).hash();
         if let Some(known) = self.target_table.insert(hash, new as u32, &is_it) {
             return Ok(self.targets[known as usize].modules.clone());
         }

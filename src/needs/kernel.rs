@@ -12,7 +12,7 @@ use crate::system::Root;
 use crate::text::alias::normalise;
 use crate::text::dep::{DepLine, DepText, Ends, Paths};
 use crate::text::lines;
-use crate::text::name::{is_module_file, ModuleName, ModulePath, Part};
+use crate::text::name::{is_module_file, ModuleName, ModulePath};
 use crate::text::table::Table;
 use std::cell::Cell;
 
@@ -166,7 +166,7 @@ impl<'r> Kernel<'r> {
                     Error::parse(&file, 0, "{}: {}", &[what, line])
                 };
                 let parsed = DepLine::parse(line).map_err(|what| broken(what.as_bytes()))?;
-                if !parsed.path.is_of(name) {
+                if !name.is_before(parsed.path.0) {
                     let instead = fill("another module in the place of {}", &[&name.to_kernel()]);
                     return Err(broken(&instead));
                 }
@@ -334,11 +334,7 @@ impl<'r> Kernel<'r> {
             };
             let is_it = |other| lines[other as usize].path == line.path;
             let new = lines.len() as u32;
-            if room
-                .known
-                .insert(name.hash(Part::Whole), new, &is_it)
-                .is_none()
-            {
+            if room.known.insert(name.hash(), new, &is_it).is_none() {
                 lines.push(line);
             }
         }

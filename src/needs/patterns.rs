@@ -8,7 +8,7 @@ use crate::format::Text;
 use crate::index::trie::{Layout, Trie};
 use crate::index::writer::Writer;
 use crate::text::alias::{alias, has_open_bracket, is_wild, matches, normalise};
-use crate::text::name::{ModuleName, Part};
+use crate::text::name::ModuleName;
 use crate::text::table::Table;
 use crate::text::{lines, shared_length, split_at_byte};
 use std::cell::Cell;
@@ -61,7 +61,7 @@ impl Patterns {
         }
         let (patterns, name) = (&self.patterns, ModuleName::new(text));
         let is_it = |other| ModuleName::new(patterns[other as usize].text) == name;
-        if let Some(first) = self.exact.insert(name.hash(Part::Whole), number, &is_it) {
+        if let Some(first) = self.exact.insert(name.hash(), number, &is_it) {
             let last = self.patterns[first as usize].last;
             self.patterns[last as usize].next = Some(number);
             self.patterns[first as usize].last = number;
@@ -155,7 +155,7 @@ impl Aliases {
     /// None that an input could cause.
     pub fn search(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
         let mut found = self.found.take();
-        let hash = ModuleName::new(name).hash(Part::Whole);
+        let hash = ModuleName::new(name).hash();
         self.patterns.search(name, hash, &mut found)?;
         for &number in &found {
             tell(self.modules[number as usize]);

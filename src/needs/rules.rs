@@ -199,7 +199,6 @@ pub(super) fn files(root: &Root, directories: &[&[u8]]) -> Result<Vec<File>> {
 mod tests {
     use super::*;
     use crate::text::alias::matches;
-    use crate::text::name::Part;
 
     fn rules(text: &'static str) -> Rules {
         let mut rules = Rules::default();
@@ -214,7 +213,7 @@ mod tests {
     fn targets(rules: &Rules, name: &str) -> Vec<(Need, String)> {
         let name = ModuleName::new(name.as_bytes());
         let mut found = vec![77]; // of another module
-        rules.of(name, name.hash(Part::Whole), &mut found).unwrap();
+        rules.of(name, name.hash(), &mut found).unwrap();
         let text = |&number: &u32| {
             let Rule { need, targets } = *rules.rule(number);
             (need, String::from_utf8_lossy(targets).into())

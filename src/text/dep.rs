@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::Text;
-use crate::text::name::{ModuleName, ModulePath, Part};
+use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, split_at_byte};
 use std::cell::Cell;
 
@@ -27,15 +27,16 @@ impl<'t> DepLine<'t> {
         let Some(colon) = memchr::memchr(b':', line) else {
             return Err(NO_COLON);
         };
-        let parsed = DepLine {
-            path: ModulePath(&line[..colon]),
-            line,
-        };
-        // The dependencies are not judged here: each is looked up and has a line of its own.
-        if !parsed.path.is_sound() {
-            return Err("a path with '..', '.', control bytes or no file name");
+        let path = ModulePath(&line[..colon]);
+        DepLine { path, line }.checked()
+    }
+
+    fn checked(self) -> core::result::Result<Self, &'static str> {
+        // The dependencies are not checked here: each is looked up and has a line of its own.
+        match self.path.is_sound() {
+            true => Ok(self),
+            false => Err("a path with '..', '.', control bytes or no file name"),
         }
-        Ok(parsed)
     }
 
     /// The files of the modules that this one needs, as far as the line tells.
@@ -68,7 +69,9 @@ pub struct Paths<'t> {
     text: &'t [u8],
     /// What stands behind each path.
     end: u8,
-    chains: Cell<Chains>,
+    by_tail: Chains,
+    /// Where many names end alike.
+    by_whole: Cell<Option<&'static Chains>>,
 }
 
 /// What ends the path of a line.
@@ -96,6 +99,26 @@ struct Line {
     next: u32,
 }
 
+/// How much of a name a hash is of.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The last eight bytes.
+    Tail,
+}
+
+impl Part {
+    #[cold]
+    fn hash(self, name: ModuleName<'_>) -> u32 {
+        match self {
+            Part::Whole => name.hash(),
+            Part::Tail => name.tail_hash(),
+        }
+    }
+}
+
 /// So many lines are compared for one name before the whole names are hashed.
 const LONG: usize = 256;
 
@@ -108,68 +131,76 @@ impl<'t> Paths<'t> {
         if u32::try_from(text.len() + 1).is_err() {
             return Err(Error::parse(file, 0, "the file is too large", &[]));
         }
-        let paths = Paths {
+        let mut paths = Paths {
             text,
             end: match ends {
                 Ends::Colon => b':',
                 Ends::Line => b'\n',
             },
-            chains: Cell::default(),
+            by_tail: Chains::default(),
+            by_whole: Cell::new(None),
         };
         // A line of a real tree has 130 bytes.
-        paths.chains.set(paths.chained(text.len() / 80, Part::Tail));
+        paths.by_tail = paths.chained(text.len() / 80, Part::Tail);
         Ok(paths)
     }
 
     /// Chains of the lines by a hash of this part of their names.
     fn chained(&self, room: usize, part: Part) -> Chains {
+        let text = self.text;
         let room = room.next_power_of_two().max(64);
-        let mut chains = Chains {
-            heads: vec![0; room],
-            lines: Vec::with_capacity(room / 2),
-            part,
-        };
+        let mut heads = vec![0; room];
+        let mut lines = Vec::with_capacity(room / 2);
         // The last line may have no newline.
-        let is_open = self.end == b'\n' && !matches!(self.text.last(), None | Some(b'\n'));
-        let open = is_open.then_some(self.text.len());
+        let is_open = self.end == b'\n' && !matches!(text.last(), None | Some(b'\n'));
+        let open = is_open.then_some(text.len());
         // From the last to the first, which so comes to the head of its chain.
-        let ends = memchr::memchr_iter(self.end, self.text).rev();
+        let ends = memchr::memchr_iter(self.end, text).rev();
         for end in open.into_iter().chain(ends) {
-            let hash = match ModulePath(&self.text[..end]).quick_hash(part) {
-                Some(hash) => hash,
-                None => match self.before(end) {
-                    Some(path) => path.slow_hash(part),
-                    None => continue,
-                },
+            let path = ModulePath(&text[..end]);
+            let quick = match part {
+                Part::Tail => path.quick_tail_hash(),
+                Part::Whole => path.quick_hash(),
             };
-            let head = &mut chains.heads[hash as usize & (room - 1)];
-            let next = core::mem::replace(head, chains.lines.len() as u32 + 1);
+            let Some(hash) = quick.or_else(|| Some(part.hash(self.before(end)?.name()))) else {
+                continue;
+            };
+            let head = &mut heads[hash as usize & (room - 1)];
             let end = end as u32;
-            chains.lines.push(Line { end, next });
+            lines.push(Line { end, next: *head });
+            *head = lines.len() as u32;
         }
-        chains
+        Chains { heads, lines, part }
     }
 
-    /// The line of a module.
-    pub fn find(&self, name: ModuleName<'_>) -> Option<&'t [u8]> {
-        let mut chains = self.chains.take();
-        let mut found = self.find_in(&chains, name);
-        if found.is_err() {
-            chains = self.chained(chains.lines.len() * 2, Part::Whole);
-            found = self.find_in(&chains, name);
-        }
-        self.chains.set(chains);
-        found.ok().flatten()
+    /// The path and the line of a module.
+    pub fn find(&self, name: ModuleName<'_>) -> Option<(ModulePath<'t>, &'t [u8])> {
+        let chains = self.by_whole.get().unwrap_or(&self.by_tail);
+        let path = match self.find_in(chains, name) {
+            Ok(found) => found?,
+            Err(()) => {
+                let whole = self.chained(chains.lines.len() * 2, Part::Whole);
+                self.by_whole.set(Some(Box::leak(Box::new(whole))));
+                return self.find(name);
+            }
+        };
+        let start = path.0.as_ptr() as usize - self.text.as_ptr() as usize;
+        let end = start + path.0.len();
+        let behind = split_at_byte(&self.text[end..], b'\n').0;
+        Some((path, &self.text[start..end + behind.len()]))
     }
 
     /// An error where the chain is too long, and others would be shorter.
     fn find_in(&self, chains: &Chains, name: ModuleName<'_>) -> Looked<'t> {
         let mask = chains.heads.len() - 1;
-        let mut next = chains.heads[name.hash(chains.part) as usize & mask];
+        let mut next = chains.heads[chains.part.hash(name) as usize & mask];
         let mut compared = 0;
         while let Some(line) = chains.lines.get((next as usize).wrapping_sub(1)) {
-            if let Some(line) = self.line_at(line.end as usize, name) {
-                return Ok(Some(line));
+            let end = line.end as usize;
+            if name.is_before(&self.text[..end]) {
+                if let Some(path) = self.before(end) {
+                    return Ok(Some(path));
+                }
             }
             compared += 1;
             if compared == LONG && chains.part == Part::Tail {
@@ -178,21 +209,6 @@ impl<'t> Paths<'t> {
             next = line.next;
         }
         Ok(None)
-    }
-
-    /// The line whose path ends here, if it is that of the module.
-    fn line_at(&self, end: usize, name: ModuleName<'_>) -> Option<&'t [u8]> {
-        let path = &self.text[..end];
-        if let [stem @ .., b'.', b'k', b'o'] = path {
-            // Nearly all that are not it end here.
-            let has_dot = || memchr::memrchr2(b'.', b'/', stem).map(|at| stem[at]) == Some(b'.');
-            if !name.ends(stem) && !has_dot() {
-                return None;
-            }
-        }
-        let path = self.before(end).filter(|path| path.is_of(name))?;
-        let behind = split_at_byte(&self.text[end..], b'\n').0;
-        Some(&self.text[end - path.0.len()..end + behind.len()])
     }
 
     /// The path that ends here; `None` behind a second `:` of one line.
@@ -206,7 +222,7 @@ impl<'t> Paths<'t> {
     }
 }
 
-type Looked<'t> = core::result::Result<Option<&'t [u8]>, ()>;
+type Looked<'t> = core::result::Result<Option<ModulePath<'t>>, ()>;
 
 /// modules.dep as text: no look at the rest of a line before it is asked for.
 pub struct DepText<'t> {
@@ -241,8 +257,11 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// The line is malformed.
     pub fn find(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'t>>> {
-        let line = self.paths.find(name);
-        line.map(|line| self.parse(line)).transpose()
+        let Some((path, line)) = self.paths.find(name) else {
+            return Ok(None);
+        };
+        let parsed = DepLine { path, line }.checked();
+        parsed.map(Some).map_err(|what| self.broken(line, what))
     }
 
     /// Whether a module has a line, malformed or not.
@@ -270,11 +289,13 @@ impl<'t> DepText<'t> {
     }
 
     fn parse(&self, line: &'t [u8]) -> Result<DepLine<'t>> {
-        DepLine::parse(line).map_err(|what| {
-            let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
-            let before = memchr::memchr_iter(b'\n', &self.text[..start]).count();
-            Error::parse(&self.file, before + 1, "{}", &[what.as_bytes()])
-        })
+        DepLine::parse(line).map_err(|what| self.broken(line, what))
+    }
+
+    fn broken(&self, line: &[u8], what: &str) -> Error {
+        let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
+        let before = memchr::memchr_iter(b'\n', &self.text[..start]).count();
+        Error::parse(self.file, before + 1, "{}", &[what.as_bytes()])
     }
 }
 

@@ -19,16 +19,6 @@ pub struct ModuleName<'t>(&'t [u8]);
 #[derive(Clone, Copy, Debug, PartialOrd, Eq, Ord)]
 pub struct ModulePath<'t>(pub &'t [u8]);
 
-/// How much of a name a hash is of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Part {
-    /// All of it.
-    #[default]
-    Whole,
-    /// The last eight bytes.
-    Tail,
-}
-
 /// The kernel's spelling of one byte of a name.
 pub fn kernel_byte(byte: u8) -> u8 {
     if byte == b'-' {
@@ -61,25 +51,36 @@ impl<'t> ModuleName<'t> {
     }
 
     /// A hash in which both spellings agree: of eight bytes after the other, from the end on.
-    pub fn hash(self, part: Part) -> u32 {
-        let mut hash = 0;
-        for chunk in self.0.rchunks(8) {
-            hash = mixed(hash, with_kernel_bytes(last(chunk)));
-            if part == Part::Tail {
-                break;
-            }
-        }
-        finished(hash)
+    pub fn hash(self) -> u32 {
+        let chunks = self.0.rchunks(8);
+        let mixed = chunks.fold(0, |hash, chunk| mixed(hash, with_kernel_bytes(last(chunk))));
+        finished(mixed)
     }
 
-    /// Whether a path without its suffix ends in this name as its file's whole name. Lines before it
-    /// may stand before it.
-    pub fn ends(self, stem: &[u8]) -> bool {
-        let Some(before) = stem.len().checked_sub(self.0.len()) else {
-            return false;
-        };
-        let is_whole = before == 0 || matches!(stem[before - 1], b'/' | b'\n');
-        is_whole && ModuleName(&stem[before..]) == self
+    /// Such a hash of the last eight bytes.
+    pub fn tail_hash(self) -> u32 {
+        let tail = self.0.rchunks(8).next().map_or(0, last);
+        hash_of_tail(with_kernel_bytes(tail))
+    }
+
+    /// Whether a path at the end of a text is that of a module of this name, one without a dot.
+    /// Lines before the path may stand before it.
+    pub fn is_before(self, text: &[u8]) -> bool {
+        if let [stem @ .., b'.', b'k', b'o'] = text {
+            if let Some(before) = stem.len().checked_sub(self.0.len()) {
+                let is_whole = before == 0 || matches!(stem[before - 1], b'/' | b'\n');
+                if is_whole && ModuleName(&stem[before..]) == self {
+                    return true;
+                }
+            }
+            // Nearly all others end here: their names have no dot, or none that a hash has seen.
+            let tail = stem.len().checked_sub(8).map(|start| eight(&stem[start..]));
+            if tail.map_or(false, |tail| bytes_equal(tail, b'.') == 0) {
+                return false;
+            }
+        }
+        let start = memchr::memrchr2(b'/', b'\n', text).map_or(0, |at| at + 1);
+        ModulePath(&text[start..]).name() == self
     }
 
     /// Whether a registry can hold the name: not empty, and none of the bytes that
@@ -89,6 +90,44 @@ impl<'t> ModuleName<'t> {
             && !self.0.starts_with(b"#")
             && (self.0.iter()).all(|&b| b > b' ' && b != 0x7f && !b":/,".contains(&b))
     }
+}
+
+#[inline(always)]
+fn hash_of_tail(kernel: u64) -> u32 {
+    finished(kernel.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Whether eight bytes are all of a name up to there.
+enum Rest {
+    Whole,
+    Longer,
+}
+
+/// What of eight bytes of a path is part of the name that goes on behind them, in kernel spelling,
+/// the others 0. `None` where a longer look has to tell.
+#[inline(always)]
+fn part_of_name(eight: u64) -> Option<(u64, Rest)> {
+    // What is below `0` and no `-` is no part of a name.
+    let mut low = bytes_below_zero(eight);
+    if low == 0 {
+        return Some((eight, Rest::Longer));
+    }
+    let dashes = bytes_equal(eight, b'-');
+    let kernel = without_dashes(eight, dashes);
+    low ^= dashes;
+    if low == 0 {
+        return Some((kernel, Rest::Longer));
+    }
+    // The last byte is the highest: clear the last separator and all below it.
+    let below = 64 - low.leading_zeros();
+    if (kernel >> (below - 8)) as u8 != b'/' {
+        return None;
+    }
+    let part = match below {
+        64 => 0,
+        _ => kernel >> below << below,
+    };
+    Some((part, Rest::Whole))
 }
 
 /// Up to eight bytes as a number, the last highest.
@@ -131,7 +170,13 @@ fn has_control_or_dot(bytes: &[u8]) -> bool {
 /// Eight bytes with `-` as `_`.
 #[inline(always)]
 fn with_kernel_bytes(eight: u64) -> u64 {
-    eight ^ ((bytes_equal(eight, b'-') >> 7) * u64::from(b'-' ^ b'_'))
+    without_dashes(eight, bytes_equal(eight, b'-'))
+}
+
+/// The same, where it is known which bytes are a `-`.
+#[inline(always)]
+fn without_dashes(eight: u64, dashes: u64) -> u64 {
+    eight ^ ((dashes >> 7) * u64::from(b'-' ^ b'_'))
 }
 
 /// `0x80` in each byte of `eight` that is below `0`, 0 in the others.
@@ -194,60 +239,43 @@ impl<'t> ModulePath<'t> {
     }
 
     /// The hash of the module's name.
-    pub fn name_hash(self) -> u32 {
-        match self.quick_hash(Part::Whole) {
+    pub fn hash(self) -> u32 {
+        match self.quick_hash() {
             Some(hash) => hash,
-            None => self.slow_hash(Part::Whole),
+            None => self.name().hash(),
         }
     }
 
-    /// The hash of the name in a path that ends in `.ko`: eight bytes at a time, without a look for
-    /// where the name begins. Lines before the path may stand before it. `None` where that takes a
-    /// longer look.
-    #[inline(always)] // the constants are half of it, and the loop over modules.dep keeps them
-    pub fn quick_hash(self, part: Part) -> Option<u32> {
+    /// The same for a path that ends in `.ko`: eight bytes at a time, without a look for where the
+    /// name begins. Lines before the path may stand before it. `None` where that takes a longer look.
+    #[inline(always)]
+    pub fn quick_hash(self) -> Option<u32> {
         let [stem @ .., b'.', b'k', b'o'] = self.0 else {
             return None;
         };
         let mut hash = 0;
         for (count, chunk) in stem.rchunks_exact(8).enumerate() {
-            let kernel = with_kernel_bytes(eight(chunk));
-            // What is below `0` now is no part of a name.
-            let low = bytes_below_zero(kernel);
-            if low == 0 {
-                hash = mixed(hash, kernel);
-                if part == Part::Tail {
-                    return Some(finished(hash));
-                }
-                continue;
+            match part_of_name(eight(chunk))? {
+                (kernel, Rest::Longer) => hash = mixed(hash, kernel),
+                (0, Rest::Whole) if count == 0 => return None,
+                (0, Rest::Whole) => return Some(finished(hash)),
+                (kernel, Rest::Whole) => return Some(finished(mixed(hash, kernel))),
             }
-            // The last byte is the highest: clear the last separator and all below it.
-            let below = 64 - low.leading_zeros();
-            if (kernel >> (below - 8)) as u8 != b'/' || (below == 64 && count == 0) {
-                return None;
-            }
-            if below < 64 {
-                hash = mixed(hash, kernel >> below << below);
-            }
-            return Some(finished(hash));
         }
         None
     }
 
-    /// The hash of the name in any path.
-    #[cold]
-    pub fn slow_hash(self, part: Part) -> u32 {
-        self.name().hash(part)
-    }
-
-    /// Whether the module has this name, one without a dot.
-    pub fn is_of(self, name: ModuleName<'_>) -> bool {
-        // Nearly every path ends here.
-        let is_quick = match self.0 {
-            [stem @ .., b'.', b'k', b'o'] => name.ends(stem),
-            _ => false,
+    /// [`ModuleName::tail_hash`] of the name in such a path.
+    #[inline(always)] // the constants are half of it, and the loop over modules.dep keeps them
+    pub fn quick_tail_hash(self) -> Option<u32> {
+        let start = self.0.len().checked_sub(8 + b".ko".len())?;
+        let [tail @ .., b'.', b'k', b'o'] = &self.0[start..] else {
+            return None;
         };
-        is_quick || self.name() == name
+        match part_of_name(eight(tail))? {
+            (0, _) => None,
+            (kernel, _) => Some(hash_of_tail(kernel)),
+        }
     }
 
     /// Whether the path names a file below the directory it starts from, without hidden
@@ -295,7 +323,7 @@ mod tests {
     fn both_spellings_are_one_name() {
         let (dash, line) = (ModuleName::new(b"snd-hda_x"), ModuleName::new(b"snd_hda-x"));
         assert_eq!(dash, line);
-        assert_eq!(dash.hash(Part::Whole), line.hash(Part::Whole));
+        assert_eq!(dash.hash(), line.hash());
         assert_eq!(dash.to_kernel(), b"snd_hda_x");
         assert_ne!(dash, ModuleName::new(b"snd-hda_X"));
         assert!(ModuleName::new(b"a-b") > ModuleName::new(b"a.b"));
@@ -335,16 +363,16 @@ mod tests {
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
             let line = text.rsplit(|&byte| byte == b'\n').next().unwrap();
             let path = ModulePath(line);
-            assert_eq!(path.name_hash(), path.name().hash(Part::Whole));
-            if let Some(hash) = ModulePath(text).quick_hash(Part::Whole) {
-                assert_eq!(hash, path.name().hash(Part::Whole));
+            assert_eq!(path.hash(), path.name().hash());
+            if let Some(hash) = ModulePath(text).quick_hash() {
+                assert_eq!(hash, path.name().hash());
                 quick += 1;
             }
             // A dot before the last eight bytes is not seen there.
             let stem = path.file_name().strip_suffix(b".ko").unwrap_or(b".");
-            let hash = ModulePath(text).quick_hash(Part::Tail);
+            let hash = ModulePath(text).quick_tail_hash();
             if let (Some(hash), false) = (hash, stem.contains(&b'.')) {
-                assert_eq!(hash, path.name().hash(Part::Tail));
+                assert_eq!(hash, path.name().tail_hash());
             }
         });
         assert!(quick > 1000);
@@ -362,11 +390,7 @@ mod tests {
                     && (a.iter().zip(b)).all(|(&a, &b)| kernel_byte(a) == kernel_byte(b));
                 let (a, b) = (ModuleName::new(a), ModuleName::new(b));
                 assert_eq!(a == b, is_one, "{a:?} {b:?}");
-                assert_eq!(
-                    a.hash(Part::Whole) == b.hash(Part::Whole),
-                    is_one,
-                    "{a:?} {b:?}"
-                );
+                assert_eq!(a.hash() == b.hash(), is_one, "{a:?} {b:?}");
             }
         }
     }
@@ -384,7 +408,7 @@ mod tests {
             let mut hit = vec![false; 8192];
             for number in 0..4096 {
                 let name = family(number);
-                hit[ModuleName::new(name.as_bytes()).hash(Part::Whole) as usize % 8192] = true;
+                hit[ModuleName::new(name.as_bytes()).hash() as usize % 8192] = true;
             }
             // Of random numbers 3224 would be different.
             let count = hit.iter().filter(|&&hit| hit).count();
@@ -422,7 +446,7 @@ mod tests {
             let _ = (
                 path.is_sound(),
                 path.name().is_storable(),
-                path.name().hash(Part::Whole),
+                path.name().hash(),
             );
         });
     }
