@@ -175,7 +175,7 @@ impl Closure {
         let Needed { line, hash, .. } = self.modules[self.followed];
         let all = kernel.rules()?;
         let mut rules = take(&mut self.rules);
-        all.of(line.path.name(), hash, &mut rules)?;
+        all.of(line.path, hash, &mut rules)?;
         for &rule in &rules {
             let rule = all.rule(rule);
             for target in targets(rule.targets) {

@@ -68,14 +68,19 @@ impl Patterns {
         }
     }
 
-    /// The numbers of the patterns that a name matches, ascending, in place of what `found` holds;
-    /// `hash` is that of the name.
+    /// The numbers of the patterns that a name matches, ascending, in place of what `found` holds.
+    /// The name itself is asked for only where something has its hash, or there are wildcards.
     ///
     /// # Errors
     /// None that an input could cause.
-    pub fn search(&self, name: &[u8], hash: u32, found: &mut Vec<u32>) -> Result<()> {
+    pub fn search<'n>(
+        &self,
+        hash: u32,
+        name: &dyn Fn() -> ModuleName<'n>,
+        found: &mut Vec<u32>,
+    ) -> Result<()> {
         found.clear();
-        let is_it = |number| ModuleName::new(self.text(number)) == ModuleName::new(name);
+        let is_it = |number| ModuleName::new(self.text(number)) == name();
         let mut next = self.exact.find(hash, &is_it);
         while let Some(number) = next {
             found.push(number);
@@ -84,7 +89,7 @@ impl Patterns {
         if !self.wild.is_empty() {
             let mut normal = self.name.take();
             normal.clear();
-            normal.extend_from_slice(name);
+            normal.extend_from_slice(name().as_written());
             normalise(&mut normal);
             self.search_wild(&normal, found)?;
             self.name.set(normal);
@@ -155,8 +160,8 @@ impl Aliases {
     /// None that an input could cause.
     pub fn search(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
         let mut found = self.found.take();
-        let hash = ModuleName::new(name).hash();
-        self.patterns.search(name, hash, &mut found)?;
+        let name = ModuleName::new(name);
+        self.patterns.search(name.hash(), &|| name, &mut found)?;
         for &number in &found {
             tell(self.modules[number as usize]);
         }

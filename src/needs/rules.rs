@@ -11,7 +11,7 @@ use crate::needs::hidden;
 use crate::needs::patterns::{Aliases, Patterns};
 use crate::system::{Folder, Root};
 use crate::text::modprobe::{commands, joined, Kind};
-use crate::text::name::ModuleName;
+use crate::text::name::ModulePath;
 use crate::text::words;
 use rustix::fs::FileType;
 
@@ -120,14 +120,14 @@ impl Rules {
         self.modules.add(module);
     }
 
-    /// The rules of a module, by number, in place of what `found` holds; `hash` is that of its name.
+    /// The rules of a module, by number, in place of what `found` holds; `hash` is that of its path.
     /// Of its softdeps the first alone counts, as for modprobe; of weakdeps and hidden needs, which
     /// nothing reads but us and an initramfs, all do.
     ///
     /// # Errors
     /// None that an input could cause.
-    pub fn of(&self, module: ModuleName<'_>, hash: u32, found: &mut Vec<u32>) -> Result<()> {
-        self.modules.search(module.as_written(), hash, found)?;
+    pub fn of(&self, path: ModulePath<'_>, hash: u32, found: &mut Vec<u32>) -> Result<()> {
+        self.modules.search(hash, &|| path.name(), found)?;
         let mut has_soft = false;
         found.retain(|&number| {
             let is_soft = self.rule(number).need == Need::Soft;
@@ -211,9 +211,10 @@ mod tests {
     }
 
     fn targets(rules: &Rules, name: &str) -> Vec<(Need, String)> {
-        let name = ModuleName::new(name.as_bytes());
+        let path = format!("kernel/{name}.ko");
+        let path = ModulePath(path.as_bytes());
         let mut found = vec![77]; // of another module
-        rules.of(name, name.hash(), &mut found).unwrap();
+        rules.of(path, path.hash(), &mut found).unwrap();
         let text = |&number: &u32| {
             let Rule { need, targets } = *rules.rule(number);
             (need, String::from_utf8_lossy(targets).into())
