@@ -168,7 +168,7 @@ impl Wanted {
                 ));
             }
             database.check_ties(root, stanza)?;
-            let files = database.files(root, &stem(stanza.package, stanza))?;
+            let files = database.files(root, stem(stanza.package, stanza))?;
             self.doom(contents, at, kernels_of(files.unwrap_or(b"")));
         }
         if request.stand_ins == StandIns::Refuse {
@@ -212,7 +212,7 @@ impl Wanted {
             return Ok(());
         }
         if let Some(note) = notes().find(|note| note.kernels.is_empty()) {
-            return Err(owns_no_module(&note.package));
+            return Err(owns_no_module(note.package));
         }
         let mut kernels = Vec::new();
         for note in notes() {
@@ -225,14 +225,14 @@ impl Wanted {
 
     /// Takes a pending package, if the time for it has come.
     fn take_pending(&mut self, contents: &Contents, note: &Note, report: &Report) -> Result<()> {
-        let spec = Spec::new(&note.package);
+        let spec = Spec::new(note.package);
         let mut stanzas = contents.stanzas.iter().enumerate();
         let found = stanzas.find(|(_, stanza)| spec.matches_stanza(stanza) && stanza.is_there());
         match found {
             None => {
                 report.debug(
                     "{} is no longer installed; nothing to forget",
-                    &[&note.package],
+                    &[note.package],
                 );
                 self.gone.push(note.clone());
                 self.settled.push(note.package);
@@ -241,7 +241,7 @@ impl Wanted {
                 let state = stanza.state();
                 report.note(
                     "{} is {}; to be forgotten when it is installed",
-                    &[&note.package, state],
+                    &[note.package, state],
                 );
             }
             Some((at, _)) => {
@@ -272,7 +272,7 @@ fn is_the_caller(package: &[u8]) -> Error {
 fn forgotten_before(root: &Root, spec: &Spec<'_>) -> Result<Vec<Note>> {
     let mut notes = queue::read(root, FORGOTTEN)?;
     queue::drop_those(&mut notes, &|note| {
-        let (package, arch) = crate::text::split_at_byte(&note.package, b':');
+        let (package, arch) = crate::text::split_at_byte(note.package, b':');
         !spec.matches(package, arch)
     });
     Ok(notes)
@@ -391,7 +391,7 @@ fn forget(
     let remembered = queue::read(root, FORGOTTEN)?;
     let was_auto = |package: &[u8]| {
         let mut notes = remembered.iter();
-        let same = |note: &&Note| crate::text::split_at_byte(&note.package, b':').0 == package;
+        let same = |note: &&Note| crate::text::split_at_byte(note.package, b':').0 == package;
         notes.find(same).map_or(false, |note| note.mark == b"auto")
     };
     let edit = forget::plan(&Situation {
@@ -431,7 +431,7 @@ fn forget(
     }
     // One that is in `status` in any state has its `info/` files for a reason.
     let is_known = |note: &&Note| {
-        let spec = Spec::new(&note.package);
+        let spec = Spec::new(note.package);
         contents
             .stanzas
             .iter()
@@ -458,14 +458,14 @@ fn forget(
     for note in &wanted.notes {
         report.note(
             "{}: forgotten; the package manager can install it again",
-            &[&note.package],
+            &[note.package],
         );
     }
     for stanza in &edit.dropped {
         report.note("{}: removed, no longer needed", &[stanza.package]);
     }
     for note in wanted.gone.iter().filter(|_| wanted.settled.is_empty()) {
-        report.note("{} is forgotten already", &[&note.package]);
+        report.note("{} is forgotten already", &[note.package]);
     }
     Ok(())
 }
@@ -473,7 +473,7 @@ fn forget(
 /// modules.order goes with the packages that brought it; in Debian 14 another one does.
 fn order(root: &Root, database: &Database, wanted: &Wanted) -> Result<Order> {
     for note in &wanted.notes {
-        let files = database.files(root, &note.package)?.unwrap_or(b"");
+        let files = database.files(root, note.package)?.unwrap_or(b"");
         let is_order = |(_, file): (usize, &[u8])| file.ends_with(b"/modules.order");
         if crate::text::lines(files).any(is_order) {
             return Ok(Order::Filter);
@@ -494,7 +494,7 @@ fn remember(root: &Root, contents: &Contents, wanted: &Wanted) -> Result<()> {
     }
     let is_back = |note: &Note| {
         let is_doomed = wanted.notes.iter().any(|done| done.package == note.package);
-        let spec = Spec::new(&note.package);
+        let spec = Spec::new(note.package);
         let mut stanzas = contents.stanzas.iter();
         !is_doomed && stanzas.any(|stanza| stanza.is_there() && spec.matches_stanza(stanza))
     };
@@ -533,13 +533,13 @@ fn warn(contents: &Contents, wanted: &Wanted, edit: &Edit<'_>, report: &Report) 
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
-        lines.push(fill("forget {}\n", &[&note.package]));
+        lines.push(fill("forget {}\n", &[note.package]));
     }
     for new in &edit.stand_ins {
-        lines.push(fill("stand-in {}\n", &[&new.stem]));
+        lines.push(fill("stand-in {}\n", &[new.stem]));
     }
     for stanza in &edit.dropped {
-        lines.push(fill("drop {}\n", &[&stem(stanza.package, stanza)]));
+        lines.push(fill("drop {}\n", &[stem(stanza.package, stanza)]));
     }
     lines.sort_unstable();
     lines.concat()

@@ -31,11 +31,7 @@ impl Source {
     ///
     /// # Errors
     /// The kernel's files cannot be read.
-    pub fn of_loaded(
-        root: &Root,
-        version: Text,
-        loaded: &[ModuleName<'static>],
-    ) -> Result<Source> {
+    pub fn of_loaded(root: &Root, version: Text, loaded: &[ModuleName<'static>]) -> Result<Source> {
         let mut registry = Registry::default();
         for &name in loaded {
             registry.add(name, Hold::Static, None);
@@ -127,7 +123,10 @@ fn heirs<'s>(
         let Some(entry) = source.registry.find(ModuleName::new(owner)) else {
             continue;
         };
-        if new.binary_search_by(|other| crate::text::compare(other, line)).is_ok() {
+        if new
+            .binary_search_by(|other| crate::text::compare(other, line))
+            .is_ok()
+        {
             continue;
         }
         // Lines with one pattern stand together.
@@ -137,7 +136,9 @@ fn heirs<'s>(
             let Some(heir) = other.strip_prefix(pattern).map(ModuleName::new) else {
                 break;
             };
-            if heir != entry.name && kernel.line(heir)?.is_some() && !kernel.is_builtin(entry.name)?
+            if heir != entry.name
+                && kernel.line(heir)?.is_some()
+                && !kernel.is_builtin(entry.name)?
             {
                 heirs.push((heir, entry));
             }

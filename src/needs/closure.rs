@@ -172,7 +172,7 @@ impl Closure {
                     None => {
                         return Err(Error::refused(
                             "{}: {} needs {}, which has no line of its own; run depmod",
-                            &[&kernel.shown(b"modules.dep"), line.path.0, path.0],
+                            &[kernel.shown(b"modules.dep"), line.path.0, path.0],
                         ))
                     }
                 },

@@ -68,9 +68,9 @@ impl<'r> Kernel<'r> {
     /// No such kernel, or a damaged index.
     pub fn open(root: &'r Root, version: Text) -> Result<Kernel<'r>> {
         let path = file_of(version, b"modules.dep.bin");
-        let lines = match root.text(&path)? {
+        let lines = match root.text(path)? {
             None => Kernel::text_lines(root, version)?,
-            Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
+            Some(index) => Lines::Index(Trie::new(index, root.shown(path))?),
         };
         Ok(Kernel::new(root, version, lines))
     }
@@ -86,12 +86,12 @@ impl<'r> Kernel<'r> {
 
     fn text_lines(root: &Root, version: &[u8]) -> Result<Lines> {
         let path = file_of(version, b"modules.dep");
-        let Some(text) = root.text(&path)? else {
-            let place = root.shown(&directory(version));
+        let Some(text) = root.text(path)? else {
+            let place = root.shown(directory(version));
             let what = "no kernel {}: no modules.dep in {}";
-            return Err(Error::refused(what, &[version, &place]));
+            return Err(Error::refused(what, &[version, place]));
         };
-        Ok(Lines::Text(DepText::new(text, &root.shown(&path))?))
+        Ok(Lines::Text(DepText::new(text, root.shown(path))?))
     }
 
     fn new(root: &'r Root, version: Text, lines: Lines) -> Kernel<'r> {
@@ -149,12 +149,12 @@ impl<'r> Kernel<'r> {
                 };
                 let broken = |what: &[u8]| {
                     let file = self.shown(b"modules.dep.bin");
-                    Error::parse(&file, 0, "{}: {}", &[what, line])
+                    Error::parse(file, 0, "{}: {}", &[what, line])
                 };
                 let parsed = DepLine::parse(line).map_err(|what| broken(what.as_bytes()))?;
                 if parsed.path.name() != name {
-                    let instead = fill("another module in the place of {}", &[&name.to_kernel()]);
-                    return Err(broken(&instead));
+                    let instead = fill("another module in the place of {}", &[name.to_kernel()]);
+                    return Err(broken(instead));
                 }
                 Ok(Some(parsed))
             }
@@ -196,7 +196,7 @@ impl<'r> Kernel<'r> {
             }
             let broken = |what: &str| {
                 let file = self.shown(b"modules.dep");
-                Error::parse(&file, number, "{}", &[what.as_bytes()])
+                Error::parse(file, number, "{}", &[what.as_bytes()])
             };
             outside.push(DepLine::parse(line).map_err(broken)?);
         }
@@ -250,7 +250,7 @@ impl<'r> Kernel<'r> {
         let bytes = self.file(index)?;
         // depmod leaves an empty file where it had nothing to list.
         let patterns = match bytes.filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => Patterns::of_index(Trie::new(bytes, &self.shown(index))?),
+            Some(bytes) => Patterns::of_index(Trie::new(bytes, self.shown(index))?),
             None => Patterns::of_text(self.file_or_empty(text)?, format),
         };
         let patterns = Box::leak(Box::new(patterns));
@@ -344,7 +344,7 @@ impl<'r> Kernel<'r> {
         if !path.directory().is_empty() && !line.path.is_same_module(path) {
             return Err(Error::refused(
                 "{} is not what kernel {} loads as {}: that is {}",
-                &[given, &self.version, &name.to_kernel(), line.path.0],
+                &[given, self.version, name.to_kernel(), line.path.0],
             ));
         }
         Ok(Found::Modules(vec![line]))

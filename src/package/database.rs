@@ -112,7 +112,7 @@ impl Database {
             (Manager::Opkg, b"var/lib/opkg"),
         ];
         for (manager, directory) in places {
-            if root.has(&fill("{}/status", &[directory]))? {
+            if root.has(fill("{}/status", &[directory]))? {
                 return Ok(Some(Database { manager, directory }));
             }
         }
@@ -128,13 +128,13 @@ impl Database {
             let place = root.shown(dpkg_directory(is_root_named));
             Error::refused(
                 "no package database: neither {}/status nor opkg's",
-                &[&place],
+                &[place],
             )
         })
     }
 
     fn path(&self, name: &[u8]) -> Text {
-        fill("{}/{}", &[&self.directory, name])
+        fill("{}/{}", &[self.directory, name])
     }
 
     /// Takes the locks that the manager takes, never waiting.
@@ -148,10 +148,10 @@ impl Database {
         // apt keeps the frontend's lock for its hook and gives back the other.
         let frontend = match caller {
             Caller::AptHook => None,
-            _ => Some(lock(root, &self.path(b"lock-frontend"))?),
+            _ => Some(lock(root, self.path(b"lock-frontend"))?),
         };
         Ok(Locks {
-            _database: lock(root, &self.path(b"lock"))?,
+            _database: lock(root, self.path(b"lock"))?,
             _frontend: frontend,
         })
     }
@@ -161,14 +161,14 @@ impl Database {
     /// # Errors
     /// dpkg was interrupted.
     pub fn check_journal(&self, root: &Root) -> Result<()> {
-        let Some(folder) = Folder::open(root, &self.path(b"updates"))? else {
+        let Some(folder) = Folder::open(root, self.path(b"updates"))? else {
             return Ok(());
         };
         for entry in folder.entries()? {
             if entry.name.iter().all(u8::is_ascii_digit) {
                 return Err(Error::refused(
                     "{} is left; dpkg was interrupted, run dpkg --configure -a",
-                    &[&folder.shown(&entry.name)],
+                    &[folder.shown(entry.name)],
                 ));
             }
         }
@@ -181,12 +181,12 @@ impl Database {
     /// Anything that dpkg would not read, or a file without a package.
     pub fn read(&self, root: &Root) -> Result<Contents> {
         let path = self.path(STATUS);
-        let shown = root.shown(&path);
-        let text = root.needed_text(&path)?;
-        let stanzas = parse(text, &shown)?;
+        let shown = root.shown(path);
+        let text = root.needed_text(path)?;
+        let stanzas = parse(text, shown)?;
         if stanzas.is_empty() {
             return Err(Error::parse(
-                &shown,
+                shown,
                 0,
                 "no package in it; is the file damaged?",
                 &[],
@@ -194,14 +194,14 @@ impl Database {
         }
         let path = fill("{}/{}", &[STATES.0, STATES.1]);
         let states_text = match self.manager {
-            Manager::Dpkg => root.text_or_empty(&path)?,
+            Manager::Dpkg => root.text_or_empty(path)?,
             Manager::Opkg => b"",
         };
         Ok(Contents {
             text,
             stanzas,
             states_text,
-            states: parse(states_text, &root.shown(&path))?,
+            states: parse(states_text, root.shown(path))?,
         })
     }
 
@@ -210,7 +210,7 @@ impl Database {
     /// # Errors
     /// The list cannot be read.
     pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Option<&'static [u8]>> {
-        root.text(&self.path(&fill("info/{}.list", &[stem])))
+        root.text(self.path(fill("info/{}.list", &[stem])))
     }
 
     /// The stems of every package with a list, `PKG` or `PKG:arch`.
@@ -218,7 +218,7 @@ impl Database {
     /// # Errors
     /// `info/` cannot be read.
     pub fn stems(&self, root: &Root) -> Result<Vec<Text>> {
-        let Some(folder) = Folder::open(root, &self.path(b"info"))? else {
+        let Some(folder) = Folder::open(root, self.path(b"info"))? else {
             return Ok(Vec::new());
         };
         let names = folder.entries()?.into_iter().map(|entry| entry.name);
@@ -237,14 +237,14 @@ impl Database {
         if !stanza.field(b"Conffiles").is_empty() {
             return refuse(b"configuration files; purge it with the package manager");
         }
-        let diversions = root.text_or_empty(&self.path(b"diversions"))?;
+        let diversions = root.text_or_empty(self.path(b"diversions"))?;
         // Three lines each: the file, where it went, whose diversion it is.
         if lines(diversions).any(|(number, line)| number % 3 == 0 && line == stanza.package) {
             return refuse(b"diversions (dpkg-divert --list)");
         }
-        let overrides = root.text_or_empty(&self.path(b"statoverride"))?;
+        let overrides = root.text_or_empty(self.path(b"statoverride"))?;
         let files = self
-            .files(root, &stem(stanza.package, stanza))?
+            .files(root, stem(stanza.package, stanza))?
             .unwrap_or(b"");
         let is_own = |path: &[u8]| lines(files).any(|(_, file)| file == path);
         if lines(overrides).any(|(_, line)| words(line).nth(3).map_or(false, is_own)) {
@@ -271,11 +271,11 @@ impl Database {
             work()?;
             return self.clean(root, contents, gone);
         }
-        let info = Folder::create(root, &self.path(b"info"))?;
+        let info = Folder::create(root, self.path(b"info"))?;
         let mut names = Vec::new();
         for new in &edit.stand_ins {
-            names.push(fill("{}.list", &[&new.stem]));
-            names.push(fill("{}.md5sums", &[&new.stem]));
+            names.push(fill("{}.list", &[new.stem]));
+            names.push(fill("{}.md5sums", &[new.stem]));
         }
         let empty: Vec<(&[u8], &[&[u8]])> = names.iter().map(|name| (&name[..], &[][..])).collect();
         let new_info = info.stage(Naming::Hidden, &empty)?;
@@ -287,7 +287,7 @@ impl Database {
             parts.push(b"\n");
         }
         parts.extend(edit.stand_ins.iter().map(|new| &new.text[..]));
-        let folder = Folder::create(root, &self.directory)?;
+        let folder = Folder::create(root, self.directory)?;
         let new_status = folder.stage(Naming::Dpkg, &[(STATUS, &parts)])?;
         let marks = marks_without(contents, gone);
         let apt = match marks {
@@ -301,11 +301,11 @@ impl Database {
 
         work()?;
         // By words: a C library may compare byte by byte, and these are megabytes.
-        let status = root.needed_text(&self.path(STATUS))?;
+        let status = root.needed_text(self.path(STATUS))?;
         if !memchr::arch::all::is_equal(status, contents.text) {
             return Err(Error::refused(
                 "{} was changed by somebody who does not take its lock",
-                &[&folder.shown(STATUS)],
+                &[folder.shown(STATUS)],
             ));
         }
         new_info.commit()?;
@@ -328,14 +328,14 @@ impl Database {
     }
 
     fn clean_info(&self, root: &Root, gone: &[Text]) -> Result<()> {
-        let Some(info) = Folder::open(root, &self.path(b"info"))? else {
+        let Some(info) = Folder::open(root, self.path(b"info"))? else {
             return Ok(());
         };
         for entry in info.entries()? {
             // `K.list`, never `K.1.list` of a package `K.1`: no suffix of dpkg's has a dot.
-            let dot = memchr::memrchr(b'.', &entry.name).unwrap_or(0);
+            let dot = memchr::memrchr(b'.', entry.name).unwrap_or(0);
             if gone.iter().any(|stem| **stem == entry.name[..dot]) {
-                info.unlink(&entry.name)?;
+                info.unlink(entry.name)?;
             }
         }
         // Not made durable: what a power cut brings back here, dpkg ignores.
@@ -385,7 +385,7 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
     let none = || {
         Error::refused(
             "no place for opkg's lock: neither {} nor /run",
-            &[&root.shown(b"var/lock")],
+            &[root.shown(b"var/lock")],
         )
     };
     Ok(Locks {

@@ -127,7 +127,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
     }
     // dpkg keeps the stanza of a stand-in that somebody removed; a second one would be too many.
     for (stanza, goes) in stanzas.iter().zip(&mut goes) {
-        let is_same = |new: &StandIn| split_at_byte(&new.stem, b':').0 == stanza.package;
+        let is_same = |new: &StandIn| split_at_byte(new.stem, b':').0 == stanza.package;
         *goes |= !stanza.is_there() && edit.stand_ins.iter().any(is_same);
     }
     // Neighbours that stay are one part; what is before the first stanza stays, too.
@@ -337,7 +337,7 @@ fn stand_in(stanza: &Stanza<'_>) -> StandIn {
     let mut line = |field: &[u8], parts: &[&[u8]]| {
         let value = parts.concat();
         if !value.is_empty() {
-            text.extend_from_slice(&fill("{}: {}\n", &[field, &value]));
+            text.extend_from_slice(fill("{}: {}\n", &[field, &value]));
         }
     };
     line(b"Package", &[&name]);

@@ -33,8 +33,8 @@ pub struct Note {
 /// It cannot be read, or has a line that is no note.
 pub fn read(root: &Root, name: &[u8]) -> Result<Vec<Note>> {
     let path = fill("{}/{}", &[DIRECTORY, name]);
-    let shown = root.shown(&path);
-    notes(root.text_or_empty(&path)?, &shown)
+    let shown = root.shown(path);
+    notes(root.text_or_empty(path)?, shown)
 }
 
 /// The notes of a text; `file` is for messages.
@@ -76,7 +76,7 @@ pub fn change(root: &Root, name: &[u8], edit: &dyn Fn(&mut Vec<Note>)) -> Result
     }
     let mut text = Vec::new();
     for note in &new {
-        text.extend_from_slice(&fill("{} {}", &[&note.package, &note.mark]));
+        text.extend_from_slice(fill("{} {}", &[note.package, note.mark]));
         for kernel in &note.kernels {
             text.push(b' ');
             text.extend_from_slice(kernel);

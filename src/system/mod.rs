@@ -7,9 +7,9 @@ pub mod lock;
 pub mod mapped;
 pub mod report;
 pub mod root;
-pub mod session;
 #[cfg(test)]
 pub(crate) mod scratch;
+pub mod session;
 pub mod tree;
 
 pub use folder::Folder;

@@ -179,7 +179,9 @@ impl<'t> Registry<'t> {
     /// How many modules are registered.
     pub fn count(&self) -> usize {
         let entries = self.entries.iter().chain(&self.fresh);
-        entries.filter(|entry| entry.hold != Hold::Dynamic(0)).count()
+        entries
+            .filter(|entry| entry.hold != Hold::Dynamic(0))
+            .count()
     }
 
     /// The entry of a module.
@@ -223,7 +225,11 @@ impl<'t> Registry<'t> {
     /// Joins a line with the one before it if both name one module, perhaps in two spellings:
     /// their references were counted apart, so they add up. `None` where they exceed the count.
     fn join(&mut self, entry: Entry<'t>) -> Option<()> {
-        match self.entries.last_mut().filter(|last| last.name == entry.name) {
+        match self
+            .entries
+            .last_mut()
+            .filter(|last| last.name == entry.name)
+        {
             Some(last) => {
                 last.hold = match (last.hold, entry.hold) {
                     (Hold::Dynamic(a), Hold::Dynamic(b)) => Hold::Dynamic(a.checked_add(b)?),
@@ -354,10 +360,7 @@ impl<'t> Entry<'t> {
     }
 }
 
-fn position(
-    entries: &[Entry<'_>],
-    name: ModuleName<'_>,
-) -> core::result::Result<usize, usize> {
+fn position(entries: &[Entry<'_>], name: ModuleName<'_>) -> core::result::Result<usize, usize> {
     entries.binary_search_by(|entry| entry.name.cmp(&name))
 }
 

@@ -22,7 +22,10 @@ fn every_kind_of_list_names_modules() {
     machine.write("list", list);
     let from = format!("--from={}", machine.path("list").display());
     machine.succeeds(&format!("-i {from}"));
-    assert_eq!(machine.active(), "#! base\next4:1\njbd2:1\nsnd_hda_intel:1\n");
+    assert_eq!(
+        machine.active(),
+        "#! base\next4:1\njbd2:1\nsnd_hda_intel:1\n"
+    );
     assert_eq!(machine.prints(&format!("-l {from}")).lines().count(), 5);
     machine.write("list", "jbd2\nnope\npci:v9\n");
     assert_eq!(
