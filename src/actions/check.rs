@@ -343,10 +343,8 @@ fn owners(
     let contents = database.read(root)?;
     let is_installed = |owner: &[u8]| {
         let (package, arch) = crate::text::split_at_byte(owner, b':');
-        contents.stanzas.iter().any(|stanza| {
-            let is_arch = arch.is_empty() || stanza.field(b"Architecture") == arch;
-            stanza.package == package && stanza.is_there() && is_arch
-        })
+        let mut named = contents.status.named(package);
+        named.any(|(_, stanza)| stanza.is_there() && (arch.is_empty() || stanza.arch == arch))
     };
     for version in versions {
         let kernel = Kernel::open(root, version)?;

@@ -2,12 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
-use crate::package::forget::{is_state_of, stem, Edit};
+use crate::package::forget::{is_of_arch, Edit};
 use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
+use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
-use crate::text::stanza::{parse, position, Stanza};
-use crate::text::{is_version, lines, sort_once, words};
+use crate::text::stanza::{parse, Stanza, Stanzas};
+use crate::text::table::{Entry, Table};
+use crate::text::{is_version, lines, sort_once, split_at_byte, words};
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +48,20 @@ pub struct Locks {
 
 /// `status` and apt's marks, read once.
 pub struct Contents {
-    /// The whole of `status`.
-    pub text: &'static [u8],
-    /// Its stanzas.
-    pub stanzas: Vec<Stanza<'static>>,
+    /// `status`.
+    pub status: Stanzas<'static>,
     /// apt's extended_states; empty where there is none.
-    states_text: &'static [u8],
-    /// Its stanzas.
-    pub states: Vec<Stanza<'static>>,
+    pub marks: Stanzas<'static>,
+    /// The file that `status` was.
+    stamp: Stamp,
+}
+
+/// What gives the administrator a say in packages.
+pub struct Ties {
+    /// The packages with diversions.
+    diverting: Table<'static>,
+    /// The files with a changed mode.
+    overridden: Table<'static>,
 }
 
 const STATUS: &[u8] = b"status";
@@ -182,26 +190,45 @@ impl Database {
     pub fn read(&self, root: &Root) -> Result<Contents> {
         let path = self.path(STATUS);
         let shown = root.shown(path);
-        let text = root.needed_text(path)?;
-        let stanzas = parse(text, shown)?;
-        if stanzas.is_empty() {
-            return Err(Error::parse(
-                shown,
-                0,
-                "no package in it; is the file damaged?",
-                &[],
-            ));
+        // Taken first, so that a file that is replaced meanwhile differs from it.
+        let stamp = root.stamp(path)?;
+        let status = parse(root.needed_text(path)?, shown)?;
+        if status.all.is_empty() {
+            let what = "no package in it; is the file damaged?";
+            return Err(Error::parse(shown, 0, what, &[]));
         }
         let path = fill("{}/{}", &[STATES.0, STATES.1]);
-        let states_text = match self.manager {
+        let marks = match self.manager {
             Manager::Dpkg => root.text_or_empty(path)?,
             Manager::Opkg => b"",
         };
+        let marks = parse(marks, root.shown(path))?;
         Ok(Contents {
-            text,
-            stanzas,
-            states_text,
-            states: parse(states_text, root.shown(path))?,
+            status,
+            marks,
+            stamp,
+        })
+    }
+
+    /// Reads what gives the administrator a say in packages.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn ties(&self, root: &Root) -> Result<Ties> {
+        let entry = |name| Entry {
+            name,
+            arch: &[],
+            at: 0,
+        };
+        let diversions = root.text_or_empty(self.path(b"diversions"))?;
+        // Three lines each: the file, where it went, whose diversion it is.
+        let owners = lines(diversions).filter(|(number, _)| number % 3 == 0);
+        let diverting = owners.map(|(_, line)| entry(line)).collect();
+        let overrides = root.text_or_empty(self.path(b"statoverride"))?;
+        let files = lines(overrides).filter_map(|(_, line)| words(line).nth(3));
+        Ok(Ties {
+            diverting: Table::new(diverting),
+            overridden: Table::new(files.map(entry).collect()),
         })
     }
 
@@ -213,44 +240,21 @@ impl Database {
         root.text(self.path(fill("info/{}.list", &[stem])))
     }
 
-    /// The stems of every package with a list, `PKG` or `PKG:arch`.
+    /// The names of every package with a list, with the architecture where it is part of the stem.
     ///
     /// # Errors
     /// `info/` cannot be read.
-    pub fn stems(&self, root: &Root) -> Result<Vec<Text>> {
-        let Some(folder) = Folder::open(root, self.path(b"info"))? else {
-            return Ok(Vec::new());
-        };
-        let names = folder.entries()?.into_iter().map(|entry| entry.name);
-        Ok(names
-            .filter_map(|name| name.strip_suffix(b".list"))
-            .collect())
-    }
-
-    /// Refuses a package that has given the administrator a say: its diversions, overrides and
-    /// configuration files would be left without an owner.
-    ///
-    /// # Errors
-    /// It has any.
-    pub fn check_ties(&self, root: &Root, stanza: &Stanza<'_>) -> Result<()> {
-        let refuse = |what: &[u8]| Err(Error::refused("{} has {}", &[stanza.package, what]));
-        if !stanza.field(b"Conffiles").is_empty() {
-            return refuse(b"configuration files; purge it with the package manager");
+    pub fn listed(&self, root: &Root) -> Result<Table<'static>> {
+        let mut entries = Vec::new();
+        if let Some(folder) = Folder::open(root, self.path(b"info"))? {
+            for entry in folder.entries()? {
+                if let Some(stem) = entry.name.strip_suffix(b".list") {
+                    let (name, arch) = split_at_byte(stem, b':');
+                    entries.push(Entry { name, arch, at: 0 });
+                }
+            }
         }
-        let diversions = root.text_or_empty(self.path(b"diversions"))?;
-        // Three lines each: the file, where it went, whose diversion it is.
-        if lines(diversions).any(|(number, line)| number % 3 == 0 && line == stanza.package) {
-            return refuse(b"diversions (dpkg-divert --list)");
-        }
-        let overrides = root.text_or_empty(self.path(b"statoverride"))?;
-        let files = self
-            .files(root, stem(stanza.package, stanza))?
-            .unwrap_or(b"");
-        let is_own = |path: &[u8]| lines(files).any(|(_, file)| file == path);
-        if lines(overrides).any(|(_, line)| words(line).nth(3).map_or(false, is_own)) {
-            return refuse(b"files with a changed mode (dpkg-statoverride --list)");
-        }
-        Ok(())
+        Ok(Table::new(entries))
     }
 
     /// Makes an edit around the work that comes before it: everything is written and durable
@@ -267,7 +271,7 @@ impl Database {
         gone: &[Text],
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        if edit.is_empty(contents.text) {
+        if edit.is_empty(contents.status.text) {
             work()?;
             return self.clean(root, contents, gone);
         }
@@ -300,9 +304,7 @@ impl Database {
         };
 
         work()?;
-        // By words: a C library may compare byte by byte, and these are megabytes.
-        let status = root.needed_text(self.path(STATUS))?;
-        if !memchr::arch::all::is_equal(status, contents.text) {
+        if root.stamp(self.path(STATUS))? != contents.stamp {
             return Err(Error::refused(
                 "{} was changed by somebody who does not take its lock",
                 &[folder.shown(STATUS)],
@@ -334,7 +336,7 @@ impl Database {
         for entry in info.entries()? {
             // `K.list`, never `K.1.list` of a package `K.1`: no suffix of dpkg's has a dot.
             let dot = memchr::memrchr(b'.', entry.name).unwrap_or(0);
-            if gone.iter().any(|stem| **stem == entry.name[..dot]) {
+            if gone.binary_search(&&entry.name[..dot]).is_ok() {
                 info.unlink(entry.name)?;
             }
         }
@@ -343,24 +345,39 @@ impl Database {
     }
 }
 
-/// apt's marks without those of packages that go; `None` if there are none to go.
-fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<&'static [u8]>> {
-    let is_gone = |state: &&Stanza<'_>| {
-        gone.iter().any(|stem| {
-            let (package, arch) = crate::text::split_at_byte(stem, b':');
-            is_state_of(state, package, arch)
-        })
-    };
-    let text = contents.states_text;
-    let mut parts = Vec::new();
-    let mut start = None;
-    for state in contents.states.iter().filter(is_gone) {
-        let at = position(text, state.text);
-        parts.push(&text[start.unwrap_or(0)..at]);
-        start = Some(at + state.text.len());
+impl Ties {
+    /// Refuses a package that has given the administrator a say: its diversions, overrides and
+    /// configuration files would be left without an owner. `files` is its list.
+    ///
+    /// # Errors
+    /// It has any.
+    pub fn check(&self, stanza: &Stanza<'_>, files: &[u8]) -> Result<()> {
+        let refuse = |what: &[u8]| Err(Error::refused("{} has {}", &[stanza.package, what]));
+        if !stanza.field(b"Conffiles").is_empty() {
+            return refuse(b"configuration files; purge it with the package manager");
+        }
+        if self.diverting.has(stanza.package) {
+            return refuse(b"diversions (dpkg-divert --list)");
+        }
+        let overridden = &self.overridden;
+        if !overridden.entries().is_empty() && lines(files).any(|(_, file)| overridden.has(file)) {
+            return refuse(b"files with a changed mode (dpkg-statoverride --list)");
+        }
+        Ok(())
     }
-    parts.push(&text[start?..]);
-    Some(parts)
+}
+
+/// apt's marks without those of packages that go; `None` if there are none to go.
+fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
+    let marks = &contents.marks;
+    let mut goes = vec![false; marks.all.len()];
+    for stem in gone {
+        let (package, arch) = split_at_byte(stem, b':');
+        for (at, mark) in marks.named(package) {
+            goes[at] |= is_of_arch(mark, arch);
+        }
+    }
+    goes.contains(&true).then(|| marks.without(&goes))
 }
 
 /// opkg's lock file is removed by its holder, so that we may lock one that is gone.
@@ -402,7 +419,7 @@ pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
         let Some(below) = file.strip_prefix(b"/lib/modules/") else {
             continue;
         };
-        let (version, rest) = crate::text::split_at_byte(below, b'/');
+        let (version, rest) = split_at_byte(below, b'/');
         // No kernel is called all, and `--kernel=all` means every one.
         if version == b"all" || !is_version(version) {
             continue;

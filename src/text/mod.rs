@@ -10,6 +10,7 @@ pub mod names;
 pub mod proc_modules;
 pub mod sort;
 pub mod stanza;
+pub mod table;
 
 use core::cmp::Ordering;
 
@@ -59,8 +60,10 @@ pub fn is_version(name: &[u8]) -> bool {
 
 /// Sorts a list of texts; of the same, one stays.
 pub fn sort_once(list: &mut Vec<&[u8]>) {
-    list.sort_unstable();
-    list.dedup();
+    if list.windows(2).any(|pair| pair[0] >= pair[1]) {
+        list.sort_unstable();
+        list.dedup();
+    }
 }
 
 /// Where `wanted` first stands in a text. For short words in texts of a few MB, a search for
