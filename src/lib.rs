@@ -11,9 +11,8 @@
 //! - [`text`]: views over borrowed bytes of every text format; no I/O
 //! - [`system`]: the only part that touches the machine, and the only unsafe code
 //! - [`error`]: what can go wrong, said once
-//! - [`format`]: texts made of bytes
+//! - [`mod@format`]: texts made of bytes
 #![deny(unsafe_code)]
-#![allow(clippy::needless_borrow)] // until the branches are in
 
 pub mod actions;
 pub mod cli;

@@ -10,14 +10,15 @@ use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, Text};
-use crate::package::database::{kernels_of, Caller, Contents, Database};
-use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns};
-use crate::package::queue::{self, put, Note, FORGOTTEN, PENDING};
+use crate::package::database::{kernels_of, Caller, Contents, Database, Ties};
+use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns, PREFIX};
+use crate::package::queue::{self, by_package, Note, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
-use crate::text::sort_once;
+use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::Stanza;
+use crate::text::{lines, sort_once, split_at_byte, words};
 
 /// As long as a stand-in's name may be in `info/` without exceeding a file name.
 const LONGEST: usize = 200;
@@ -34,19 +35,20 @@ pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
         Mode::Execute => match database.lock(root, caller) {
             Ok(locks) => Some(locks),
             Err(error) if error.kind() == ErrorKind::Busy && caller != Caller::Anybody => {
-                return defer(root, &database, request, report)
+                return Task::read(root, &database, request, report)?.defer()
             }
             Err(error) => return Err(error),
         },
     };
     database.check_journal(root)?;
-    let contents = database.read(root)?;
-    let mut wanted = Wanted::default();
-    for spec in &request.packages {
-        wanted.select(root, &database, &contents, spec, request)?;
+    let task = Task::read(root, &database, request, report)?;
+    let mut wanted = Wanted::new(&task);
+    let ties = database.ties(root)?;
+    for given in &request.packages {
+        wanted.select(&task, &ties, given)?;
     }
     wanted.choose_kernels(request)?;
-    forget(root, &database, &contents, &wanted, request, report)?;
+    task.forget(&wanted)?;
     drop(locks);
     Ok(())
 }
@@ -101,27 +103,44 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         Mode::DryRun => None,
     };
     database.check_journal(root)?;
-    let contents = database.read(root)?;
-    let mut wanted = Wanted::default();
+    let task = Task::read(root, &database, request, report)?;
+    let mut wanted = Wanted::new(&task);
     for note in &pending {
-        wanted.take_pending(&contents, note, report)?;
+        wanted.take_pending(&task, note)?;
     }
-    let result = forget(root, &database, &contents, &wanted, request, report);
+    sort_once(&mut wanted.kernels);
+    task.forget(&wanted)?;
     drop(locks);
-    result
+    Ok(())
+}
+
+/// What a call works on, read once.
+struct Task<'a> {
+    root: &'a Root,
+    database: &'a Database,
+    contents: Contents,
+    /// What was forgotten before.
+    remembered: Vec<Note<'static>>,
+    /// Its positions.
+    remembered_names: Catalog<'static>,
+    request: &'a Request,
+    report: &'a Report,
 }
 
 /// What a call is about.
-#[derive(Default)]
 struct Wanted {
     /// Positions in `status` of packages to forget.
-    doomed: Vec<usize>,
+    chosen: Vec<usize>,
+    /// For each stanza, whether it is one of those.
+    is_chosen: Vec<bool>,
     /// What to remember of each.
-    notes: Vec<Note>,
+    notes: Vec<Note<'static>>,
+    /// What becomes of modules.order.
+    order: Order,
     /// Packages that were forgotten before; what an interrupted call left of them goes.
-    gone: Vec<Note>,
-    /// Names of pending entries that this call finishes.
-    settled: Vec<Text>,
+    gone: Vec<Note<'static>>,
+    /// Pending notes that this call finishes.
+    settled: Vec<Note<'static>>,
     /// Positions of those that get no stand-in, and of stand-ins that go although needed.
     plain: Vec<usize>,
     /// The kernels to prune.
@@ -129,37 +148,37 @@ struct Wanted {
 }
 
 impl Wanted {
+    fn new(task: &Task<'_>) -> Wanted {
+        Wanted {
+            chosen: Vec::new(),
+            is_chosen: vec![false; task.contents.status.all.len()],
+            notes: Vec::new(),
+            order: Order::Leave,
+            gone: Vec::new(),
+            settled: Vec::new(),
+            plain: Vec::new(),
+            kernels: Vec::new(),
+        }
+    }
+
     /// Finds the packages that the user names.
-    fn select(
-        &mut self,
-        root: &Root,
-        database: &Database,
-        contents: &Contents,
-        given: &[u8],
-        request: &Request,
-    ) -> Result<()> {
+    fn select(&mut self, task: &Task<'_>, ties: &Ties, given: Text) -> Result<()> {
+        let status = &task.contents.status;
         let spec = Spec::new(given);
-        let is_meant =
-            |stanza: &Stanza<'_>| spec.matches_stanza(stanza) && subject(stanza.package).is_none();
-        let stanzas = contents.stanzas.iter().enumerate();
-        let found: Vec<(usize, &Stanza<'_>)> = stanzas
-            .filter(|(_, stanza)| is_meant(stanza) && stanza.is_there())
-            .collect();
-        let before = forgotten_before(root, &spec)?;
+        let mut found = spec.among(&status.names);
+        found.retain(|entry| status.all[entry.at].is_there() && subject(entry.name).is_none());
+        let before = task.forgotten_before(&spec);
         if found.is_empty() && before.is_empty() {
             return Err(Error::refused("{} is not installed", &[given]));
         }
         if found.len() > 1 && !spec.is_pattern() {
-            let names: Vec<Text> = found
-                .iter()
-                .map(|(_, s)| fill("{}:{}", &[s.package, s.arch]))
-                .collect();
-            return Err(Error::refused(
-                "{} is ambiguous: {}",
-                &[given, &names.join(&b", "[..])],
-            ));
+            let names = found.iter().map(|e| fill("{}:{}", &[e.name, e.arch]));
+            let names = names.collect::<Vec<_>>().join(&b", "[..]);
+            return Err(Error::refused("{} is ambiguous: {}", &[given, &names]));
         }
-        for (at, stanza) in found {
+        for entry in found {
+            let at = entry.at;
+            let stanza = &status.all[at];
             check_forgettable(stanza)?;
             if stanza.state() != b"installed" {
                 return Err(Error::refused(
@@ -167,33 +186,38 @@ impl Wanted {
                     &[stanza.package, stanza.state()],
                 ));
             }
-            database.check_ties(root, stanza)?;
-            let files = database.files(root, &stem(stanza.package, stanza))?;
-            self.doom(contents, at, kernels_of(files.unwrap_or(b"")));
-        }
-        if request.stand_ins == StandIns::Refuse {
-            let subject_of = |stanza: &Stanza<'_>| subject(stanza.package).map(<[u8]>::to_vec);
-            for (at, stanza) in contents.stanzas.iter().enumerate() {
-                let name = subject_of(stanza).unwrap_or_else(|| stanza.package.to_vec());
-                if stanza.is_there() && spec.matches(&name, stanza.arch) {
-                    self.plain.push(at);
-                }
+            let files = task.files(stem(stanza.package, stanza))?;
+            ties.check(stanza, files)?;
+            self.choose(task, at, files, kernels_of(files));
+            if task.request.stand_ins == StandIns::Refuse {
+                self.plain.push(at);
             }
+        }
+        if task.request.stand_ins == StandIns::Refuse {
+            let stand_in = fill("{}{}", &[PREFIX, given]);
+            let found = Spec::new(stand_in).among(&status.names);
+            self.plain.extend(found.iter().map(|entry| entry.at));
         }
         self.gone.extend(before);
         Ok(())
     }
 
-    fn doom(&mut self, contents: &Contents, at: usize, kernels: Vec<Text>) {
-        if self.doomed.contains(&at) {
+    /// Takes a package; `files` is its list.
+    fn choose(&mut self, task: &Task<'_>, at: usize, files: &[u8], kernels: Vec<Text>) {
+        if core::mem::replace(&mut self.is_chosen[at], true) {
             return;
         }
-        let stanza = &contents.stanzas[at];
-        let mark: Text = match is_auto(&contents.states, stanza.package, stanza.arch) {
+        let stanza = &task.contents.status.all[at];
+        let mark: Text = match is_auto(&task.contents.marks, stanza.package, stanza.arch) {
             true => b"auto",
             false => b"manual",
         };
-        self.doomed.push(at);
+        // modules.order goes with the packages that brought it; in Debian 14 another one does.
+        let is_order = |(_, file): (usize, &[u8])| file.ends_with(b"/modules.order");
+        if self.order == Order::Leave && lines(files).any(is_order) {
+            self.order = Order::Filter;
+        }
+        self.chosen.push(at);
         self.notes.push(Note {
             package: stem(stanza.package, stanza),
             mark,
@@ -212,7 +236,7 @@ impl Wanted {
             return Ok(());
         }
         if let Some(note) = notes().find(|note| note.kernels.is_empty()) {
-            return Err(owns_no_module(&note.package));
+            return Err(owns_no_module(note.package));
         }
         let mut kernels = Vec::new();
         for note in notes() {
@@ -224,34 +248,31 @@ impl Wanted {
     }
 
     /// Takes a pending package, if the time for it has come.
-    fn take_pending(&mut self, contents: &Contents, note: &Note, report: &Report) -> Result<()> {
-        let spec = Spec::new(&note.package);
-        let mut stanzas = contents.stanzas.iter().enumerate();
-        let found = stanzas.find(|(_, stanza)| spec.matches_stanza(stanza) && stanza.is_there());
-        match found {
+    fn take_pending(&mut self, task: &Task<'_>, note: &Note<'static>) -> Result<()> {
+        match task.find(note.package) {
             None => {
-                report.debug(
+                task.report.debug(
                     "{} is no longer installed; nothing to forget",
-                    &[&note.package],
+                    &[note.package],
                 );
                 self.gone.push(note.clone());
-                self.settled.push(note.package);
+                self.settled.push(note.clone());
             }
             Some((_, stanza)) if stanza.state() != b"installed" => {
                 let state = stanza.state();
-                report.note(
+                task.report.note(
                     "{} is {}; to be forgotten when it is installed",
-                    &[&note.package, state],
+                    &[note.package, state],
                 );
             }
             Some((at, _)) => {
-                self.doom(contents, at, note.kernels.clone());
+                let files = task.files(note.package)?;
+                self.choose(task, at, files, note.kernels.clone());
                 if note.mark == b"plain" {
                     self.plain.push(at);
                 }
-                self.settled.push(note.package);
-                self.kernels.extend(note.kernels.iter().cloned());
-                sort_once(&mut self.kernels);
+                self.settled.push(note.clone());
+                self.kernels.extend_from_slice(&note.kernels);
             }
         }
         Ok(())
@@ -266,16 +287,6 @@ fn owns_no_module(package: &[u8]) -> Error {
 fn is_the_caller(package: &[u8]) -> Error {
     let what = "{} cannot be forgotten by its own maintainer script";
     Error::refused(what, &[package])
-}
-
-/// Packages of this name that were forgotten before.
-fn forgotten_before(root: &Root, spec: &Spec<'_>) -> Result<Vec<Note>> {
-    let mut notes = queue::read(root, FORGOTTEN)?;
-    queue::drop_those(&mut notes, &|note| {
-        let (package, arch) = crate::text::split_at_byte(&note.package, b':');
-        !spec.matches(package, arch)
-    });
-    Ok(notes)
 }
 
 /// Refuses packages that must not be forgotten whatever their state.
@@ -296,250 +307,263 @@ fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
     Ok(())
 }
 
-/// In a maintainer script: checks what can be checked, and queues the rest.
-fn defer(root: &Root, database: &Database, request: &Request, report: &Report) -> Result<()> {
-    kernels::named(root, &request.kernels)?;
-    let stems = database.stems(root)?;
-    let contents = database.read(root)?;
-    let mark: Text = match request.stand_ins {
-        StandIns::Make => b"stand-in",
-        StandIns::Refuse => b"plain",
-    };
-    let mut notes: Vec<Note> = Vec::new();
-    for given in &request.packages {
-        let spec = Spec::new(given);
-        let before = notes.len();
-        for stem in &stems {
-            let (package, arch) = crate::text::split_at_byte(stem, b':');
-            let arch = if arch.is_empty() {
-                spec.arch().unwrap_or(b"")
-            } else {
-                arch
-            };
-            if !spec.matches(package, arch) || subject(package).is_some() {
-                continue;
-            }
-            // dpkg may not have the package in `status` yet, so its list is what counts.
-            let stanza = contents
-                .stanzas
-                .iter()
-                .find(|stanza| stanza.package == package);
-            match stanza {
-                Some(stanza) => {
-                    check_forgettable(stanza)?;
-                    database.check_ties(root, stanza)?;
-                }
-                None if variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(package) => {
-                    return Err(is_the_caller(package));
-                }
-                None => {}
-            }
-            let mut kernels = request.kernels.clone();
-            if kernels.is_empty() {
-                kernels = kernels_of(database.files(root, stem)?.unwrap_or(b""));
-            }
-            if kernels.is_empty() {
-                return Err(owns_no_module(package));
-            }
-            notes.push(Note {
-                package: stem,
-                mark,
-                kernels,
-            });
-        }
-        if notes.len() > before + 1 && !spec.is_pattern() {
-            return Err(Error::refused(
-                "{} is ambiguous; say which with PKG:arch",
-                &[given],
-            ));
-        }
-        if notes.len() == before {
-            // Asked again by a script that runs again: what is forgotten needs no forgetting,
-            // but what was registered since is a reason to look at the modules once more.
-            if forgotten_before(root, &spec)?.is_empty() {
-                return Err(Error::refused("{} is not installed", &[given]));
-            }
-            report.note("{} is forgotten already", &[given]);
-        }
-    }
-    if notes.is_empty() {
-        return Ok(());
-    }
-    queue::change(root, PENDING, &|pending| {
-        for note in &notes {
-            put(pending, note.clone());
-        }
-    })?;
-    let names: Vec<Text> = notes.into_iter().map(|note| note.package).collect();
-    report.note(
-        "{}: queued; done when the package manager has ended",
-        &[&names.join(&b", "[..])],
-    );
-    Ok(())
-}
-
-/// Prunes, then edits the database, then cleans up; everything that can be refused is refused
-/// before the first step.
-fn forget(
-    root: &Root,
-    database: &Database,
-    contents: &Contents,
-    wanted: &Wanted,
-    request: &Request,
-    report: &Report,
-) -> Result<()> {
-    let remembered = queue::read(root, FORGOTTEN)?;
-    let was_auto = |package: &[u8]| {
-        let mut notes = remembered.iter();
-        let same = |note: &&Note| crate::text::split_at_byte(&note.package, b':').0 == package;
-        notes.find(same).map_or(false, |note| note.mark == b"auto")
-    };
-    let edit = forget::plan(&Situation {
-        text: contents.text,
-        stanzas: &contents.stanzas,
-        doomed: &wanted.doomed,
-        states: &contents.states,
-        was_auto: &was_auto,
-        plain: &wanted.plain,
-    });
-    let mut plans = Vec::new();
-    if !wanted.kernels.is_empty() {
-        let kernels = kernels::named(root, &wanted.kernels)?;
-        plans = prune::plan(
+impl<'a> Task<'a> {
+    fn read(
+        root: &'a Root,
+        database: &'a Database,
+        request: &'a Request,
+        report: &'a Report,
+    ) -> Result<Task<'a>> {
+        let contents = database.read(root)?;
+        let remembered = queue::read(root, FORGOTTEN)?;
+        Ok(Task {
             root,
-            &kernels,
-            order(root, database, wanted)?,
+            database,
+            contents,
+            remembered_names: by_package(&remembered),
+            remembered,
             request,
             report,
-        )?;
+        })
     }
-    warn(contents, wanted, &edit, report);
-    if request.mode == Mode::DryRun {
-        prune::carry_out(plans, request, report)?;
-        return print(&edit_lines(wanted, &edit));
+
+    /// The list of a package's files.
+    fn files(&self, stem: &[u8]) -> Result<Text> {
+        Ok(self.database.files(self.root, stem)?.unwrap_or_default())
     }
-    let mut gone = Vec::new();
-    for note in &wanted.notes {
-        gone.push(note.package);
+
+    /// The package of a note, if it is there.
+    fn find(&self, package: &[u8]) -> Option<(usize, &Stanza<'static>)> {
+        let status = &self.contents.status;
+        let found = Spec::new(package).among(&status.names).into_iter();
+        let mut found = found.map(|entry| (entry.at, &status.all[entry.at]));
+        found.find(|(_, stanza)| stanza.is_there())
     }
-    for stanza in &edit.dropped {
-        let stem = stem(stanza.package, stanza);
-        // The new stand-in of a package that was forgotten before has the old one's name.
-        if edit.stand_ins.iter().all(|new| new.stem != stem) {
-            gone.push(stem);
+
+    /// Packages of this name that were forgotten before.
+    fn forgotten_before(&self, spec: &Spec<'_>) -> Vec<Note<'static>> {
+        let found = spec.among(&self.remembered_names).into_iter();
+        found
+            .map(|entry| self.remembered[entry.at].clone())
+            .collect()
+    }
+
+    /// In a maintainer script: checks what can be checked, and queues the rest.
+    fn defer(&self) -> Result<()> {
+        let (root, request) = (self.root, self.request);
+        kernels::named(root, &request.kernels)?;
+        let listed = self.database.listed(root)?;
+        let ties = self.database.ties(root)?;
+        let mut notes: Vec<Note<'static>> = Vec::new();
+        for given in &request.packages {
+            let spec = Spec::new(given);
+            let before = notes.len();
+            for entry in spec.among(&listed) {
+                if subject(entry.name).is_none() {
+                    notes.push(self.pending_note(&entry, &ties)?);
+                }
+            }
+            if notes.len() > before + 1 && !spec.is_pattern() {
+                return Err(Error::refused(
+                    "{} is ambiguous; say which with PKG:arch",
+                    &[given],
+                ));
+            }
+            if notes.len() == before {
+                // Asked again by a script that runs again: what is forgotten needs no forgetting,
+                // but what was registered since is a reason to look at the modules once more.
+                if self.forgotten_before(&spec).is_empty() {
+                    return Err(Error::refused("{} is not installed", &[given]));
+                }
+                self.report.note("{} is forgotten already", &[given]);
+            }
         }
+        if notes.is_empty() {
+            return Ok(());
+        }
+        queue::change(root, PENDING, &notes, &|_| false)?;
+        let mut names: Vec<Text> = notes.iter().map(|note| note.package).collect();
+        sort_once(&mut names);
+        self.report.note(
+            "{}: queued; done when the package manager has ended",
+            &[&names.join(&b", "[..])],
+        );
+        Ok(())
     }
-    // One that is in `status` in any state has its `info/` files for a reason.
-    let is_known = |note: &&Note| {
-        let spec = Spec::new(&note.package);
-        contents
-            .stanzas
-            .iter()
-            .any(|stanza| spec.matches_stanza(stanza))
-    };
-    for note in wanted.gone.iter().filter(|note| !is_known(note)) {
-        gone.push(note.package);
+
+    /// What is queued of a package that has a list.
+    fn pending_note(&self, entry: &Entry<'static>, ties: &Ties) -> Result<Note<'static>> {
+        let package = match entry.arch.is_empty() {
+            true => entry.name,
+            false => fill("{}:{}", &[entry.name, entry.arch]),
+        };
+        let files = self.files(package)?;
+        // dpkg may not have the package in `status` yet, so its list is what counts.
+        match self.contents.status.named(entry.name).next() {
+            Some((_, stanza)) => {
+                check_forgettable(stanza)?;
+                ties.check(stanza, files)?;
+            }
+            None if variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(entry.name) => {
+                return Err(is_the_caller(entry.name));
+            }
+            None => {}
+        }
+        let mut kernels = self.request.kernels.clone();
+        if kernels.is_empty() {
+            kernels = kernels_of(files);
+        }
+        if kernels.is_empty() {
+            return Err(owns_no_module(entry.name));
+        }
+        let mark: Text = match self.request.stand_ins {
+            StandIns::Make => b"stand-in",
+            StandIns::Refuse => b"plain",
+        };
+        Ok(Note {
+            package,
+            mark,
+            kernels,
+        })
     }
-    let mut plans = Some(plans);
-    database.edit(root, contents, &edit, &gone, &mut || {
-        prune::carry_out(plans.take().unwrap_or_default(), request, report)?;
-        // Remembered before `status` changes: a note too many is harmless, since that is asked first.
-        if !wanted.notes.is_empty() {
-            queue::change(root, FORGOTTEN, &|notes| {
-                wanted
-                    .notes
-                    .iter()
-                    .for_each(|note| put(notes, note.clone()));
+
+    /// Prunes, then edits the database, then cleans up; everything that can be refused is refused
+    /// before the first step.
+    fn forget(&self, wanted: &Wanted) -> Result<()> {
+        let (root, request, report) = (self.root, self.request, self.report);
+        let was_auto = |package: &[u8]| {
+            let note = self.remembered_names.find(package).first();
+            note.map_or(false, |entry| self.remembered[entry.at].mark == b"auto")
+        };
+        let edit = forget::plan(&Situation {
+            status: &self.contents.status,
+            chosen: &wanted.chosen,
+            marks: &self.contents.marks,
+            was_auto: &was_auto,
+            plain: &wanted.plain,
+        });
+        let mut plans = Vec::new();
+        if !wanted.kernels.is_empty() {
+            let kernels = kernels::named(root, &wanted.kernels)?;
+            plans = prune::plan(root, &kernels, wanted.order, request, report)?;
+        }
+        self.warn(wanted, &edit);
+        if request.mode == Mode::DryRun {
+            prune::carry_out(plans, request, report)?;
+            return print(&edit_lines(wanted, &edit));
+        }
+        let gone = self.gone(wanted, &edit);
+        let mut plans = Some(plans);
+        self.database
+            .edit(root, &self.contents, &edit, &gone, &mut || {
+                prune::carry_out(plans.take().unwrap_or_default(), request, report)?;
+                // Remembered before `status` changes: a note too many is harmless, since that is
+                // asked first.
+                match wanted.notes.is_empty() {
+                    true => Ok(()),
+                    false => queue::change(root, FORGOTTEN, &wanted.notes, &|_| false),
+                }
             })?;
+        self.remember(wanted)?;
+        for note in &wanted.notes {
+            report.note(
+                "{}: forgotten; the package manager can install it again",
+                &[note.package],
+            );
+        }
+        for stanza in &edit.dropped {
+            report.note("{}: removed, no longer needed", &[stanza.package]);
+        }
+        for note in wanted.gone.iter().filter(|_| wanted.settled.is_empty()) {
+            report.note("{} is forgotten already", &[note.package]);
         }
         Ok(())
-    })?;
-    remember(root, contents, wanted)?;
-    for note in &wanted.notes {
-        report.note(
-            "{}: forgotten; the package manager can install it again",
-            &[&note.package],
-        );
     }
-    for stanza in &edit.dropped {
-        report.note("{}: removed, no longer needed", &[stanza.package]);
-    }
-    for note in wanted.gone.iter().filter(|_| wanted.settled.is_empty()) {
-        report.note("{} is forgotten already", &[&note.package]);
-    }
-    Ok(())
-}
 
-/// modules.order goes with the packages that brought it; in Debian 14 another one does.
-fn order(root: &Root, database: &Database, wanted: &Wanted) -> Result<Order> {
-    for note in &wanted.notes {
-        let files = database.files(root, &note.package)?.unwrap_or(b"");
-        let is_order = |(_, file): (usize, &[u8])| file.ends_with(b"/modules.order");
-        if crate::text::lines(files).any(is_order) {
-            return Ok(Order::Filter);
+    /// The stems of the packages of which nothing is to be left in `info/`, sorted.
+    fn gone(&self, wanted: &Wanted, edit: &Edit<'_>) -> Vec<Text> {
+        let mut gone: Vec<Text> = wanted.notes.iter().map(|note| note.package).collect();
+        let mut new: Vec<Text> = edit.stand_ins.iter().map(|new| new.stem).collect();
+        sort_once(&mut new);
+        for stanza in &edit.dropped {
+            let stem = stem(stanza.package, stanza);
+            // The new stand-in of a package that was forgotten before has the old one's name.
+            if new.binary_search(&stem).is_err() {
+                gone.push(stem);
+            }
+        }
+        // One that is in `status` in any state has its `info/` files for a reason.
+        for note in &wanted.gone {
+            let names = &self.contents.status.names;
+            if Spec::new(note.package).among(names).is_empty() {
+                gone.push(note.package);
+            }
+        }
+        sort_once(&mut gone);
+        gone
+    }
+
+    /// Drops the notes that have had their day: what was pending and is done, and what was
+    /// forgotten and is installed again.
+    fn remember(&self, wanted: &Wanted) -> Result<()> {
+        let done = by_package(&wanted.notes);
+        let settled = by_package(&wanted.settled);
+        if !wanted.settled.is_empty() || !wanted.notes.is_empty() {
+            let is_done = |note: &Note<'_>| is_in(&settled, note) || is_in(&done, note);
+            queue::change(self.root, PENDING, &[], &is_done)?;
+        }
+        let is_back = |note: &Note<'_>| !is_in(&done, note) && self.find(note.package).is_some();
+        if self.remembered.iter().any(is_back) {
+            queue::change(self.root, FORGOTTEN, &[], &is_back)?;
+        }
+        Ok(())
+    }
+
+    fn warn(&self, wanted: &Wanted, edit: &Edit<'_>) {
+        let stanzas = &self.contents.status.all;
+        for &at in &wanted.chosen {
+            let stanza = &stanzas[at];
+            if words(stanza.status).next() == Some(b"hold") {
+                self.report.warn(
+                    "{} is on hold; the hold is forgotten, too",
+                    &[stanza.package],
+                );
+            }
+        }
+        let plain = wanted.plain.iter().map(|&at| {
+            let package = stanzas[at].package;
+            let (name, arch) = (subject(package).unwrap_or(package), &b""[..]);
+            Entry { name, arch, at }
+        });
+        let plain = Catalog::new(plain.collect());
+        for (package, dependant) in &edit.dependants {
+            if plain.has(package) {
+                self.report.warn(
+                    "{} depends on {}, which goes without a stand-in",
+                    &[dependant, package],
+                );
+            }
         }
     }
-    Ok(Order::Leave)
 }
 
-/// Drops the notes that have had their day: what was pending and is done, and what was
-/// forgotten and is installed again.
-fn remember(root: &Root, contents: &Contents, wanted: &Wanted) -> Result<()> {
-    if !wanted.settled.is_empty() || !wanted.notes.is_empty() {
-        let is_done = |note: &Note| {
-            wanted.settled.contains(&note.package)
-                || wanted.notes.iter().any(|done| done.package == note.package)
-        };
-        queue::change(root, PENDING, &|notes| queue::drop_those(notes, &is_done))?;
-    }
-    let is_back = |note: &Note| {
-        let is_doomed = wanted.notes.iter().any(|done| done.package == note.package);
-        let spec = Spec::new(&note.package);
-        let mut stanzas = contents.stanzas.iter();
-        !is_doomed && stanzas.any(|stanza| stanza.is_there() && spec.matches_stanza(stanza))
-    };
-    let remembered = queue::read(root, FORGOTTEN)?;
-    if remembered.iter().any(is_back) {
-        queue::change(root, FORGOTTEN, &|notes| queue::drop_those(notes, &is_back))?;
-    }
-    Ok(())
-}
-
-fn warn(contents: &Contents, wanted: &Wanted, edit: &Edit<'_>, report: &Report) {
-    for &at in &wanted.doomed {
-        let stanza = &contents.stanzas[at];
-        if crate::text::words(stanza.status).next() == Some(b"hold") {
-            report.warn(
-                "{} is on hold; the hold is forgotten, too",
-                &[stanza.package],
-            );
-        }
-    }
-    for (package, dependant) in &edit.dependants {
-        let is_plain = |&at: &usize| {
-            let name = contents.stanzas[at].package;
-            name == *package || subject(name) == Some(package)
-        };
-        if wanted.plain.iter().any(is_plain) {
-            report.warn(
-                "{} depends on {}, which goes without a stand-in",
-                &[dependant, package],
-            );
-        }
-    }
+/// Whether the package of a note is one of these.
+fn is_in(names: &Catalog<'_>, note: &Note<'_>) -> bool {
+    let (name, arch) = split_at_byte(note.package, b':');
+    names.find(name).iter().any(|entry| entry.arch == arch)
 }
 
 /// What the database half would do, a step a line, sorted.
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
-        lines.push(fill("forget {}\n", &[&note.package]));
+        lines.push(fill("forget {}\n", &[note.package]));
     }
     for new in &edit.stand_ins {
-        lines.push(fill("stand-in {}\n", &[&new.stem]));
+        lines.push(fill("stand-in {}\n", &[new.stem]));
     }
     for stanza in &edit.dropped {
-        lines.push(fill("drop {}\n", &[&stem(stanza.package, stanza)]));
+        lines.push(fill("drop {}\n", &[stem(stanza.package, stanza)]));
     }
     lines.sort_unstable();
     lines.concat()

@@ -71,7 +71,7 @@ pub fn check(root: &Root, request: &Request, report: &Report) -> Result<()> {
     match problems.count {
         0 => Ok(()),
         1 => Err(Error::refused("1 problem", &[])),
-        count => Err(Error::refused("{} problems", &[&decimal(count)])),
+        count => Err(Error::refused("{} problems", &[decimal(count)])),
     }
 }
 
@@ -89,7 +89,7 @@ impl Problems {
             push_escaped(&mut self.out, field);
             self.out.push(b'\t');
         }
-        push_escaped(&mut self.out, &fill(what, parts));
+        push_escaped(&mut self.out, fill(what, parts));
         self.out.push(b'\n');
         self.count += 1;
     }
@@ -117,7 +117,7 @@ impl<'r> Audit<'r> {
         let mut keep = kept(&kernel, &registry)?;
         let broken = keep.complete(&kernel).err();
         let (mut disk, mut needless) = (Vec::new(), (0, 0_usize));
-        if let Some(folder) = Folder::open(root, &directory(version))? {
+        if let Some(folder) = Folder::open(root, directory(version))? {
             let mut look = |leaf: &Leaf<'_>| {
                 let path = leaf.path();
                 let is_kept = keep.position(ModulePath(path).name()).is_some();
@@ -160,7 +160,7 @@ impl<'r> Audit<'r> {
             if self.kernel.line(entry.name)?.is_none() && !self.kernel.is_builtin(entry.name)? {
                 let name = entry.name.to_kernel();
                 let what = "neither listed nor built in";
-                self.add(problems, "missing", &name, what, &[]);
+                self.add(problems, "missing", name, what, &[]);
             }
         }
         Ok(())
@@ -182,14 +182,14 @@ impl<'r> Audit<'r> {
                 Some((user, _)) if module.why == Why::Needed => {
                     let user = self.keep.modules()[user].name().to_kernel();
                     let what = "{} is gone, which {} needs";
-                    self.add(problems, "dependency", &name, what, &[path, &user]);
+                    self.add(problems, "dependency", name, what, &[path, user]);
                 }
-                _ => self.add(problems, "missing", &name, "{} is gone", &[path]),
+                _ => self.add(problems, "missing", name, "{} is gone", &[path]),
             }
         }
         let (count, bytes) = self.needless;
         if count > 0 && self.broken.is_none() {
-            let parts: [&[u8]; 2] = [&decimal(count), &decimal(bytes)];
+            let parts: [&[u8]; 2] = [decimal(count), decimal(bytes)];
             self.add(
                 problems,
                 "unpruned",
@@ -206,8 +206,8 @@ impl<'r> Audit<'r> {
         let text = self.kernel.file_or_empty(b"modules.dep")?;
         let shown = self.kernel.shown(b"modules.dep.bin");
         let bytes = self.kernel.file(b"modules.dep.bin")?;
-        let index = bytes.map(|bytes| Trie::new(bytes, &shown)).transpose()?;
-        let dep = DepText::new(text, &self.kernel.shown(b"modules.dep"))?;
+        let index = bytes.map(|bytes| Trie::new(bytes, shown)).transpose()?;
+        let dep = DepText::new(text, self.kernel.shown(b"modules.dep"))?;
         let (mut gone, mut differ) = (Few::default(), Few::default());
         for line in dep.all() {
             let line = line?;
@@ -235,7 +235,7 @@ impl<'r> Audit<'r> {
         }
         let mut add = |file: &[u8], what, few: &Few<'_>| {
             if few.count > 0 {
-                let parts = [&decimal(few.count), few.last];
+                let parts = [decimal(few.count), few.last];
                 self.add(problems, "index", file, what, &parts);
             }
         };
@@ -258,7 +258,7 @@ impl<'r> Audit<'r> {
             let name = name?;
             if self.kernel.line(name)?.is_some() && !self.keeps(name) {
                 let what = "loaded, but nothing registered keeps it";
-                self.add(problems, "loaded", &name.to_kernel(), what, &[]);
+                self.add(problems, "loaded", name.to_kernel(), what, &[]);
             }
         }
         Ok(())
@@ -271,7 +271,7 @@ impl<'r> Audit<'r> {
             let name = line.path.name();
             if !self.keeps(name) {
                 let what = "the root file system is {}";
-                self.add(problems, "root", &name.to_kernel(), what, &[kind]);
+                self.add(problems, "root", name.to_kernel(), what, &[kind]);
             }
         }
         Ok(())
@@ -289,14 +289,14 @@ impl<'r> Audit<'r> {
             if version == self.kernel.version() || orphans.is_empty() {
                 continue;
             }
-            let sibling = Kernel::open(self.root, &version)?;
+            let sibling = Kernel::open(self.root, version)?;
             let mut left = Vec::new();
             for alias in orphans {
                 match sibling.look_up(alias)? {
                     Found::Modules(modules) => {
                         let names = modules.iter().map(|module| module.path.name().to_kernel());
                         let names: Vec<Text> = names.collect();
-                        let parts = [&version[..], &names.join(&b", "[..])];
+                        let parts = [version, &names.join(&b", "[..])];
                         self.add(problems, "alias", alias, "kernel {} has {}", &parts);
                     }
                     _ => left.push(alias),
@@ -325,7 +325,7 @@ impl<'t> Few<'t> {
 fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
     for note in queue::read(root, PENDING)? {
         let kernels = note.kernels.join(&b" "[..]);
-        problems.add("pending", &kernels, &note.package, "see --settle", &[]);
+        problems.add("pending", &kernels, note.package, "see --settle", &[]);
     }
     Ok(())
 }
@@ -343,17 +343,15 @@ fn owners(
     let contents = database.read(root)?;
     let is_installed = |owner: &[u8]| {
         let (package, arch) = crate::text::split_at_byte(owner, b':');
-        contents.stanzas.iter().any(|stanza| {
-            let is_arch = arch.is_empty() || stanza.field(b"Architecture") == arch;
-            stanza.package == package && stanza.is_there() && is_arch
-        })
+        let mut named = contents.status.named(package);
+        named.any(|(_, stanza)| stanza.is_there() && (arch.is_empty() || stanza.arch == arch))
     };
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         for entry in registry(root, &kernel)?.entries() {
             for owner in entry.owners.iter().filter(|owner| !is_installed(owner)) {
                 let name = entry.name.to_kernel();
-                problems.add("owner", version, &name, "{} is not installed", &[owner]);
+                problems.add("owner", version, name, "{} is not installed", &[owner]);
             }
         }
     }

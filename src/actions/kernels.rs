@@ -19,7 +19,7 @@ pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Text>> {
     }
     if root.is_host() {
         let running = running_kernel();
-        if is_installed(root, &running)? {
+        if is_installed(root, running)? {
             return Ok(vec![running]);
         }
     }
@@ -74,9 +74,9 @@ pub fn running(root: &Root) -> Result<Option<Text>> {
 /// There is none.
 pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
     let path = directory(version);
-    let Some(folder) = Folder::open(root, &path)? else {
-        let place = root.shown(&path);
-        return Err(Error::refused("no kernel {}: no {}", &[version, &place]));
+    let Some(folder) = Folder::open(root, path)? else {
+        let place = root.shown(path);
+        return Err(Error::refused("no kernel {}: no {}", &[version, place]));
     };
     if mode == Mode::Execute {
         folder.lock()?;
@@ -109,7 +109,7 @@ pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Text>> {
 pub fn registered(root: &Root) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
     for version in installed(root)? {
-        if root.has(&file_of(&version, ACTIVE))? {
+        if root.has(file_of(version, ACTIVE))? {
             kernels.push(version);
         }
     }
@@ -139,10 +139,10 @@ pub fn named(root: &Root, names: &[Text]) -> Result<Vec<Text>> {
 fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<Vec<Text>> {
     let mut kept: Vec<Text> = Vec::with_capacity(versions.len());
     for version in versions {
-        let path = directory(&version);
+        let path = directory(version);
         let mut is_second = false;
         for other in &kept {
-            is_second |= root.is_same_directory(&directory(other), &path)?;
+            is_second |= root.is_same_directory(directory(other), path)?;
         }
         if !is_second {
             kept.push(version);
@@ -161,7 +161,7 @@ pub fn installed(root: &Root) -> Result<Vec<Text>> {
         let place = root.shown(b"lib/modules");
         return Err(Error::refused(
             "no kernel with a modules.dep in {}",
-            &[&place],
+            &[place],
         ));
     }
     Ok(versions)
@@ -172,7 +172,7 @@ fn all_installed(root: &Root) -> Result<Vec<Text>> {
     let mut versions = Vec::new();
     if let Some(folder) = Folder::open(root, b"lib/modules")? {
         for entry in folder.entries()? {
-            if is_installed(root, &entry.name)? {
+            if is_installed(root, entry.name)? {
                 versions.push(entry.name);
             }
         }
@@ -181,6 +181,6 @@ fn all_installed(root: &Root) -> Result<Vec<Text>> {
 }
 
 fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
-    let has = |name: &[u8]| root.has(&file_of(version, name));
+    let has = |name: &[u8]| root.has(file_of(version, name));
     Ok(has(b"modules.dep")? || has(b"modules.dep.bin")?)
 }

@@ -110,7 +110,7 @@ pub fn loaded_text(root: &Root, report: &Report) -> Result<Option<&'static [u8]>
     if text.is_none() {
         report.debug(
             "no {}; taking no module for loaded",
-            &[&root.shown(b"proc/modules")],
+            &[root.shown(b"proc/modules")],
         );
     }
     Ok(text)
@@ -128,7 +128,7 @@ pub fn add_loaded(
     report: &Report,
 ) -> Result<()> {
     let shown = root.shown(b"proc/modules");
-    for name in proc_modules::names(text.unwrap_or(b""), &shown) {
+    for name in proc_modules::names(text.unwrap_or(b""), shown) {
         let name = name?;
         match kernel.line(name)? {
             Some(line) => {
@@ -164,7 +164,7 @@ fn add_registered(
 /// A malformed line.
 pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
     let path = file_of(kernel.version(), ACTIVE);
-    Registry::parse(root.text_or_empty(&path)?, &root.shown(&path))
+    Registry::parse(root.text_or_empty(path)?, root.shown(path))
 }
 
 /// What stays for itself in a prune: the registered modules and those outside `kernel/`. What
@@ -189,7 +189,7 @@ fn warn_absent(report: &Report, what: &[u8], name: ModuleName<'_>, version: &[u8
     let name = name.to_kernel();
     report.warn(
         "{} is {}, but kernel {} has no such module",
-        &[&name, what, version],
+        &[name, what, version],
     );
 }
 

@@ -73,7 +73,7 @@ fn take_census(root: &Root, report: &Report) -> Result<()> {
     let census = census::take(root)?;
     if census.devices == 0 {
         let place = root.shown(b"sys/devices");
-        report.warn("{}: no hardware to be seen there", &[&place]);
+        report.warn("{}: no hardware to be seen there", &[place]);
     }
-    print(&census.to_text())
+    print(census.to_text())
 }

@@ -80,7 +80,7 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
             let kept = tally_text(kept);
             report.note(
                 "kernel {}: nothing to remove, kept {}",
-                &[&plan.version, &kept],
+                &[plan.version, kept],
             );
             continue;
         }
@@ -91,14 +91,14 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
             report.warn(
                 "in kernel {}, removed {} of {} modules before this failed; the same command \
                  finishes the work",
-                &[&plan.version, &decimal(done), &decimal(removed.modules)],
+                &[plan.version, decimal(done), decimal(removed.modules)],
             );
             return Err(error);
         }
         let (kept, removed) = (tally_text(kept), tally_text(removed));
         report.note(
             "kernel {}: removed {}, kept {}",
-            &[&plan.version, &removed, &kept],
+            &[plan.version, removed, kept],
         );
     }
     print(&out)
@@ -107,8 +107,8 @@ pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Resul
 /// `12 modules (3.4 MB)`
 fn tally_text(tally: Tally) -> Text {
     let tenths = tally.bytes / 100_000;
-    let size = fill("{}.{} MB", &[&decimal(tenths / 10), &decimal(tenths % 10)]);
-    fill("{} modules ({})", &[&decimal(tally.modules), &size])
+    let size = fill("{}.{} MB", &[decimal(tenths / 10), decimal(tenths % 10)]);
+    fill("{} modules ({})", &[decimal(tally.modules), size])
 }
 
 /// One kernel's turn.
@@ -176,14 +176,14 @@ impl Turn<'_> {
         let what = fill(template, parts);
         self.refusals.push(Error::refused(
             "kernel {}: {}",
-            &[self.kernel.version(), &what],
+            &[self.kernel.version(), what],
         ));
     }
 
     /// Refuses because of all these; there may be none.
     fn refuse_all(&mut self, template: &str, names: &[Text]) {
         if !names.is_empty() {
-            self.refuse(template, &[&some_of(names)]);
+            self.refuse(template, &[some_of(names)]);
         }
     }
 
@@ -191,11 +191,11 @@ impl Turn<'_> {
     /// they need.
     fn gather(&mut self, folder: &Folder) -> Result<()> {
         let shown = folder.shown(ACTIVE);
-        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, &shown)?;
+        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, shown)?;
         if registry.entries().is_empty() {
             self.refuse(
                 "nothing is registered in {}, so everything would go",
-                &[&shown],
+                &[shown],
             );
         }
         let mut missing = Vec::new();
@@ -226,7 +226,7 @@ impl Turn<'_> {
         let Some(bytes) = self.kernel.file(b"modules.dep.bin")? else {
             return Ok(());
         };
-        let index = Trie::new(bytes, &self.kernel.shown(b"modules.dep.bin"))?;
+        let index = Trie::new(bytes, self.kernel.shown(b"modules.dep.bin"))?;
         let mut differ = Vec::new();
         for module in self.keep.modules() {
             let line = index.find(module.name())?;
@@ -251,7 +251,7 @@ impl Turn<'_> {
                 let module = name.to_kernel();
                 self.refuse(
                     "the root file system is {}, but nothing keeps {}",
-                    &[kind, &module],
+                    &[kind, module],
                 );
             }
         }
@@ -321,7 +321,7 @@ impl Turn<'_> {
         let shown = self.root.shown(b"proc/modules");
         let text = self.root.text_or_empty(b"proc/modules")?;
         let mut lost = Vec::new();
-        for name in proc_modules::names(text, &shown) {
+        for name in proc_modules::names(text, shown) {
             let name = name?;
             if self.kernel.line(name)?.is_some() && !self.keeps(name) {
                 lost.push(name.to_kernel());
@@ -332,7 +332,7 @@ impl Turn<'_> {
             let version = self.kernel.version();
             report.warn(
                 "kernel {}: loaded now, gone at the next boot: {}",
-                &[version, &some_of(&lost)],
+                &[version, some_of(&lost)],
             );
         }
         Ok(())
@@ -442,7 +442,7 @@ fn push_changed(rewrites: &mut Vec<Rewrite>, name: Text, old: Text, parts: Vec<T
 fn layout(folder: &Folder) -> Result<Layout> {
     for &(_, name, _) in BINARIES {
         if let Some(bytes) = folder.text(name)? {
-            if let Some(layout) = Trie::new(bytes, &folder.shown(name))?.layout() {
+            if let Some(layout) = Trie::new(bytes, folder.shown(name))?.layout() {
                 return Ok(layout);
             }
         }

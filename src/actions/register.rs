@@ -241,7 +241,7 @@ fn look_up(
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         for (want, places) in names.iter().zip(&mut found) {
-            let (given, name) = (&want.given, module_named(&want.given));
+            let (given, name) = (&want.given, module_named(want.given));
             places.push(match kernel.find(given)? {
                 Found::Modules(lines) => {
                     Place::Files(lines.iter().map(|line| line.path.name()).collect())
@@ -280,7 +280,7 @@ fn look_up(
 /// unpacking of a package and its configuration, that is a maintainer script's business: the
 /// package's own script will run depmod.
 fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool> {
-    let folder = Folder::open(root, &directory(version))?;
+    let folder = Folder::open(root, directory(version))?;
     let (Some(folder), Some(_)) = (folder, variable("DPKG_MAINTSCRIPT_PACKAGE")) else {
         return Ok(false);
     };
@@ -303,7 +303,7 @@ fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
         if let Some(kernel) = kernels.next() {
             report.warn(
                 "kernel {} was pruned; for more of its modules, install again: {}",
-                &[kernel, &note.package],
+                &[kernel, note.package],
             );
         }
     }
@@ -439,8 +439,8 @@ fn calling_package(root: &Root) -> Result<Option<Text>> {
         return Ok(Some(package));
     };
     let qualified = fill("{}:{}", &[package, arch]);
-    let list = fill("var/lib/dpkg/info/{}.list", &[&qualified]);
-    Ok(Some(match root.has(&list)? {
+    let list = fill("var/lib/dpkg/info/{}.list", &[qualified]);
+    Ok(Some(match root.has(list)? {
         true => qualified,
         false => package,
     }))

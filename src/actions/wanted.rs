@@ -47,10 +47,7 @@ impl Wanted {
             let census = census::take(root)?;
             if census.devices == 0 {
                 let place = root.shown(b"sys/devices");
-                return Err(Error::refused(
-                    "{}: no hardware to be seen there",
-                    &[&place],
-                ));
+                return Err(Error::refused("{}: no hardware to be seen there", &[place]));
             }
             wanted.add_text(census.to_text(), b"census")?;
         }
@@ -75,7 +72,7 @@ impl Wanted {
         let added = self.names.len() - before;
         if let Some(registry) = registry {
             let count = decimal(registry.entries().len());
-            report.debug("{}: a registry of {} modules", &[file, &count]);
+            report.debug("{}: a registry of {} modules", &[file, count]);
             let directory = file.strip_suffix(b"modules.active");
             let sibling = |name: &[u8]| match directory {
                 Some(directory) => mapped::argument(&[directory, name].concat()).unwrap_or(b""),
@@ -117,7 +114,7 @@ pub fn judge(missing: &[&Want], versions: &[Text], report: &Report) -> Result<()
     let mut errors = Vec::new();
     let mut passed = 0;
     for want in missing {
-        let (what, parts) = ("no module {} in kernel {}", [&want.given[..], &versions]);
+        let (what, parts) = ("no module {} in kernel {}", [want.given, &versions]);
         match want.insist {
             Insist::Must => errors.push(Error::refused(what, &parts)),
             Insist::May => {
@@ -128,7 +125,7 @@ pub fn judge(missing: &[&Want], versions: &[Text], report: &Report) -> Result<()
     }
     if passed > 0 {
         let count = decimal(passed);
-        report.debug("{} aliases and optional names match nothing", &[&count]);
+        report.debug("{} aliases and optional names match nothing", &[count]);
     }
     Error::unless_empty(errors)
 }

@@ -74,18 +74,18 @@ impl Answer<'_> {
     fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<()> {
         let given = &want.given;
         let mut line = |name: &[u8], text: &[u8]| {
-            out.extend_from_slice(&fill("{}{}: {}\n", &[prefix, name, text]));
+            out.extend_from_slice(fill("{}{}: {}\n", &[prefix, name, text]));
         };
         match self.kernel.find(given)? {
             Found::Modules(modules) => {
                 for module in modules {
                     let name = module.path.name();
-                    let path = [&directory(self.kernel.version()), &b"/"[..], module.path.0];
+                    let path = [directory(self.kernel.version()), &b"/"[..], module.path.0];
                     let text = match self.root.has(&path.concat())? {
                         true => self.chain(name),
                         false => b"not on disk",
                     };
-                    line(&name.to_kernel(), &text);
+                    line(name.to_kernel(), text);
                 }
             }
             Found::Builtin => line(given, b"built into the kernel"),
@@ -116,7 +116,7 @@ impl Answer<'_> {
                 break;
             };
             let own = self.kept.modules()[position].name().to_kernel();
-            steps.push(fill(" -> {} {}", &[word(need), &own]));
+            steps.push(fill(" -> {} {}", &[word(need), own]));
             position = user;
         }
         let top = &self.kept.modules()[position];
@@ -133,7 +133,7 @@ impl Answer<'_> {
 
     fn reason(&self, why: Why, name: ModuleName<'_>) -> Text {
         match why {
-            Why::Registered => fill("registered ({})", &[&hold(self.registry.find(name))]),
+            Why::Registered => fill("registered ({})", &[hold(self.registry.find(name))]),
             Why::Loaded => b"loaded",
             Why::Outside => b"outside kernel/",
             Why::Named | Why::Needed => b"needed",

@@ -230,7 +230,7 @@ mod tests {
                 let trie = Trie::new(&bytes, b"f").unwrap();
                 every_text(&[b"a", b"b", b"-", b"_"], 4, &mut |name| {
                     let name = ModuleName::new(name);
-                    let wanted = map.get(&name.to_kernel()[..]);
+                    let wanted = map.get(name.to_kernel());
                     assert_eq!(trie.find(name).unwrap(), wanted.map(|value| &value[..]));
                 });
             }

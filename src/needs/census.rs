@@ -97,7 +97,7 @@ impl Census {
         };
         let before = self.lines.len();
         for entry in entries {
-            match (entry.kind, &entry.name[..]) {
+            match (entry.kind, entry.name) {
                 (FileType::Directory, name) if !NO_DEVICES.contains(&name) => {
                     if let Ok(Some(inner)) = folder.enter(name) {
                         self.walk(&inner, depth + 1);
@@ -140,7 +140,7 @@ impl Census {
                 for kind in kinds.split(|&byte| byte == b',') {
                     let kind = crate::text::split_at_byte(kind, b'.').0;
                     if !matches!(kind, b"" | b"auto" | b"none" | b"swap" | b"ignore") {
-                        self.add(&fill("fs-{}", &[kind]));
+                        self.add(fill("fs-{}", &[kind]));
                     }
                 }
             }
@@ -163,7 +163,7 @@ impl Census {
                     continue;
                 };
                 for part in value.split(|byte| b"-:".contains(byte)) {
-                    self.add(&fill("crypto-{}", &[part]));
+                    self.add(fill("crypto-{}", &[part]));
                 }
             }
         }
@@ -228,7 +228,7 @@ pub fn root_file_system(
         let mounts =
             mounts.filter(|(_, line)| !line.starts_with(b"#") && words(line).nth(1) == Some(b"/"));
         if let Some(kind) = mounts.last().and_then(|(_, line)| words(line).nth(2)) {
-            for name in [&fill("fs-{}", &[kind])[..], kind] {
+            for name in [fill("fs-{}", &[kind]), kind] {
                 if let Found::Modules(modules) = kernel.look_up(name)? {
                     return Ok((kind, modules));
                 }

@@ -81,9 +81,9 @@ impl<'r> Kernel<'r> {
     /// No such kernel, or a damaged index.
     pub fn open(root: &'r Root, version: Text) -> Result<Kernel<'r>> {
         let path = file_of(version, b"modules.dep.bin");
-        let lines = match root.text(&path)? {
+        let lines = match root.text(path)? {
             None => Kernel::text_lines(root, version)?,
-            Some(index) => Lines::Index(Trie::new(index, &root.shown(&path))?),
+            Some(index) => Lines::Index(Trie::new(index, root.shown(path))?),
         };
         Ok(Kernel::new(root, version, lines))
     }
@@ -99,12 +99,12 @@ impl<'r> Kernel<'r> {
 
     fn text_lines(root: &Root, version: &[u8]) -> Result<Lines> {
         let path = file_of(version, b"modules.dep");
-        let Some(text) = root.text(&path)? else {
-            let place = root.shown(&directory(version));
+        let Some(text) = root.text(path)? else {
+            let place = root.shown(directory(version));
             let what = "no kernel {}: no modules.dep in {}";
-            return Err(Error::refused(what, &[version, &place]));
+            return Err(Error::refused(what, &[version, place]));
         };
-        Ok(Lines::Text(DepText::new(text, &root.shown(&path))?))
+        Ok(Lines::Text(DepText::new(text, root.shown(path))?))
     }
 
     fn new(root: &'r Root, version: Text, lines: Lines) -> Kernel<'r> {
@@ -163,12 +163,12 @@ impl<'r> Kernel<'r> {
                 };
                 let broken = |what: &[u8]| {
                     let file = self.shown(b"modules.dep.bin");
-                    Error::parse(&file, 0, "{}: {}", &[what, line])
+                    Error::parse(file, 0, "{}: {}", &[what, line])
                 };
                 let parsed = DepLine::parse(line).map_err(|what| broken(what.as_bytes()))?;
                 if !name.is_before(parsed.path.0) {
-                    let instead = fill("another module in the place of {}", &[&name.to_kernel()]);
-                    return Err(broken(&instead));
+                    let instead = fill("another module in the place of {}", &[name.to_kernel()]);
+                    return Err(broken(instead));
                 }
                 Ok(Some(parsed))
             }
@@ -210,7 +210,7 @@ impl<'r> Kernel<'r> {
             }
             let broken = |what: &str| {
                 let file = self.shown(b"modules.dep");
-                Error::parse(&file, number, "{}", &[what.as_bytes()])
+                Error::parse(file, number, "{}", &[what.as_bytes()])
             };
             outside.push(DepLine::parse(line).map_err(broken)?);
         }
@@ -383,7 +383,7 @@ impl<'r> Kernel<'r> {
         if !path.directory().is_empty() && !line.path.is_same_module(path) {
             return Err(Error::refused(
                 "{} is not what kernel {} loads as {}: that is {}",
-                &[given, &self.version, &name.to_kernel(), line.path.0],
+                &[given, self.version, name.to_kernel(), line.path.0],
             ));
         }
         Ok(Found::Modules(vec![line]))

@@ -86,8 +86,8 @@ impl Rules {
             rules.add_row(row);
         }
         for file in self::files(root, HIDDEN)? {
-            let shown = root.shown(&file.path);
-            let rows = hidden::rows(file.text(root)?, &shown)?;
+            let shown = root.shown(file.path);
+            let rows = hidden::rows(file.text(root)?, shown)?;
             rows.iter().for_each(|row| rules.add_row(row));
         }
         Ok(rules)
@@ -168,7 +168,7 @@ impl File {
     /// Its bytes; none where it is gone, or no regular file: a link to /dev/null is how an
     /// administrator hides a file without another in its place.
     pub(super) fn text(&self, root: &Root) -> Result<&'static [u8]> {
-        match root.text(&self.path) {
+        match root.text(self.path) {
             Err(error) if error.kind() == ErrorKind::Refused => Ok(b""),
             text => Ok(text?.unwrap_or(b"")),
         }
@@ -187,7 +187,7 @@ pub(super) fn files(root: &Root, directories: &[&[u8]]) -> Result<Vec<File>> {
             if !is_file || !entry.name.ends_with(b".conf") || entry.name.starts_with(b".") {
                 continue;
             }
-            if let Err(at) = files.binary_search_by(|file| file.name.cmp(&entry.name)) {
+            if let Err(at) = files.binary_search_by(|file| file.name.cmp(entry.name)) {
                 files.insert(at, File::new(directory, entry.name));
             }
         }

@@ -2,12 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
-use crate::package::forget::{is_state_of, stem, Edit};
+use crate::package::forget::{is_of_arch, Edit};
 use crate::system::folder::Naming;
 use crate::system::lock::{lock, RecordLock};
+use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
-use crate::text::stanza::{parse, position, Stanza};
-use crate::text::{is_version, lines, sort_once, words};
+use crate::text::catalog::{Catalog, Entry};
+use crate::text::stanza::{parse, Stanza, Stanzas};
+use crate::text::{is_version, lines, sort_once, split_at_byte, words};
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +48,20 @@ pub struct Locks {
 
 /// `status` and apt's marks, read once.
 pub struct Contents {
-    /// The whole of `status`.
-    pub text: &'static [u8],
-    /// Its stanzas.
-    pub stanzas: Vec<Stanza<'static>>,
+    /// `status`.
+    pub status: Stanzas<'static>,
     /// apt's extended_states; empty where there is none.
-    states_text: &'static [u8],
-    /// Its stanzas.
-    pub states: Vec<Stanza<'static>>,
+    pub marks: Stanzas<'static>,
+    /// The file that `status` was.
+    stamp: Stamp,
+}
+
+/// What gives the administrator a say in packages.
+pub struct Ties {
+    /// The packages with diversions.
+    diverting: Catalog<'static>,
+    /// The files with a changed mode.
+    overridden: Catalog<'static>,
 }
 
 const STATUS: &[u8] = b"status";
@@ -112,7 +120,7 @@ impl Database {
             (Manager::Opkg, b"var/lib/opkg"),
         ];
         for (manager, directory) in places {
-            if root.has(&fill("{}/status", &[directory]))? {
+            if root.has(fill("{}/status", &[directory]))? {
                 return Ok(Some(Database { manager, directory }));
             }
         }
@@ -128,13 +136,13 @@ impl Database {
             let place = root.shown(dpkg_directory(is_root_named));
             Error::refused(
                 "no package database: neither {}/status nor opkg's",
-                &[&place],
+                &[place],
             )
         })
     }
 
     fn path(&self, name: &[u8]) -> Text {
-        fill("{}/{}", &[&self.directory, name])
+        fill("{}/{}", &[self.directory, name])
     }
 
     /// Takes the locks that the manager takes, never waiting.
@@ -148,10 +156,10 @@ impl Database {
         // apt keeps the frontend's lock for its hook and gives back the other.
         let frontend = match caller {
             Caller::AptHook => None,
-            _ => Some(lock(root, &self.path(b"lock-frontend"))?),
+            _ => Some(lock(root, self.path(b"lock-frontend"))?),
         };
         Ok(Locks {
-            _database: lock(root, &self.path(b"lock"))?,
+            _database: lock(root, self.path(b"lock"))?,
             _frontend: frontend,
         })
     }
@@ -161,14 +169,14 @@ impl Database {
     /// # Errors
     /// dpkg was interrupted.
     pub fn check_journal(&self, root: &Root) -> Result<()> {
-        let Some(folder) = Folder::open(root, &self.path(b"updates"))? else {
+        let Some(folder) = Folder::open(root, self.path(b"updates"))? else {
             return Ok(());
         };
         for entry in folder.entries()? {
             if entry.name.iter().all(u8::is_ascii_digit) {
                 return Err(Error::refused(
                     "{} is left; dpkg was interrupted, run dpkg --configure -a",
-                    &[&folder.shown(&entry.name)],
+                    &[folder.shown(entry.name)],
                 ));
             }
         }
@@ -181,27 +189,46 @@ impl Database {
     /// Anything that dpkg would not read, or a file without a package.
     pub fn read(&self, root: &Root) -> Result<Contents> {
         let path = self.path(STATUS);
-        let shown = root.shown(&path);
-        let text = root.needed_text(&path)?;
-        let stanzas = parse(text, &shown)?;
-        if stanzas.is_empty() {
-            return Err(Error::parse(
-                &shown,
-                0,
-                "no package in it; is the file damaged?",
-                &[],
-            ));
+        let shown = root.shown(path);
+        // Taken first, so that a file that is replaced meanwhile differs from it.
+        let stamp = root.stamp(path)?;
+        let status = parse(root.needed_text(path)?, shown)?;
+        if status.all.is_empty() {
+            let what = "no package in it; is the file damaged?";
+            return Err(Error::parse(shown, 0, what, &[]));
         }
         let path = fill("{}/{}", &[STATES.0, STATES.1]);
-        let states_text = match self.manager {
-            Manager::Dpkg => root.text_or_empty(&path)?,
+        let marks = match self.manager {
+            Manager::Dpkg => root.text_or_empty(path)?,
             Manager::Opkg => b"",
         };
+        let marks = parse(marks, root.shown(path))?;
         Ok(Contents {
-            text,
-            stanzas,
-            states_text,
-            states: parse(states_text, &root.shown(&path))?,
+            status,
+            marks,
+            stamp,
+        })
+    }
+
+    /// Reads what gives the administrator a say in packages.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn ties(&self, root: &Root) -> Result<Ties> {
+        let entry = |name| Entry {
+            name,
+            arch: &[],
+            at: 0,
+        };
+        let diversions = root.text_or_empty(self.path(b"diversions"))?;
+        // Three lines each: the file, where it went, whose diversion it is.
+        let owners = lines(diversions).filter(|(number, _)| number % 3 == 0);
+        let diverting = owners.map(|(_, line)| entry(line)).collect();
+        let overrides = root.text_or_empty(self.path(b"statoverride"))?;
+        let files = lines(overrides).filter_map(|(_, line)| words(line).nth(3));
+        Ok(Ties {
+            diverting: Catalog::new(diverting),
+            overridden: Catalog::new(files.map(entry).collect()),
         })
     }
 
@@ -210,47 +237,24 @@ impl Database {
     /// # Errors
     /// The list cannot be read.
     pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Option<&'static [u8]>> {
-        root.text(&self.path(&fill("info/{}.list", &[stem])))
+        root.text(self.path(fill("info/{}.list", &[stem])))
     }
 
-    /// The stems of every package with a list, `PKG` or `PKG:arch`.
+    /// The names of every package with a list, with the architecture where it is part of the stem.
     ///
     /// # Errors
     /// `info/` cannot be read.
-    pub fn stems(&self, root: &Root) -> Result<Vec<Text>> {
-        let Some(folder) = Folder::open(root, &self.path(b"info"))? else {
-            return Ok(Vec::new());
-        };
-        let names = folder.entries()?.into_iter().map(|entry| entry.name);
-        Ok(names
-            .filter_map(|name| name.strip_suffix(b".list"))
-            .collect())
-    }
-
-    /// Refuses a package that has given the administrator a say: its diversions, overrides and
-    /// configuration files would be left without an owner.
-    ///
-    /// # Errors
-    /// It has any.
-    pub fn check_ties(&self, root: &Root, stanza: &Stanza<'_>) -> Result<()> {
-        let refuse = |what: &[u8]| Err(Error::refused("{} has {}", &[stanza.package, what]));
-        if !stanza.field(b"Conffiles").is_empty() {
-            return refuse(b"configuration files; purge it with the package manager");
+    pub fn listed(&self, root: &Root) -> Result<Catalog<'static>> {
+        let mut entries = Vec::new();
+        if let Some(folder) = Folder::open(root, self.path(b"info"))? {
+            for entry in folder.entries()? {
+                if let Some(stem) = entry.name.strip_suffix(b".list") {
+                    let (name, arch) = split_at_byte(stem, b':');
+                    entries.push(Entry { name, arch, at: 0 });
+                }
+            }
         }
-        let diversions = root.text_or_empty(&self.path(b"diversions"))?;
-        // Three lines each: the file, where it went, whose diversion it is.
-        if lines(diversions).any(|(number, line)| number % 3 == 0 && line == stanza.package) {
-            return refuse(b"diversions (dpkg-divert --list)");
-        }
-        let overrides = root.text_or_empty(&self.path(b"statoverride"))?;
-        let files = self
-            .files(root, &stem(stanza.package, stanza))?
-            .unwrap_or(b"");
-        let is_own = |path: &[u8]| lines(files).any(|(_, file)| file == path);
-        if lines(overrides).any(|(_, line)| words(line).nth(3).map_or(false, is_own)) {
-            return refuse(b"files with a changed mode (dpkg-statoverride --list)");
-        }
-        Ok(())
+        Ok(Catalog::new(entries))
     }
 
     /// Makes an edit around the work that comes before it: everything is written and durable
@@ -267,15 +271,15 @@ impl Database {
         gone: &[Text],
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        if edit.is_empty(contents.text) {
+        if edit.is_empty(contents.status.text) {
             work()?;
             return self.clean(root, contents, gone);
         }
-        let info = Folder::create(root, &self.path(b"info"))?;
+        let info = Folder::create(root, self.path(b"info"))?;
         let mut names = Vec::new();
         for new in &edit.stand_ins {
-            names.push(fill("{}.list", &[&new.stem]));
-            names.push(fill("{}.md5sums", &[&new.stem]));
+            names.push(fill("{}.list", &[new.stem]));
+            names.push(fill("{}.md5sums", &[new.stem]));
         }
         let empty: Vec<(&[u8], &[&[u8]])> = names.iter().map(|name| (&name[..], &[][..])).collect();
         let new_info = info.stage(Naming::Hidden, &empty)?;
@@ -287,7 +291,7 @@ impl Database {
             parts.push(b"\n");
         }
         parts.extend(edit.stand_ins.iter().map(|new| &new.text[..]));
-        let folder = Folder::create(root, &self.directory)?;
+        let folder = Folder::create(root, self.directory)?;
         let new_status = folder.stage(Naming::Dpkg, &[(STATUS, &parts)])?;
         let marks = marks_without(contents, gone);
         let apt = match marks {
@@ -300,12 +304,10 @@ impl Database {
         };
 
         work()?;
-        // By words: a C library may compare byte by byte, and these are megabytes.
-        let status = root.needed_text(&self.path(STATUS))?;
-        if !memchr::arch::all::is_equal(status, contents.text) {
+        if root.stamp(self.path(STATUS))? != contents.stamp {
             return Err(Error::refused(
                 "{} was changed by somebody who does not take its lock",
-                &[&folder.shown(STATUS)],
+                &[folder.shown(STATUS)],
             ));
         }
         new_info.commit()?;
@@ -328,14 +330,14 @@ impl Database {
     }
 
     fn clean_info(&self, root: &Root, gone: &[Text]) -> Result<()> {
-        let Some(info) = Folder::open(root, &self.path(b"info"))? else {
+        let Some(info) = Folder::open(root, self.path(b"info"))? else {
             return Ok(());
         };
         for entry in info.entries()? {
             // `K.list`, never `K.1.list` of a package `K.1`: no suffix of dpkg's has a dot.
-            let dot = memchr::memrchr(b'.', &entry.name).unwrap_or(0);
-            if gone.iter().any(|stem| **stem == entry.name[..dot]) {
-                info.unlink(&entry.name)?;
+            let dot = memchr::memrchr(b'.', entry.name).unwrap_or(0);
+            if gone.binary_search(&&entry.name[..dot]).is_ok() {
+                info.unlink(entry.name)?;
             }
         }
         // Not made durable: what a power cut brings back here, dpkg ignores.
@@ -343,24 +345,39 @@ impl Database {
     }
 }
 
-/// apt's marks without those of packages that go; `None` if there are none to go.
-fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<&'static [u8]>> {
-    let is_gone = |state: &&Stanza<'_>| {
-        gone.iter().any(|stem| {
-            let (package, arch) = crate::text::split_at_byte(stem, b':');
-            is_state_of(state, package, arch)
-        })
-    };
-    let text = contents.states_text;
-    let mut parts = Vec::new();
-    let mut start = None;
-    for state in contents.states.iter().filter(is_gone) {
-        let at = position(text, state.text);
-        parts.push(&text[start.unwrap_or(0)..at]);
-        start = Some(at + state.text.len());
+impl Ties {
+    /// Refuses a package that has given the administrator a say: its diversions, overrides and
+    /// configuration files would be left without an owner. `files` is its list.
+    ///
+    /// # Errors
+    /// It has any.
+    pub fn check(&self, stanza: &Stanza<'_>, files: &[u8]) -> Result<()> {
+        let refuse = |what: &[u8]| Err(Error::refused("{} has {}", &[stanza.package, what]));
+        if !stanza.field(b"Conffiles").is_empty() {
+            return refuse(b"configuration files; purge it with the package manager");
+        }
+        if self.diverting.has(stanza.package) {
+            return refuse(b"diversions (dpkg-divert --list)");
+        }
+        let overridden = &self.overridden;
+        if !overridden.entries().is_empty() && lines(files).any(|(_, file)| overridden.has(file)) {
+            return refuse(b"files with a changed mode (dpkg-statoverride --list)");
+        }
+        Ok(())
     }
-    parts.push(&text[start?..]);
-    Some(parts)
+}
+
+/// apt's marks without those of packages that go; `None` if there are none to go.
+fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
+    let marks = &contents.marks;
+    let mut goes = vec![false; marks.all.len()];
+    for stem in gone {
+        let (package, arch) = split_at_byte(stem, b':');
+        for (at, mark) in marks.named(package) {
+            goes[at] |= is_of_arch(mark, arch);
+        }
+    }
+    goes.contains(&true).then(|| marks.without(&goes))
 }
 
 /// opkg's lock file is removed by its holder, so that we may lock one that is gone.
@@ -385,7 +402,7 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
     let none = || {
         Error::refused(
             "no place for opkg's lock: neither {} nor /run",
-            &[&root.shown(b"var/lock")],
+            &[root.shown(b"var/lock")],
         )
     };
     Ok(Locks {
@@ -402,7 +419,7 @@ pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
         let Some(below) = file.strip_prefix(b"/lib/modules/") else {
             continue;
         };
-        let (version, rest) = crate::text::split_at_byte(below, b'/');
+        let (version, rest) = split_at_byte(below, b'/');
         // No kernel is called all, and `--kernel=all` means every one.
         if version == b"all" || !is_version(version) {
             continue;

@@ -10,9 +10,9 @@
 //! archive has for obsolete and bring the real package back (apt 3.3: apt-pkg/solver3.cc).
 
 use crate::format::{fill, keep, push_filled, Text};
-use crate::package::relation::{alternatives, groups, relations, Relation};
-use crate::text::stanza::{position, Stanza};
-use crate::text::{find, split_at_byte};
+use crate::package::relation::{alternatives, each_name, group_of, groups, relation, Relation};
+use crate::text::catalog::{Catalog, Entry};
+use crate::text::stanza::{name_in, Stanza, Stanzas};
 
 /// What the names of stand-ins begin with.
 pub const PREFIX: &[u8] = b"limopack-stand-in-";
@@ -28,14 +28,12 @@ pub enum StandIns {
 
 /// What is known of the packages, and which are to be forgotten.
 pub struct Situation<'t, 'a> {
-    /// The whole file.
-    pub text: &'t [u8],
-    /// Its stanzas.
-    pub stanzas: &'a [Stanza<'t>],
+    /// The packages.
+    pub status: &'a Stanzas<'t>,
     /// Positions of the stanzas to forget.
-    pub doomed: &'a [usize],
-    /// The stanzas of apt's extended_states.
-    pub states: &'a [Stanza<'t>],
+    pub chosen: &'a [usize],
+    /// apt's extended_states.
+    pub marks: &'a Stanzas<'t>,
     /// Whether a package for which a stand-in is there was installed automatically.
     pub was_auto: &'a dyn Fn(&[u8]) -> bool,
     /// Positions of packages that get no stand-in, and of stand-ins that go although needed.
@@ -72,15 +70,15 @@ impl Edit<'_> {
 
 /// Whether a package has its own automatic mark in apt's extended_states, which names the
 /// native architecture for packages of all.
-pub fn is_auto(states: &[Stanza<'_>], package: &[u8], arch: &[u8]) -> bool {
-    states
-        .iter()
-        .any(|state| is_state_of(state, package, arch) && state.field(b"Auto-Installed") == b"1")
+pub fn is_auto(marks: &Stanzas<'_>, package: &[u8], arch: &[u8]) -> bool {
+    marks
+        .named(package)
+        .any(|(_, mark)| is_of_arch(mark, arch) && mark.field(b"Auto-Installed") == b"1")
 }
 
-/// Whether a stanza of extended_states is a package's.
-pub fn is_state_of(state: &Stanza<'_>, package: &[u8], arch: &[u8]) -> bool {
-    state.package == package && (state.arch == arch || arch == b"all" || arch.is_empty())
+/// Whether a stanza of extended_states is one for a package of this architecture.
+pub fn is_of_arch(mark: &Stanza<'_>, arch: &[u8]) -> bool {
+    mark.arch == arch || arch == b"all" || arch.is_empty()
 }
 
 /// The real package behind a stand-in's name.
@@ -98,280 +96,364 @@ pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Text {
 
 /// Decides what changes.
 pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
-    let stanzas = situation.stanzas;
-    let mut judge = Judge::new(situation);
-    judge.decide();
+    let status = situation.status;
+    let mut search = Search::new(situation);
+    search.find_dependants();
+    search.find_orphans();
     let mut edit = Edit {
         parts: Vec::new(),
         stand_ins: Vec::new(),
         dropped: Vec::new(),
-        dependants: judge.dependants,
+        dependants: search.dependants,
     };
-    let mut goes = vec![false; stanzas.len()];
-    for &candidate in &judge.candidates {
-        let stanza = &stanzas[candidate];
-        let is_needed = judge.is_needed[candidate] && !situation.plain.contains(&candidate);
-        match subject(stanza.package) {
-            Some(_) if is_needed => {}
-            Some(_) => {
-                goes[candidate] = true;
-                edit.dropped.push(*stanza);
-            }
-            None => {
-                goes[candidate] = true;
-                if is_needed {
-                    edit.stand_ins.push(stand_in(stanza));
-                }
-            }
+    for &at in situation.plain {
+        if search.roles[at] == Role::StandsIn {
+            search.roles[at] = Role::Leaves;
         }
     }
-    // dpkg keeps the stanza of a stand-in that somebody removed; a second one would be too many.
-    for (stanza, goes) in stanzas.iter().zip(&mut goes) {
-        let is_same = |new: &StandIn| split_at_byte(&new.stem, b':').0 == stanza.package;
-        *goes |= !stanza.is_there() && edit.stand_ins.iter().any(is_same);
+    let mut goes = vec![false; status.all.len()];
+    for (at, stanza) in status.all.iter().enumerate() {
+        let stands_in = match search.roles[at] {
+            Role::Absent | Role::Stays => continue,
+            Role::StandsIn => true,
+            Role::Leaves | Role::Returned => false,
+        };
+        match subject(stanza.package) {
+            Some(_) if stands_in => continue,
+            Some(_) => edit.dropped.push(*stanza),
+            None if stands_in => {
+                let new = [PREFIX, stanza.package].concat();
+                // dpkg keeps the stanza of one that somebody removed; two would be too many.
+                for (old, stanza) in status.named(&new) {
+                    goes[old] |= !stanza.is_there();
+                }
+                edit.stand_ins.push(stand_in(&new, stanza));
+            }
+            None => {}
+        }
+        goes[at] = true;
     }
-    // Neighbours that stay are one part; what is before the first stanza stays, too.
-    let mut start = 0;
-    for (stanza, _) in stanzas.iter().zip(&goes).filter(|(_, goes)| **goes) {
-        let at = position(situation.text, stanza.text);
-        edit.parts.push(&situation.text[start..at]);
-        start = at + stanza.text.len();
-    }
-    edit.parts.push(&situation.text[start..]);
-    edit.parts.retain(|part| !part.is_empty());
+    edit.parts = status.without(&goes);
     edit
 }
 
-/// Who needs what.
-struct Judge<'t, 'a> {
+/// What becomes of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Its files are not there.
+    Absent,
+    /// It stays.
+    Stays,
+    /// It is to be forgotten, or is a stand-in that nobody needs.
+    Leaves,
+    /// It is to be forgotten and needs a stand-in, or is a stand-in that is needed.
+    StandsIn,
+    /// It is a stand-in whose package is there again, or is being forgotten anew.
+    Returned,
+}
+
+/// Who needs whom. Everything is looked up, so that a machine that forgets all of its packages
+/// takes no longer for each than one that forgets the first.
+struct Search<'t, 'a> {
     situation: &'a Situation<'t, 'a>,
-    /// Positions of the packages to forget and of the stand-ins that are there.
-    candidates: Vec<usize>,
-    /// For each stanza, whether its package is there and no candidate.
-    stays: Vec<bool>,
-    /// For each stanza, whether it is a candidate that is needed.
-    is_needed: Vec<bool>,
+    roles: Vec<Role>,
+    /// The names of what leaves.
+    leaving: Catalog<'t>,
+    /// For each of these entries, whether all packages of its name are marked already.
+    is_marked: Vec<bool>,
+    /// Dependants and where the name that each needs begins in `leaving`, sorted by dependant.
+    needs: Vec<(usize, usize)>,
+    /// Packages that have come to stand in, whose own needs are to be followed.
+    new: Vec<usize>,
+    /// The names of automatically installed packages of which somebody who leaves is a user.
+    held: Catalog<'t>,
+    /// For each stanza, whether a held package has another user.
+    is_wanted: Vec<bool>,
     dependants: Vec<(&'t [u8], &'t [u8])>,
 }
 
-impl<'t, 'a> Judge<'t, 'a> {
+impl<'t, 'a> Search<'t, 'a> {
     fn new(situation: &'a Situation<'t, 'a>) -> Self {
-        let stanzas = situation.stanzas;
-        let mut stays: Vec<bool> = stanzas.iter().map(Stanza::is_there).collect();
-        let mut candidates = situation.doomed.to_vec();
-        for (at, stanza) in stanzas.iter().enumerate() {
-            let is_old = stanza.is_there() && subject(stanza.package).is_some();
-            if is_old && !candidates.contains(&at) {
-                candidates.push(at);
-            }
+        let status = situation.status;
+        let mut roles = Vec::with_capacity(status.all.len());
+        for stanza in &status.all {
+            roles.push(match (stanza.is_there(), subject(stanza.package)) {
+                (false, _) => Role::Absent,
+                (true, None) => Role::Stays,
+                (true, Some(name)) => {
+                    let is_same =
+                        |other: &Stanza<'_>| other.arch == stanza.arch && other.is_there();
+                    match status.named(name).any(|(_, other)| is_same(other)) {
+                        true => Role::Returned,
+                        false => Role::Leaves,
+                    }
+                }
+            });
         }
-        for &candidate in &candidates {
-            stays[candidate] = false;
+        for &at in situation.chosen {
+            roles[at] = Role::Leaves;
         }
-        Judge {
+        Search {
             situation,
-            candidates,
-            stays,
-            is_needed: vec![false; stanzas.len()],
+            roles,
+            leaving: Catalog::default(),
+            is_marked: Vec::new(),
+            needs: Vec::new(),
+            new: Vec::new(),
+            held: Catalog::default(),
+            is_wanted: Vec::new(),
             dependants: Vec::new(),
         }
     }
 
-    /// A stand-in keeps its package's dependencies, so needing one can need another.
-    fn decide(&mut self) {
-        let mut has_changed = true;
-        while has_changed {
-            has_changed = false;
-            for candidate in self.candidates.clone() {
-                if !self.is_needed[candidate] && self.needs_stand_in(candidate) {
-                    self.is_needed[candidate] = true;
-                    has_changed = true;
-                }
+    fn stanza(&self, at: usize) -> &'a Stanza<'t> {
+        &self.situation.status.all[at]
+    }
+
+    /// Positions of all packages of a role.
+    fn all_of(&self, role: Role) -> Vec<usize> {
+        let roles = self.roles.iter().enumerate();
+        let is_one = |(at, &other): (usize, &Role)| (other == role).then_some(at);
+        roles.filter_map(is_one).collect()
+    }
+
+    /// Every package that leaves and on which somebody depends who stays, or who gets a stand-in:
+    /// that keeps its package's dependencies.
+    fn find_dependants(&mut self) {
+        self.leaving = self.names_of(&self.all_of(Role::Leaves));
+        if self.leaving.entries().is_empty() {
+            return;
+        }
+        self.is_marked = vec![false; self.leaving.entries().len()];
+        let provided = self.provided();
+        let mut needs = Vec::new();
+        for (at, stanza) in self.situation.status.all.iter().enumerate() {
+            if !matches!(self.roles[at], Role::Stays | Role::Leaves) {
+                continue;
+            }
+            for field in [stanza.pre_depends, stanza.depends] {
+                each_name(field, &mut |name| {
+                    if let Some(first) = self.leaving.first(name) {
+                        if !self.is_satisfied(group_of(field, name), &provided) {
+                            needs.push((at, first));
+                        }
+                    }
+                });
+            }
+        }
+        self.needs = needs;
+        for at in 0..self.needs.len() {
+            if self.roles[self.needs[at].0] == Role::Stays {
+                self.mark(at);
+            }
+        }
+        self.follow_new();
+    }
+
+    /// Marks every package that a need is about.
+    fn mark(&mut self, need: usize) {
+        let (dependant, first) = self.needs[need];
+        if core::mem::replace(&mut self.is_marked[first], true) {
+            return;
+        }
+        let named = self.leaving.entries()[first].name;
+        let all = self.leaving.entries()[first..].iter();
+        for entry in all.take_while(|entry| entry.name == named) {
+            if self.roles[entry.at] == Role::Leaves {
+                self.roles[entry.at] = Role::StandsIn;
+                self.new.push(entry.at);
+                let package = self.stanza(entry.at).package;
+                let name = subject(package).unwrap_or(package);
+                let dependant = self.stanza(dependant).package;
+                self.dependants.push((name, dependant));
             }
         }
     }
 
-    fn needs_stand_in(&mut self, candidate: usize) -> bool {
-        let stanza = &self.situation.stanzas[candidate];
-        let name = match subject(stanza.package) {
-            None => stanza.package,
-            Some(name) => {
-                let same = |other: &Stanza<'_>| other.package == name && other.arch == stanza.arch;
-                // The real package is back, or is being forgotten once more and judged itself.
-                if self
-                    .situation
-                    .stanzas
-                    .iter()
-                    .any(|other| same(other) && other.is_there())
-                {
-                    return false;
-                }
-                name
+    fn follow_new(&mut self) {
+        while let Some(at) = self.new.pop() {
+            self.note_wishes(at);
+            let mut need = self.needs.partition_point(|need| need.0 < at);
+            while self.needs.get(need).map_or(false, |need| need.0 == at) {
+                self.mark(need);
+                need += 1;
             }
-        };
-        if let Some(dependant) = self.dependant(candidate, &names(stanza)) {
-            self.dependants.push((name, dependant));
-            return true;
         }
-        let is_auto = match subject(stanza.package) {
-            None => is_auto(self.situation.states, name, stanza.arch),
-            Some(name) => (self.situation.was_auto)(name),
-        };
-        // What was installed automatically and has no dependant would have gone by itself.
-        !is_auto && self.holds_orphans(candidate)
     }
 
-    /// Packages that stay, or get a stand-in with the same dependencies.
-    fn standing(&self) -> impl Iterator<Item = (usize, &'a Stanza<'t>)> + '_ {
-        let stanzas = self.situation.stanzas.iter().enumerate();
-        stanzas.filter(|(at, _)| self.stays[*at] || self.is_needed[*at])
-    }
-
-    /// A package that depends on one of `names` in a way that nobody else satisfies.
-    fn dependant(&self, candidate: usize, names: &[&[u8]]) -> Option<&'t [u8]> {
-        let depends = |stanza: &Stanza<'_>| {
-            names.iter().any(|name| find(stanza.text, name).is_some())
-                && [&b"Pre-Depends"[..], b"Depends"].iter().any(|field| {
-                    groups(stanza.field(field)).into_iter().any(|group| {
-                        let relations = alternatives(group);
-                        let is_named = |relation: &Relation<'_>| names.contains(&relation.name);
-                        relations.iter().any(is_named)
-                            && !relations.iter().any(|relation| self.is_satisfied(relation))
-                    })
-                })
-        };
-        let mut standing = self.standing().filter(|(at, _)| *at != candidate);
-        standing
-            .find(|(_, stanza)| depends(stanza))
-            .map(|(_, stanza)| stanza.package)
-    }
-
-    /// Whether a package that stays satisfies a relation, beyond doubt.
-    fn is_satisfied(&self, relation: &Relation<'_>) -> bool {
-        if !relation.qualifier.is_empty() {
-            return false;
+    /// The names by which packages satisfy others; those of their stand-ins, if they get some.
+    fn names_of(&self, packages: &[usize]) -> Catalog<'t> {
+        let mut entries = Vec::new();
+        for &at in packages {
+            let stanza = self.stanza(at);
+            entries.push(entry(stanza.package, at));
+            each_provided(stanza, &mut |group| entries.push(entry(name_in(group), at)));
         }
-        let mut staying = self
-            .situation
-            .stanzas
-            .iter()
-            .zip(&self.stays)
-            .filter(|(_, stays)| **stays);
-        staying.any(|(stanza, _)| {
-            if stanza.package == relation.name {
-                return relation.accepts(stanza.field(b"Version"));
-            }
-            find(stanza.text, relation.name).is_some()
-                && relations(&[stanza.field(b"Provides")])
-                    .iter()
-                    .any(|provided| {
-                        provided.name == relation.name
-                            && (relation.operator.is_empty()
-                                || (provided.operator == b"="
-                                    && relation.accepts(provided.version)))
-                    })
+        Catalog::new(entries)
+    }
+
+    /// What the packages that stay provide.
+    fn provided(&self) -> Catalog<'t> {
+        let mut entries = Vec::new();
+        for at in self.all_of(Role::Stays) {
+            let provides = self.stanza(at).provides;
+            each_name(provides, &mut |name| entries.push(entry(name, at)));
+        }
+        Catalog::new(entries)
+    }
+
+    /// Whether a package that stays satisfies a group, beyond doubt.
+    fn is_satisfied(&self, group: &[u8], provided: &Catalog<'t>) -> bool {
+        alternatives(group).any(|alternative| {
+            let relation = relation(alternative);
+            let names = &self.situation.status.names;
+            let stays = |entry: &&Entry<'_>| self.roles[entry.at] == Role::Stays;
+            let mut real = names.find(relation.name).iter().filter(stays);
+            let mut others = provided.find(relation.name).iter();
+            relation.qualifier.is_empty()
+                && (real.any(|entry| relation.accepts(self.stanza(entry.at).field(b"Version")))
+                    || others.any(|entry| provides(self.stanza(entry.at), &relation)))
         })
     }
 
-    /// Whether a dependency that was installed automatically has nobody else who wants it.
-    fn holds_orphans(&self, candidate: usize) -> bool {
-        let stanza = &self.situation.stanzas[candidate];
-        let needs = relations(&[stanza.field(b"Pre-Depends"), stanza.field(b"Depends")]);
-        needs.iter().any(|relation| {
-            let mut found = self
-                .standing()
-                .filter(|(_, other)| other.package == relation.name);
-            found.any(|(at, other)| {
-                is_auto(self.situation.states, other.package, other.arch)
-                    && !self.is_wanted(at, candidate, &names(other))
-            })
-        })
+    /// Every package that leaves and has a dependency that was installed automatically and that
+    /// nobody else wants: apt would offer it for removal.
+    fn find_orphans(&mut self) {
+        let situation = self.situation;
+        let mut wishes = Vec::new();
+        for at in self.all_of(Role::Leaves) {
+            let stanza = self.stanza(at);
+            let is_auto_itself = match subject(stanza.package) {
+                None => is_auto(situation.marks, stanza.package, stanza.arch),
+                Some(name) => (situation.was_auto)(name),
+            };
+            // What was installed automatically and has no dependant would have gone by itself.
+            if is_auto_itself {
+                continue;
+            }
+            for field in [stanza.pre_depends, stanza.depends] {
+                each_name(field, &mut |name| {
+                    for (other, needed) in situation.status.named(name) {
+                        if self.roles[other] == Role::Stays
+                            && is_auto(situation.marks, name, needed.arch)
+                        {
+                            wishes.push((at, other));
+                        }
+                    }
+                });
+            }
+        }
+        if wishes.is_empty() {
+            return;
+        }
+        let mut is_held = vec![false; self.roles.len()];
+        let mut held = Vec::new();
+        for &(_, other) in &wishes {
+            if !core::mem::replace(&mut is_held[other], true) {
+                held.push(other);
+            }
+        }
+        self.held = self.names_of(&held);
+        self.is_wanted = vec![false; self.roles.len()];
+        for role in [Role::Stays, Role::StandsIn] {
+            for at in self.all_of(role) {
+                self.note_wishes(at);
+            }
+        }
+        for (at, other) in wishes {
+            if self.roles[at] == Role::Leaves && !self.is_wanted[other] {
+                self.roles[at] = Role::StandsIn;
+                self.new.push(at);
+                self.follow_new();
+            }
+        }
     }
 
-    /// Whether a standing package other than these two wants one of `names`, as apt counts it
+    /// Notes which held packages a package that stands wants, as apt counts it
     /// (apt-pkg/depcache.cc: recommended and suggested packages are kept by default).
-    fn is_wanted(&self, own: usize, candidate: usize, names: &[&[u8]]) -> bool {
-        const WANTING: [&[u8]; 4] = [b"Pre-Depends", b"Depends", b"Recommends", b"Suggests"];
-        let mut others = self
-            .standing()
-            .filter(|(at, _)| *at != own && *at != candidate);
-        others.any(|(_, stanza)| {
-            names.iter().any(|name| find(stanza.text, name).is_some())
-                && relations(&WANTING.map(|field| stanza.field(field)))
-                    .iter()
-                    .any(|relation| names.contains(&relation.name))
-        })
+    fn note_wishes(&mut self, at: usize) {
+        if self.held.entries().is_empty() {
+            return;
+        }
+        let stanza = self.stanza(at);
+        let (recommended, suggested) = (stanza.field(b"Recommends"), stanza.field(b"Suggests"));
+        for field in [stanza.pre_depends, stanza.depends, recommended, suggested] {
+            each_name(field, &mut |name| {
+                for entry in self.held.find(name) {
+                    self.is_wanted[entry.at] |= entry.at != at;
+                }
+            });
+        }
     }
 }
 
-/// The names by which a package satisfies others; those of its stand-in, if it gets one.
-fn names<'t>(stanza: &Stanza<'t>) -> Vec<&'t [u8]> {
-    let mut names: Vec<&[u8]> = vec![stanza.package];
-    names.extend(provided(stanza).into_iter().map(relation_name));
-    names
+fn entry(name: &[u8], at: usize) -> Entry<'_> {
+    let arch = b"";
+    Entry { name, arch, at }
+}
+
+/// Whether a package's `Provides` satisfies a relation.
+fn provides(stanza: &Stanza<'_>, relation: &Relation<'_>) -> bool {
+    groups(stanza.provides).any(|group| {
+        let provided = self::relation(group);
+        provided.name == relation.name
+            && (relation.operator.is_empty()
+                || (provided.operator == b"=" && relation.accepts(provided.version)))
+    })
 }
 
 /// The `Provides` that a stand-in takes over. A name that the package also conflicts with is an
 /// exclusive one, and would keep the package itself from coming back.
-fn provided<'t>(stanza: &Stanza<'t>) -> Vec<&'t [u8]> {
-    let refused = relations(&[stanza.field(b"Conflicts"), stanza.field(b"Breaks")]);
-    let mut provided = groups(stanza.field(b"Provides"));
-    provided.retain(|group| {
-        let name = relation_name(group);
-        refused.iter().all(|relation| relation.name != name)
-    });
-    provided
-}
-
-fn relation_name(group: &[u8]) -> &[u8] {
-    alternatives(group)
-        .first()
-        .map_or(b"", |relation| relation.name)
+fn each_provided<'t>(stanza: &Stanza<'t>, see: &mut dyn FnMut(&'t [u8])) {
+    if stanza.provides.is_empty() {
+        return;
+    }
+    let refused = [stanza.field(b"Conflicts"), stanza.field(b"Breaks")];
+    for group in groups(stanza.provides) {
+        let mut is_exclusive = false;
+        for field in refused {
+            each_name(field, &mut |other| is_exclusive |= other == name_in(group));
+        }
+        if !is_exclusive {
+            see(group);
+        }
+    }
 }
 
 /// The stanza that takes a package's place.
-fn stand_in(stanza: &Stanza<'_>) -> StandIn {
-    let name = [PREFIX, stanza.package].concat();
-    let version = stanza.field(b"Version");
-    let mut text = Vec::with_capacity(512);
-    let mut line = |field: &[u8], parts: &[&[u8]]| {
-        let value = parts.concat();
-        if !value.is_empty() {
-            text.extend_from_slice(&fill("{}: {}\n", &[field, &value]));
-        }
-    };
-    line(b"Package", &[&name]);
-    line(b"Status", &[b"install ok installed"]);
-    line(b"Priority", &[b"optional"]);
-    line(b"Section", &[b"kernel"]);
-    line(b"Maintainer", &[b"limopack <root@localhost>"]);
-    line(b"Architecture", &[stanza.arch]);
-    line(b"Multi-Arch", &[stanza.field(b"Multi-Arch")]);
-    line(b"Version", &[version]);
+fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
+    let (package, version) = (stanza.package, stanza.field(b"Version"));
     let mut provides = Vec::new();
-    push_filled(&mut provides, "{} (= {})", &[stanza.package, version]);
-    for group in provided(stanza) {
+    push_filled(&mut provides, "{} (= {})", &[package, version]);
+    each_provided(stanza, &mut |group| {
         provides.extend_from_slice(b", ");
         provides.extend_from_slice(group);
+    });
+    let mut text = Vec::with_capacity(512);
+    let fields: [(&[u8], &[u8]); 13] = [
+        (b"Package", name),
+        (b"Status", b"install ok installed"),
+        (b"Priority", b"optional"),
+        (b"Section", b"kernel"),
+        (b"Maintainer", b"limopack <root@localhost>"),
+        (b"Architecture", stanza.arch),
+        (b"Multi-Arch", stanza.field(b"Multi-Arch")),
+        (b"Version", version),
+        (b"Provides", &provides),
+        (b"Pre-Depends", stanza.pre_depends),
+        (b"Depends", stanza.depends),
+        (b"Recommends", stanza.field(b"Recommends")),
+        (b"Suggests", stanza.field(b"Suggests")),
+    ];
+    for (field, value) in fields {
+        if !value.is_empty() {
+            push_filled(&mut text, "{}: {}\n", &[field, value]);
+        }
     }
-    line(b"Provides", &[&provides]);
-    for field in [&b"Pre-Depends"[..], b"Depends", b"Recommends", b"Suggests"] {
-        line(field, &[stanza.field(field)]);
-    }
-    let package = stanza.package;
-    line(
-        b"Description",
-        &[
-            b"stands in for ",
-            package,
-            b", whose modules limopack removed",
-        ],
-    );
-    text.push(b'\n');
-    StandIn {
-        stem: stem(&name, stanza),
-        text,
-    }
+    let description = "Description: stands in for {}, whose modules limopack removed\n\n";
+    push_filled(&mut text, description, &[package]);
+    let stem = stem(name, stanza);
+    StandIn { stem, text }
 }
 
 #[cfg(test)]
@@ -392,20 +474,16 @@ mod tests {
 
     /// Forgets `name` and gives the file that is left, and the dependants found.
     fn forgotten(text: &str, name: &str, auto: &[&str]) -> (String, Vec<String>) {
-        let stanzas = parse(text.as_bytes(), b"f").unwrap();
+        let status = parse(text.as_bytes(), b"f").unwrap();
         let states: String = (auto.iter())
             .map(|name| format!("Package: {name}\nArchitecture: armhf\nAuto-Installed: 1\n\n"))
             .collect();
         let states = states.leak().as_bytes();
-        let states = parse(states, b"s").unwrap();
-        let doomed: Vec<usize> = (0..stanzas.len())
-            .filter(|&at| stanzas[at].package == name.as_bytes())
-            .collect();
+        let chosen: Vec<usize> = status.named(name.as_bytes()).map(|(at, _)| at).collect();
         let edit = plan(&Situation {
-            text: text.as_bytes(),
-            stanzas: &stanzas,
-            doomed: &doomed,
-            states: &states,
+            status: &status,
+            chosen: &chosen,
+            marks: &parse(states, b"s").unwrap(),
             was_auto: &|_| false,
             plain: &[],
         });

@@ -2,7 +2,8 @@
 //! else satisfies them; where there is doubt, nobody does, and a stand-in is made.
 //! (Debian Policy 7.1; dpkg: lib/dpkg/version.c)
 
-use crate::text::stanza::trim;
+use crate::text::split_at_byte;
+use crate::text::stanza::{name_in, position, trim};
 use core::cmp::Ordering;
 
 /// One alternative of a dependency.
@@ -10,64 +11,89 @@ use core::cmp::Ordering;
 pub struct Relation<'t> {
     /// The package's name without a qualifier.
     pub name: &'t [u8],
-    /// The qualifier behind `:`, or nothing.
+    /// The qualifier after `:`, or nothing.
     pub qualifier: &'t [u8],
     /// `=`, `>=`, `>>`, `<=`, `<<`, or nothing.
     pub operator: &'t [u8],
-    /// The version behind the operator.
+    /// The version after the operator.
     pub version: &'t [u8],
 }
 
+/// Parts of a field, trimmed, without empty ones.
+#[derive(Clone)]
+pub struct Parts<'t> {
+    rest: &'t [u8],
+    separator: u8,
+}
+
+impl<'t> Iterator for Parts<'t> {
+    type Item = &'t [u8];
+
+    fn next(&mut self) -> Option<&'t [u8]> {
+        while !self.rest.is_empty() {
+            let (part, rest) = split_at_byte(self.rest, self.separator);
+            self.rest = rest;
+            let part = trim(part);
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
+        None
+    }
+}
+
 /// The groups of a field that must all be satisfied.
-pub fn groups(field: &[u8]) -> Vec<&[u8]> {
-    let groups = field.split(|&byte| byte == b',').map(trim);
-    groups.filter(|group| !group.is_empty()).collect()
+pub fn groups(field: &[u8]) -> Parts<'_> {
+    let separator = b',';
+    Parts {
+        rest: field,
+        separator,
+    }
 }
 
 /// The alternatives of a group, any of which satisfies it.
-pub fn alternatives(group: &[u8]) -> Vec<Relation<'_>> {
-    group.split(|&byte| byte == b'|').map(relation).collect()
+pub fn alternatives(group: &[u8]) -> Parts<'_> {
+    let separator = b'|';
+    Parts {
+        rest: group,
+        separator,
+    }
 }
 
-/// Every relation of some fields, whichever group it is in.
-pub fn relations<'t>(fields: &[&'t [u8]]) -> Vec<Relation<'t>> {
-    let mut relations = Vec::new();
-    for field in fields {
-        for group in groups(field) {
-            relations.extend(alternatives(group));
+/// Calls `see` with the name of every relation of a field, whichever group it is in.
+pub fn each_name<'t>(field: &'t [u8], see: &mut dyn FnMut(&'t [u8])) {
+    let mut rest = field;
+    while !rest.is_empty() {
+        while let [b' ' | b'\t' | b'\n', after @ ..] = rest {
+            rest = after;
         }
+        see(name_in(rest));
+        let end = memchr::memchr2(b',', b'|', rest).map_or(rest.len(), |at| at + 1);
+        rest = &rest[end..];
     }
-    relations
 }
 
-fn relation(text: &[u8]) -> Relation<'_> {
-    let text = trim(text);
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
-    let end = text
-        .iter()
-        .position(|byte| !is_name(byte))
-        .unwrap_or(text.len());
-    let (name, mut rest) = text.split_at(end);
+/// The group of a field in which a name stands.
+pub fn group_of<'t>(field: &'t [u8], name: &[u8]) -> &'t [u8] {
+    let at = position(field, name);
+    let start = memchr::memrchr(b',', &field[..at]).map_or(0, |comma| comma + 1);
+    split_at_byte(&field[start..], b',').0
+}
+
+/// Takes a trimmed alternative apart.
+pub fn relation(text: &[u8]) -> Relation<'_> {
+    let name = name_in(text);
+    let mut rest = &text[name.len()..];
     let mut qualifier: &[u8] = b"";
-    if let [b':', behind @ ..] = rest {
-        let end = behind
-            .iter()
-            .position(|byte| !is_name(byte))
-            .unwrap_or(behind.len());
-        (qualifier, rest) = behind.split_at(end);
+    if let [b':', after @ ..] = rest {
+        qualifier = name_in(after);
+        rest = &after[qualifier.len()..];
     }
-    let open = rest
-        .iter()
-        .position(|&byte| byte == b'(')
-        .map_or(rest.len(), |at| at + 1);
-    let inside = trim(&rest[open..]);
+    let inside = trim(split_at_byte(rest, b'(').1);
     let inside = inside.strip_suffix(b")").unwrap_or(inside);
     let is_operator = |byte: &u8| b"<>=".contains(byte);
-    let end = inside
-        .iter()
-        .position(|byte| !is_operator(byte))
-        .unwrap_or(inside.len());
-    let (operator, version) = inside.split_at(end);
+    let end = inside.iter().position(|byte| !is_operator(byte));
+    let (operator, version) = inside.split_at(end.unwrap_or(inside.len()));
     Relation {
         name,
         qualifier,
@@ -172,8 +198,7 @@ mod tests {
     #[test]
     fn a_field_is_taken_apart() {
         let all: Vec<Vec<Relation>> = groups(b"a | b:any (>= 1:2.0-1),\n c(=3), ")
-            .into_iter()
-            .map(alternatives)
+            .map(|group| alternatives(group).map(relation).collect())
             .collect();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0][0].name, b"a");
@@ -220,7 +245,7 @@ mod tests {
     #[test]
     fn each_operator_accepts_what_it_says() {
         let accepts = |relation: &str, version: &str| {
-            alternatives(relation.as_bytes())[0].accepts(version.as_bytes())
+            self::relation(relation.as_bytes()).accepts(version.as_bytes())
         };
         assert!(accepts("k", "1") && accepts("k (= 1)", "1") && accepts("k (>= 1)", "2"));
         assert!(accepts("k (<< 1)", "1~") && !accepts("k (>> 1)", "1") && !accepts("k (= 1)", "2"));
@@ -232,8 +257,8 @@ mod tests {
         let vocabulary: [&[u8]; 8] = [b"a", b":", b"(", b")", b">=", b"1-", b"|", b","];
         crate::text::tests::every_text(&vocabulary, 5, &mut |text| {
             for group in groups(text) {
-                alternatives(group).iter().for_each(|relation| {
-                    relation.accepts(text);
+                alternatives(group).for_each(|alternative| {
+                    relation(alternative).accepts(text);
                 });
             }
         });

@@ -1,6 +1,6 @@
 //! Which packages the user means: `PKG`, `PKG:arch`, or a pattern with `*` and `?`.
 
-use crate::text::stanza::Stanza;
+use crate::text::catalog::{Catalog, Entry};
 
 /// What `--pkname` names.
 #[derive(Clone, Copy, Debug)]
@@ -24,24 +24,27 @@ impl<'a> Spec<'a> {
         }
     }
 
-    /// The architecture, where one is given.
-    pub fn arch(&self) -> Option<&'a [u8]> {
-        self.arch
-    }
-
     /// Whether it may mean several packages.
     pub fn is_pattern(&self) -> bool {
         self.name.iter().any(|byte| matches!(byte, b'*' | b'?'))
     }
 
-    /// Whether it names a package of this name and architecture.
+    /// Whether it names a package of this name and architecture. Where the architecture is not
+    /// told, as in the names of most lists, it may be any.
     pub fn matches(&self, package: &[u8], arch: &[u8]) -> bool {
-        self.arch.map_or(true, |wanted| wanted == arch) && glob(self.name, package)
+        let is_arch = |wanted| arch.is_empty() || wanted == arch;
+        self.arch.map_or(true, is_arch) && glob(self.name, package)
     }
 
-    /// Whether it names the package of a stanza.
-    pub fn matches_stanza(&self, stanza: &Stanza<'_>) -> bool {
-        self.matches(stanza.package, stanza.arch)
+    /// The names that it means. Only a pattern looks at all of them.
+    pub fn among<'t>(&self, names: &Catalog<'t>) -> Vec<Entry<'t>> {
+        let mut found = match self.is_pattern() {
+            true => names.entries(),
+            false => names.find(self.name),
+        }
+        .to_vec();
+        found.retain(|entry| self.matches(entry.name, entry.arch));
+        found
     }
 }
 

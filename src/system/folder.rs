@@ -64,7 +64,7 @@ pub struct Staged<'f> {
     folder: &'f Folder,
     naming: Naming,
     durability: Durability,
-    /// The names of the files that they replace.
+    /// The names of the files that they replace; from the last to the first once they are renamed.
     waiting: Vec<Text>,
 }
 
@@ -78,7 +78,8 @@ impl Staged<'_> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        while let Some(name) = self.waiting.first() {
+        self.waiting.reverse();
+        while let Some(name) = self.waiting.last() {
             if self.naming == Naming::Dpkg {
                 let old = fill("{}-old", &[name]);
                 folder.unlink(old)?;
@@ -86,7 +87,7 @@ impl Staged<'_> {
             }
             let new = self.naming.temporary(name);
             io("replace", folder.shown(name), folder.rename(new, name))?;
-            self.waiting.remove(0);
+            self.waiting.pop();
         }
         match self.durability {
             Durability::Now => folder.sync(),
@@ -321,7 +322,7 @@ impl Folder {
         let listing = &*listing;
         let mut entries = Vec::with_capacity(listing.count());
         for at in 0..listing.count() {
-            let name = listing.name(at).to_bytes();
+            let name = listing.name(at);
             let kind = match listing.kind(at) {
                 // Some file systems do not tell.
                 FileType::Unknown => self.stat(name)?.map_or(FileType::Unknown, |stat| {

@@ -35,13 +35,13 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     let shown = root.shown(path);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NOCTTY;
     let opened = root.create_at(path, flags, Mode::from_raw_mode(0o640));
-    let file = io("open", &shown, opened)?;
+    let file = io("open", shown, opened)?;
     match retry(|| rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(RecordLock { file }),
         Err(Errno::AGAIN | Errno::ACCESS) => {
-            Err(Error::new(ErrorKind::Busy, "{}", &[&holder(&file, &shown)]))
+            Err(Error::new(ErrorKind::Busy, "{}", &[holder(&file, shown)]))
         }
-        Err(errno) => io("lock", &shown, Err(errno)),
+        Err(errno) => io("lock", shown, Err(errno)),
     }
 }
 
@@ -57,8 +57,8 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
     };
     let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs() as usize);
     // The process is one of this machine's, wherever the root is.
-    let name = fill("/proc/{}/comm", &[&pid]);
-    let name = match open_in(CWD, &name, OFlags::RDONLY, Mode::empty()) {
+    let name = fill("/proc/{}/comm", &[pid]);
+    let name = match open_in(CWD, name, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => {
             let mut buffer = [0; 64];
             let count = rustix::io::read(file, &mut buffer).unwrap_or(0);
@@ -71,5 +71,5 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
         }
         Err(_) => b"",
     };
-    fill("{} is locked by process {}{}", &[shown, &pid, &name])
+    fill("{} is locked by process {}{}", &[shown, pid, name])
 }

@@ -24,6 +24,15 @@ pub struct Root {
     openat2_is_missing: Cell<bool>,
 }
 
+/// What tells a file from every other one, and from itself before a change of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: i64,
+    changed: (i64, usize),
+}
+
 /// A path below the root, taken apart from its end.
 type Pending = Vec<Text>;
 
@@ -139,6 +148,22 @@ impl Root {
             Err(errno) if is_missing(errno) => Ok(false),
             Err(errno) => io("open", self.shown(path), Err(errno)),
         }
+    }
+
+    /// The stamp of the file at `path`.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be told.
+    pub fn stamp(&self, path: &[u8]) -> Result<Stamp> {
+        let file = self.open_at(path, OFlags::PATH);
+        let stat = file.and_then(|file| stat_in(file.as_fd(), b""));
+        let stat = io("open", self.shown(path), stat)?;
+        Ok(Stamp {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size,
+            changed: (stat.st_ctime, stat.st_ctime_nsec as usize),
+        })
     }
 
     /// Whether both paths lead to one directory; `false` where either leads to none.

@@ -3,6 +3,7 @@
 
 pub mod active;
 pub mod alias;
+pub mod catalog;
 pub mod dep;
 pub mod modprobe;
 pub mod name;
@@ -60,8 +61,10 @@ pub fn is_version(name: &[u8]) -> bool {
 
 /// Sorts a list of texts; of the same, one stays.
 pub fn sort_once(list: &mut Vec<&[u8]>) {
-    list.sort_unstable();
-    list.dedup();
+    if list.windows(2).any(|pair| pair[0] >= pair[1]) {
+        list.sort_unstable();
+        list.dedup();
+    }
 }
 
 /// Where `wanted` first stands in a text. For short words in texts of a few MB, a search for

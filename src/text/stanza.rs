@@ -5,19 +5,65 @@
 //! as the slices that it was. (dpkg: lib/dpkg/parse.c)
 
 use crate::error::{Error, Result};
+use crate::text::catalog::{bit, Catalog, Entry};
 use crate::text::{lines, split_at_byte};
+use memchr::arch::all::is_equal;
 
-/// One stanza, with the empty lines behind it.
-#[derive(Clone, Copy, Debug)]
+/// One stanza, with the empty lines behind it. The fields that nearly every question is about
+/// are found while it is parsed; each is empty where the stanza has none.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Stanza<'t> {
     /// Its bytes in the file.
     pub text: &'t [u8],
     /// The `Package` field; never empty.
     pub package: &'t [u8],
-    /// The `Architecture` field, or nothing.
+    /// The `Architecture` field.
     pub arch: &'t [u8],
-    /// The `Status` field: want, flag and state; or nothing.
+    /// The `Status` field: want, flag and state.
     pub status: &'t [u8],
+    /// The `Pre-Depends` field.
+    pub pre_depends: &'t [u8],
+    /// The `Depends` field.
+    pub depends: &'t [u8],
+    /// The `Provides` field.
+    pub provides: &'t [u8],
+}
+
+/// The stanzas of a file.
+#[derive(Debug, Default)]
+pub struct Stanzas<'t> {
+    /// The file.
+    pub text: &'t [u8],
+    /// Its stanzas, in its order.
+    pub all: Vec<Stanza<'t>>,
+    /// Their positions by package and architecture.
+    pub names: Catalog<'t>,
+}
+
+impl<'t> Stanzas<'t> {
+    /// The stanzas of a package, of every architecture, with their positions.
+    pub fn named<'s>(
+        &'s self,
+        package: &[u8],
+    ) -> impl Iterator<Item = (usize, &'s Stanza<'t>)> + 's {
+        let found = self.names.find(package).iter();
+        found.map(|entry| (entry.at, &self.all[entry.at]))
+    }
+
+    /// The file without the stanzas for whose positions `goes` is true, in pieces of it. What is
+    /// before the first stanza stays, too.
+    pub fn without(&self, goes: &[bool]) -> Vec<&'t [u8]> {
+        let mut parts = Vec::new();
+        let mut start = 0;
+        for (stanza, _) in self.all.iter().zip(goes).filter(|(_, goes)| **goes) {
+            let at = position(self.text, stanza.text);
+            parts.push(&self.text[start..at]);
+            start = at + stanza.text.len();
+        }
+        parts.push(&self.text[start..]);
+        parts.retain(|part| !part.is_empty());
+        parts
+    }
 }
 
 /// Reads every stanza of a file and checks what dpkg checks; `file` is for messages.
@@ -26,36 +72,39 @@ pub struct Stanza<'t> {
 /// What dpkg would not read, either, or would read as less than it is: a NUL, a carriage return
 /// at the end of a line, a comment, a line that is no field, a missing final newline, a stanza
 /// without a package or with a name that no package can have, two of one package and architecture.
-pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Stanza<'t>>> {
-    let mut stanzas = Vec::new();
-    let mut open: Option<Open<'t>> = None;
-    // The fields of the stanza so far.
-    let mut fields: Vec<&[u8]> = Vec::new();
-    for (number, line) in lines(text) {
+pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Stanzas<'t>> {
+    let mut all: Vec<Stanza<'t>> = Vec::new();
+    let mut stanza = Stanza::default();
+    // Whether a stanza is open, on which line it began, and which known field came last.
+    let (mut is_open, mut first_number, mut known) = (false, 0, None);
+    let mut bits = 0;
+    let (mut rest, mut number) = (text, 0);
+    while !rest.is_empty() {
+        let start = text.len() - rest.len();
+        let (line, after) = split_at_byte(rest, b'\n');
+        rest = after;
+        number += 1;
         let fail = |what: &[u8]| Err(Error::parse(file, number, "{}", &[what]));
         if line.is_empty() {
-            if let Some(done) = open.take() {
-                stanzas.push(done.close(text, file)?);
-                fields.clear();
+            if is_open {
+                all.push(checked(stanza, file, first_number)?);
+                is_open = false;
             }
             continue;
         }
-        if line.ends_with(b"\r") {
+        if line[line.len() - 1] == b'\r' {
             return fail(b"a carriage return at the end of the line");
         }
-        let start = line.as_ptr() as usize - text.as_ptr() as usize;
-        let stanza = open.get_or_insert(Open {
-            start,
-            number,
-            end: 0,
-            package: b"",
-            arch: b"",
-            status: b"",
-        });
-        stanza.end = start + line.len();
         match line[0] {
-            b' ' | b'\t' if stanza.start == start => return fail(b"a stanza begins with a space"),
-            b' ' | b'\t' => continue,
+            b' ' | b'\t' if !is_open => return fail(b"a stanza begins with a space"),
+            b' ' | b'\t' => {
+                if let Some(field) = known {
+                    let value = stanza.known(field);
+                    let begin = position(text, value);
+                    *value = trim(&text[begin..start + line.len()]);
+                }
+                continue;
+            }
             b'#' => return fail(b"a comment, which dpkg does not read"),
             _ => {}
         }
@@ -63,20 +112,35 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Stanza<'t>>> {
         if name.len() == line.len() || name.is_empty() {
             return fail(b"a line without a field name");
         }
-        if fields.iter().any(|field| field.eq_ignore_ascii_case(name)) {
-            return fail(b"a field that the stanza has already");
+        if !is_open {
+            // Each stanza reaches to the next, so that what is left of the file is what was there.
+            if let Some(before) = all.last_mut() {
+                let begin = position(text, before.text);
+                before.text = &text[begin..start];
+            }
+            let text = &text[start..];
+            stanza = Stanza {
+                text,
+                ..Stanza::default()
+            };
+            (is_open, first_number, bits) = (true, number, 0);
         }
-        fields.push(name);
-        let place = match name.len() {
-            7 if name.eq_ignore_ascii_case(b"package") => &mut stanza.package,
-            12 if name.eq_ignore_ascii_case(b"architecture") => &mut stanza.arch,
-            6 if name.eq_ignore_ascii_case(b"status") => &mut stanza.status,
-            _ => continue,
-        };
-        *place = trim(value);
+        let bit = bit(name);
+        if bits & bit != 0 {
+            // Rarely, and then mostly for another name of the same bit.
+            let text = &text[position(text, stanza.text)..start];
+            if has_field(text, name) {
+                return fail(b"a field that the stanza has already");
+            }
+        }
+        bits |= bit;
+        known = known_field(name);
+        if let Some(field) = known {
+            *stanza.known(field) = trim(value);
+        }
     }
-    if let Some(done) = open {
-        stanzas.push(done.close(text, file)?);
+    if is_open {
+        all.push(checked(stanza, file, first_number)?);
     }
     if !text.is_empty() && !text.ends_with(b"\n") {
         return Err(Error::parse(
@@ -89,18 +153,8 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Stanza<'t>>> {
     if memchr::memchr(0, text).is_some() {
         return Err(Error::parse(file, 0, "NUL bytes in a text file", &[]));
     }
-    refuse_doubles(&stanzas, file)?;
-    // Each stanza reaches to the next, so that what is left of the file is what was there.
-    let starts: Vec<usize> = stanzas
-        .iter()
-        .skip(1)
-        .map(|next| position(text, next.text))
-        .collect();
-    for (at, stanza) in stanzas.iter_mut().enumerate() {
-        let end = starts.get(at).copied().unwrap_or(text.len());
-        stanza.text = &text[position(text, stanza.text)..end];
-    }
-    Ok(stanzas)
+    let names = by_name(&all, file)?;
+    Ok(Stanzas { text, all, names })
 }
 
 /// Where a slice of a text begins in it.
@@ -108,57 +162,76 @@ pub fn position(text: &[u8], slice: &[u8]) -> usize {
     slice.as_ptr() as usize - text.as_ptr() as usize
 }
 
-/// A stanza whose end has not been seen.
-struct Open<'t> {
-    start: usize,
-    number: usize,
-    end: usize,
-    package: &'t [u8],
-    arch: &'t [u8],
-    status: &'t [u8],
+/// A field that is kept apart.
+#[derive(Clone, Copy)]
+enum Field {
+    Package,
+    Architecture,
+    Status,
+    PreDepends,
+    Depends,
+    Provides,
 }
 
-impl<'t> Open<'t> {
-    fn close(self, text: &'t [u8], file: &[u8]) -> Result<Stanza<'t>> {
-        if self.package.is_empty() {
-            return Err(Error::parse(
-                file,
-                self.number,
-                "a stanza without a Package field",
-                &[],
-            ));
-        }
-        // They are parts of file names and words of our own lists.
-        for name in [self.package, self.arch] {
-            let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
-            if !name.iter().all(is_good) || name.starts_with(b".") {
-                let what = "a stanza of no package: {}";
-                return Err(Error::parse(file, self.number, what, &[name]));
-            }
-        }
-        Ok(Stanza {
-            text: &text[self.start..self.end],
-            package: self.package,
-            arch: self.arch,
-            status: self.status,
-        })
-    }
+/// Which known field a name is of.
+fn known_field(name: &[u8]) -> Option<Field> {
+    let ends = (name[0] | 0x20, name[name.len() - 1] | 0x20);
+    let (field, known): (Field, &[u8]) = match (name.len(), ends) {
+        (7, (b'p', b'e')) => (Field::Package, b"Package"),
+        (12, (b'a', b'e')) => (Field::Architecture, b"Architecture"),
+        (6, (b's', b's')) => (Field::Status, b"Status"),
+        (11, (b'p', b's')) => (Field::PreDepends, b"Pre-Depends"),
+        (7, (b'd', b's')) => (Field::Depends, b"Depends"),
+        (8, (b'p', b's')) => (Field::Provides, b"Provides"),
+        _ => return None,
+    };
+    // Written as everybody writes it, as a rule.
+    let is_known = is_equal(name, known) || name.eq_ignore_ascii_case(known);
+    is_known.then_some(field)
 }
 
-fn refuse_doubles(stanzas: &[Stanza<'_>], file: &[u8]) -> Result<()> {
-    let mut names: Vec<(&[u8], &[u8])> = stanzas.iter().map(|s| (s.package, s.arch)).collect();
-    // As dpkg writes them, they are sorted.
-    if !names.windows(2).all(|pair| pair[0] < pair[1]) {
-        names.sort_unstable();
+/// Whether a stanza's text has a field of this name.
+fn has_field(text: &[u8], name: &[u8]) -> bool {
+    lines(text).any(|(_, line)| split_at_byte(line, b':').0.eq_ignore_ascii_case(name))
+}
+
+/// Gives a stanza whose names are good.
+fn checked<'t>(stanza: Stanza<'t>, file: &[u8], number: usize) -> Result<Stanza<'t>> {
+    if stanza.package.is_empty() {
+        let what = "a stanza without a Package field";
+        return Err(Error::parse(file, number, what, &[]));
     }
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        None => Ok(()),
-        Some(pair) => Err(Error::parse(
-            file,
-            0,
-            "two stanzas of package {}",
-            &[pair[0].0],
-        )),
+    // They are parts of file names and words of our own lists.
+    for text in [stanza.package, stanza.arch] {
+        if name_in(text).len() != text.len() || text.starts_with(b".") {
+            let what = "a stanza of no package: {}";
+            return Err(Error::parse(file, number, what, &[text]));
+        }
+    }
+    Ok(stanza)
+}
+
+/// The package's name, or architecture or version, that a text begins with.
+pub fn name_in(text: &[u8]) -> &[u8] {
+    let is_name_byte = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'+' | b'A'..=b'Z' | b'_');
+    let end = text.iter().position(|byte| !is_name_byte(byte));
+    &text[..end.unwrap_or(text.len())]
+}
+
+fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Catalog<'t>> {
+    let mut entries = Vec::with_capacity(stanzas.len());
+    for (at, stanza) in stanzas.iter().enumerate() {
+        let (name, arch) = (stanza.package, stanza.arch);
+        entries.push(Entry { name, arch, at });
+    }
+    let names = Catalog::new(entries);
+    let mut pairs = names.entries().windows(2);
+    match pairs.find(|pair| (pair[0].name, pair[0].arch) == (pair[1].name, pair[1].arch)) {
+        None => Ok(names),
+        Some(pair) => {
+            let what = "two stanzas of package {}";
+            Err(Error::parse(file, 0, what, &[pair[0].name]))
+        }
     }
 }
 
@@ -174,6 +247,17 @@ pub fn trim(mut text: &[u8]) -> &[u8] {
 }
 
 impl<'t> Stanza<'t> {
+    fn known(&mut self, field: Field) -> &mut &'t [u8] {
+        match field {
+            Field::Package => &mut self.package,
+            Field::Architecture => &mut self.arch,
+            Field::Status => &mut self.status,
+            Field::PreDepends => &mut self.pre_depends,
+            Field::Depends => &mut self.depends,
+            Field::Provides => &mut self.provides,
+        }
+    }
+
     /// The value of a field with its continuation lines, trimmed; nothing where it is missing.
     pub fn field(&self, name: &[u8]) -> &'t [u8] {
         let mut value: &'t [u8] = b"";
@@ -198,6 +282,10 @@ impl<'t> Stanza<'t> {
 
     /// The third word of `Status`.
     pub fn state(&self) -> &'t [u8] {
+        const USUAL: &[u8] = b"install ok installed";
+        if is_equal(self.status, USUAL) {
+            return &self.status[b"install ok ".len()..];
+        }
         crate::text::words(self.status).nth(2).unwrap_or(b"")
     }
 
@@ -223,7 +311,7 @@ mod tests {
 
     #[test]
     fn stanzas_rejoined_equal_the_file() {
-        let all = parse(TEXT, b"f").unwrap();
+        let all = parse(TEXT, b"f").unwrap().all;
         assert_eq!(
             all.iter().map(|s| s.text).collect::<Vec<_>>().concat(),
             TEXT
@@ -262,7 +350,7 @@ mod tests {
     fn no_text_panics() {
         let vocabulary: [&[u8]; 7] = [b"Package", b":", b" ", b"a", b"\n", b"\n\n", b"\t"];
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
-            if let Ok(all) = parse(text, b"f") {
+            if let Ok(Stanzas { all, .. }) = parse(text, b"f") {
                 let joined: Vec<&[u8]> = all.iter().map(|stanza| stanza.text).collect();
                 assert!(text.ends_with(&joined.concat()));
                 all.iter()

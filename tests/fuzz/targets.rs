@@ -15,7 +15,7 @@ use limopack::needs::patterns::record;
 use limopack::package::database::kernels_of;
 use limopack::package::forget::{plan, subject, Situation};
 use limopack::package::queue::notes;
-use limopack::package::relation::{alternatives, compare as compare_versions, groups};
+use limopack::package::relation::{alternatives, compare as compare_versions, groups, relation};
 use limopack::package::select::{glob, Spec};
 use limopack::text::active::{Hold, Registry};
 use limopack::text::alias::{alias, has_open_bracket, matches, normalise, normalised};
@@ -263,30 +263,40 @@ fn loaded(data: &[u8]) {
 }
 
 fn stanzas(data: &[u8]) {
-    let (doomed, rest) = two(data);
-    let Ok(all) = stanza::parse(rest, b"f") else {
+    let (chosen, rest) = two(data);
+    let Ok(status) = stanza::parse(rest, b"f") else {
         return;
     };
+    let all = &status.all;
     let joined: Vec<&[u8]> = all.iter().map(|stanza| stanza.text).collect();
     assert!(
         rest.ends_with(&joined.concat()),
         "nothing is lost between stanzas"
     );
-    for stanza in &all {
+    for stanza in all {
         // What a continuation line adds is no part of a name.
         assert!(stanza.field(b"Package").starts_with(stanza.package));
         assert!(!stanza.package.contains(&b'/'));
+        for (name, known) in [
+            (&b"Status"[..], stanza.status),
+            (b"Pre-Depends", stanza.pre_depends),
+            (b"Depends", stanza.depends),
+            (b"Provides", stanza.provides),
+        ] {
+            assert_eq!(stanza.field(name), known);
+        }
     }
-    let spec = Spec::new(doomed);
+    let spec = Spec::new(chosen);
     let is_meant = |stanza: &stanza::Stanza<'_>| {
-        spec.matches_stanza(stanza) && stanza.is_there() && subject(stanza.package).is_none()
+        spec.matches(stanza.package, stanza.arch)
+            && stanza.is_there()
+            && subject(stanza.package).is_none()
     };
-    let doomed: Vec<usize> = (0..all.len()).filter(|&at| is_meant(&all[at])).collect();
+    let chosen: Vec<usize> = (0..all.len()).filter(|&at| is_meant(&all[at])).collect();
     let edit = plan(&Situation {
-        text: rest,
-        stanzas: &all,
-        doomed: &doomed,
-        states: &[],
+        status: &status,
+        chosen: &chosen,
+        marks: &stanza::Stanzas::default(),
         was_auto: &|_| false,
         plain: &[],
     });
@@ -298,7 +308,9 @@ fn stanzas(data: &[u8]) {
         assert!(!stand_in.stem.contains(&b'/') && !stand_in.stem.contains(&b'\n'));
         new.extend_from_slice(&stand_in.text);
     }
-    let after = stanza::parse(&new, b"f").expect("what is written is read");
+    let after = stanza::parse(&new, b"f")
+        .expect("what is written is read")
+        .all;
     assert!(
         !after.iter().any(is_meant),
         "what is forgotten is there no more"
@@ -447,7 +459,7 @@ fn relations(data: &[u8]) {
     assert_eq!(compare_versions(a, b), compare_versions(b, a).reverse());
     assert!(compare_versions(a, a).is_eq());
     for group in groups(field) {
-        for relation in alternatives(group) {
+        for relation in alternatives(group).map(relation) {
             assert!(is_inside(field, relation.name) && is_inside(field, relation.version));
             let order = compare_versions(a, relation.version);
             match relation.operator {
@@ -474,20 +486,11 @@ fn globs(data: &[u8]) {
     if pattern.iter().filter(|&&byte| byte == b'*').count() < 5 && text.len() < 40 {
         assert_eq!(found, fits(pattern, text));
     }
-    let spec = Spec::new(pattern);
-    assert_eq!(spec.matches(text, spec.arch().unwrap_or(b"x")), {
-        let name = pattern
-            .strip_suffix(spec.arch().unwrap_or(b""))
-            .unwrap_or(b"");
-        glob(
-            if spec.arch().is_some() {
-                &name[..name.len() - 1]
-            } else {
-                pattern
-            },
-            text,
-        )
-    });
+    let (name, arch) = match pattern.iter().rposition(|&byte| byte == b':') {
+        Some(colon) => (&pattern[..colon], &pattern[colon + 1..]),
+        None => (pattern, &b"x"[..]),
+    };
+    assert_eq!(Spec::new(pattern).matches(text, arch), glob(name, text));
 }
 
 fn queue(data: &[u8]) {

@@ -2,7 +2,10 @@
 """What limopack costs beside what others do, as one table in Markdown, for the README.
 
 Owns the table: all its rows are from this one run, at whose end a broken limit is an error. The
-binary is the one that ships (`make bench` builds it).
+binary is the one that ships (`make bench` builds it, and LIMOPACK_BIN names it).
+
+    bench.py            every row
+    bench.py NAME...    the rows of these parts: list, cold, prune, forget, growth, start
 """
 import os
 import platform
@@ -11,15 +14,29 @@ import tempfile
 import time
 from pathlib import Path
 
+import bench_cold
 import bench_forget
+import bench_growth
 import bench_list
 import bench_prune
 import bench_start
 import chroots
 import tools
 
+PARTS = {"list": bench_list, "cold": bench_cold, "prune": bench_prune, "forget": bench_forget,
+         "growth": bench_growth, "start": bench_start}
 
-def main():
+
+def parts(names):
+    """The parts with these names, all where there is none."""
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        sys.exit(f"bench.py: no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    return [PARTS[name] for name in names or PARTS]
+
+
+def main(names):
+    chosen = parts(names)
     if not os.path.ismount("/dev/shm"):
         sys.exit("bench.py: /dev/shm is no tmpfs")
     chroots.own_mounts()
@@ -29,7 +46,7 @@ def main():
     print("| what | limopack | beside it | ratio | limit |\n|---|--:|--:|--:|--:|", flush=True)
     broken = []
     with tempfile.TemporaryDirectory(prefix="limopack-", dir="/dev/shm") as place:
-        for part in (bench_list, bench_prune, bench_forget, bench_start):
+        for part in chosen:
             for row in part.rows(Path(place)):
                 print(f"| {row.what} | {row.ours} | {row.theirs} | {row.shown} | {row.shown_limit} |", flush=True)
                 if not row.held():
@@ -38,4 +55,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -61,8 +61,8 @@ def machine(top):
     (top / "lib").symlink_to("usr/lib")
     stanzas = [STANZA.format(name=f"package-{n}", size=n, other=n * 7 % PACKAGES, another=n * 11 % PACKAGES)
                for n in range(PACKAGES - 1)]
-    stanzas.insert(PACKAGES // 2, FORGOTTEN)
-    (admin / "status").write_text("".join(stanzas))
+    # As dpkg writes it: sorted by name. Each stanza begins with that. (dpkg: lib/dpkg/dump.c, writedb_stanzas)
+    (admin / "status").write_text("".join(sorted([*stanzas, FORGOTTEN])))
     (admin / "info/format").write_text("1\n")
     (vdir / "kernel/vfat.ko").touch()
     (vdir / "modules.dep").write_text("kernel/vfat.ko:\n")

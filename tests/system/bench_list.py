@@ -13,8 +13,10 @@ import model
 import tools
 import trees
 
-ROUNDS, FEW_ROUNDS, ALIASES = 501, 9, 500
+ROUNDS, FEW_ROUNDS, ALIASES, DEVICES = 501, 9, 500, 1000
 SCAN_LIMIT, PIPELINE_LIMIT, ALIASES_LIMIT = 1.5, 0.1, 0.015
+# Of instructions, where there are no binary indexes.
+TEXT_LIMIT, TEXT_DEVICES_LIMIT = 7_000_000, 40_000_000
 MEMORY_LIMIT = 1 << 20
 # --all, without which modprobe takes the other names for the first one's parameters.
 PIPELINE = "cut -d' ' -f1 {root}/proc/modules | xargs {modprobe} --all --show-depends | sort -u"
@@ -53,34 +55,55 @@ def beside_pipeline(root):
                          taken["pipeline"], measure.milliseconds, PIPELINE_LIMIT)
 
 
+def alias_names(root, count, is_meant):
+    """Names that match aliases of the kernel's modules, from all over the file."""
+    patterns = [line.split()[1] for line in (trees.directory(root) / "modules.alias").read_text().splitlines()
+                if line.startswith("alias ") and is_meant(line)]
+    return [model.concrete(pattern) for pattern in patterns[:: len(patterns) // count][:count]]
+
+
+def file_of_names(place, names):
+    (place / "aliases").write_text("\n".join(names) + "\n")
+    return f"--from={place}/aliases"
+
+
 def beside_each_alias(place, root):
     """Modules for many aliases at once, beside `modprobe -R` for each."""
-    patterns = [line.split()[1] for line in (trees.directory(root) / "modules.alias").read_text().splitlines()
-                if line.startswith("alias ") and "," not in line]
-    names = [model.concrete(pattern) for pattern in patterns[:: len(patterns) // ALIASES][:ALIASES]]
-    (place / "aliases").write_text("\n".join(names) + "\n")
+    names = alias_names(root, ALIASES, lambda line: "," not in line)
     modprobe = fetch.kmod("30").argv("modprobe", "-d", root, "-S", trees.version(root), "-R")
     taken = measure.taking_turns({
-        "list": [tools.argv(root, "--list", f"--from={place}/aliases")],
+        "list": [tools.argv(root, "--list", file_of_names(place, names))],
         "modprobe": [[*modprobe, name] for name in names],
     }, 3, lambda commands: sum(map(measure.processor_time, commands)))
     return measure.ratio(f"`--list` of {len(names)} aliases, beside `modprobe -R` for each", taken["list"],
                          taken["modprobe"], measure.milliseconds, ALIASES_LIMIT)
 
 
-def rows(place):
-    root = trees.copy(fetch.kernel_tree("bookworm"), place / "loaded", shutil.copy2)
+def by_text(place, root):
+    """As on a system that has only busybox's depmod. Nothing else does the same work, so instructions count."""
+    for index in trees.directory(root).glob("modules.*.bin"):
+        index.unlink()
+    names = alias_names(root, DEVICES, lambda line: ":" in line)
+    for what, words, limit in ((f"{machine.COUNT} loaded modules", [], TEXT_LIMIT),
+                               (f"{len(names):,} device aliases", [file_of_names(place, names)], TEXT_DEVICES_LIMIT)):
+        yield measure.amount(f"instructions of `--list` of {what} without .bin files",
+                             tools.instructions(*tools.argv(root, "--list", *words)), measure.count, limit)
+
+
+def loaded_root(place):
+    """Debian's 6.1 with the modules of machine.py loaded."""
+    root = trees.copy(fetch.kernel_tree("bookworm"), place, shutil.copy2)
     (root / "proc").mkdir()
     (root / "proc/modules").write_text(machine.proc_modules(model.Index(trees.directory(root))))
+    return root
 
+
+def rows(place):
+    root = loaded_root(place / "loaded")
     yield beside_scan(place, root, "`--list` of 185 loaded modules, beside a C program that only scans "
                       "modules.dep for them", SCAN_LIMIT)
     yield beside_pipeline(root)
     yield measure.amount("private memory of that listing, at its peak", measure.private_memory(
         lambda: tools.argv(root, "--list")), measure.kibibytes, MEMORY_LIMIT)
     yield beside_each_alias(place, root)
-    # As on a system that has only busybox's depmod: nothing to compare like with like, since limopack
-    # has to read the aliases' text, too.
-    for index in trees.directory(root).glob("modules.*.bin"):
-        index.unlink()
-    yield beside_scan(place, root, "`--list` of 185 loaded modules where depmod made no binary indexes, beside that C program", None)
+    yield from by_text(place, root)

@@ -7,6 +7,7 @@ import os
 import resource
 import statistics
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -34,6 +35,11 @@ def ratio(what, ours, theirs, show, limit=None):
                f"{limit:g}" if limit else "")
 
 
+def beside(what, ours, theirs, show, limit):
+    """limopack's figure, which has the limit, and another one to compare it with."""
+    return Row(what, show(ours), show(theirs), ours, f"{ours / theirs:.2f}", limit, show(limit))
+
+
 def amount(what, value, show, limit=None):
     """A figure of limopack's own."""
     return Row(what, show(value), "", value, "", limit, show(limit) if limit else "")
@@ -55,6 +61,10 @@ def count(number):
     return f"{number:,}"
 
 
+def millions(number):
+    return f"{number / 1e6:,.1f} million"
+
+
 def processor_time(argv):
     """User and system time of one short process and of those that it waited for; the output is lost."""
     silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
@@ -62,6 +72,25 @@ def processor_time(argv):
     _, status, used = os.wait4(pid, 0)
     assert status == 0, f"{str(argv)[:200]}: exit {os.waitstatus_to_exitcode(status)}"
     return used.ru_utime + used.ru_stime
+
+
+def time_of_children(work):
+    """User and system time of the processes that a function waits for, and of those for which they do."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@contextmanager
+def one_core():
+    """A single core for this process and those that it starts: where they would run is chance otherwise."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def taking_turns(commands, rounds, measure=processor_time):

@@ -6,6 +6,7 @@ libkmod; `HIDDEN` is the tests' own copy of the dependencies that the kernel
 requests without any index naming them. Shares nothing with the product.
 """
 import fnmatch
+import itertools
 import os
 import re
 import struct
@@ -189,3 +190,37 @@ def read_trie(path):
 
     node(root, "")
     return found
+
+
+def write_trie(path, entries):
+    """A .bin index of pairs (key, value), children before their parents; priorities by their order."""
+    entries = sorted((key.encode(), priority, value.encode())
+                     for priority, (key, value) in enumerate(entries))
+    data = bytearray(struct.pack(">III", 0xB007F457, 0x00020001, 0))
+
+    def node(entries, depth):
+        first, last = entries[0][0], entries[-1][0]
+        # The root alone never has a prefix.
+        end = len(os.path.commonprefix([first, last])) if depth else 0
+        values = [entry for entry in entries if len(entry[0]) == end]
+        children = {label: node(list(group), end + 1)
+                    for label, group in itertools.groupby(entries[len(values):], lambda entry: entry[0][end])}
+        offset = len(data)
+        if end > depth:
+            offset |= 0x80000000
+            data.extend(first[depth:end] + b"\0")
+        if children:
+            offset |= 0x20000000
+            labels = range(min(children), max(children) + 1)
+            data.extend([labels[0], labels[-1]])
+            data.extend(struct.pack(f">{len(labels)}I", *(children.get(label, 0) for label in labels)))
+        if values:
+            offset |= 0x40000000
+            data.extend(struct.pack(">I", len(values)))
+            for _, priority, value in values:
+                data.extend(struct.pack(">I", priority) + value + b"\0")
+        return offset
+
+    root = node(entries, 0) if entries else len(data)
+    struct.pack_into(">I", data, 8, root)
+    Path(path).write_bytes(data)

@@ -32,7 +32,7 @@ def test_a_census_registers_what_modprobe_finds_for_it(copy_of, index_of, census
     said = tools.limopack(root, "--install", f"--from={CENSUS / census}")
     assert (said.stdout, said.stderr) == ("", "")
     vdir = trees.directory(root)
-    assert (vdir / "modules.active").read_text() == "".join(f"{name}:1\n" for name in sorted(expected))
+    assert (vdir / "modules.active").read_text() == "#! base\n" + "".join(f"{name}:1\n" for name in sorted(expected))
 
     tools.limopack(root, "--prune")
     assert trees.modules(vdir) == set(index.paths(index.needs(expected)))

@@ -165,13 +165,14 @@ def test_the_registry_goes_over_by_name_and_by_alias(upgraded):
     assert {*upgrade.unbuilt} <= carried.keys()
 
 
-def test_what_went_over_in_another_way_or_not_at_all_is_told(upgraded):
+def test_what_went_over_in_another_way_or_not_at_all_is_reported(upgraded):
     upgrade, said = upgraded.upgrade, upgraded.said.out + upgraded.said.err
-    for line in (f"{upgrade.renamed[1]} has aliases of {upgrade.renamed[0]} in kernel {upgraded.new}",
-                 f"{upgrade.built_in} is built into kernel {upgraded.new}; not registered",
-                 f"warning: no module {upgrade.gone} in kernel {upgraded.new}; not registered",
-                 *(f"{name} is no longer built in with kernel {upgraded.new}" for name in upgrade.unbuilt)):
-        assert f"limopack: {line}\n" in said, said
+    new = re.escape(upgraded.new)
+    assert f"limopack: {upgrade.renamed[1]} has aliases of {upgrade.renamed[0]} in kernel {upgraded.new}\n" in said
+    for line in (rf"limopack: built into kernel {new}, not registered: .*\b{upgrade.built_in}\b",
+                 rf"limopack: warning: not in kernel {new}, not registered: .*\b{upgrade.gone}\b",
+                 rf"limopack: no longer built in with kernel {new}: "):
+        assert re.search(line, said), said
 
 
 def test_neither_kernel_loses_anything(upgraded, first):
