@@ -8,7 +8,7 @@ use crate::format::{fill, Text};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{AliasFile, Format};
 use crate::needs::rules::Rules;
-use crate::system::Root;
+use crate::system::{mapped, Root};
 use crate::text::alias::normalise;
 use crate::text::dep::{DepLine, DepText, Ends, Paths};
 use crate::text::lines;
@@ -262,7 +262,10 @@ impl<'r> Kernel<'r> {
         let bytes = self.file(index)?;
         // depmod leaves an empty file where it had nothing to list.
         let aliases = match bytes.filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => AliasFile::Index(Trie::new(bytes, self.shown(index))?),
+            Some(bytes) => {
+                mapped::read_here_and_there(bytes);
+                AliasFile::Index(Trie::new(bytes, self.shown(index))?)
+            }
             None => AliasFile::of_text(self.file_or_empty(text)?, format),
         };
         let aliases = Box::leak(Box::new(aliases));
