@@ -126,6 +126,15 @@ impl<'c> Drawing<'c> {
     }
 }
 
+/// A position that sorts by a number.
+fn ranked(rank: u32, position: usize) -> u64 {
+    u64::from(rank) << 32 | position as u64
+}
+
+fn position_of(ranked: u64) -> usize {
+    ranked as u32 as usize
+}
+
 /// Which dependencies others explain. What is marked for a module is marked with its position, to
 /// need no clearing.
 struct Search<'c> {
@@ -142,7 +151,7 @@ struct Search<'c> {
     /// Those whose own dependencies have been marked with those of another.
     covered: Vec<u32>,
     /// The dependencies of the module, those first that need most.
-    own: Vec<usize>,
+    own: Vec<u64>,
 }
 
 impl<'c> Search<'c> {
@@ -162,9 +171,10 @@ impl<'c> Search<'c> {
 
     /// All positions, those with the fewest dependencies first.
     fn by_count(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.counts.len()).collect();
-        order.sort_unstable_by_key(|&position| (self.counts[position], position));
-        order
+        let counts = self.counts.iter().enumerate();
+        let mut order: Vec<u64> = counts.map(|(at, &count)| ranked(count, at)).collect();
+        order.sort_unstable();
+        order.into_iter().map(position_of).collect()
     }
 
     fn is_explained(&self, dependency: usize, position: usize) -> bool {
@@ -177,13 +187,17 @@ impl<'c> Search<'c> {
         let mark = position as u32;
         let mut own = core::mem::take(&mut self.own);
         own.clear();
-        own.extend(dependencies(self.closure, position));
-        own.iter().for_each(|&one| self.listed[one] = mark);
-        self.listed[position] = mark;
         // A module needs more than what it needs does, so that most are covered when they come.
-        own.sort_unstable_by_key(|&one| (u32::MAX - self.counts[one], one));
+        let counts = &self.counts;
+        own.extend(dependencies(self.closure, position).map(|one| ranked(!counts[one], one)));
+        own.sort_unstable();
+        for &one in &own {
+            self.listed[position_of(one)] = mark;
+        }
+        self.listed[position] = mark;
         let mut is_transitive = true;
         for &one in &own {
+            let one = position_of(one);
             if self.covered[one] == mark {
                 continue;
             }
