@@ -20,8 +20,8 @@ use crate::plan::prune::Order;
 use crate::system::report::print;
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{Registry, ACTIVE};
+use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::Stanza;
-use crate::text::table::{Entry, Table};
 use crate::text::{lines, sort_once, split_at_byte, words};
 
 /// As long as a stand-in's name may be in `info/` without exceeding a file name.
@@ -156,7 +156,7 @@ struct Task<'a> {
     /// What was forgotten before.
     remembered: Notes,
     /// Its positions.
-    remembered_names: Table<'static>,
+    remembered_names: Catalog<'static>,
     request: &'a Request,
     report: &'a Report,
 }
@@ -607,7 +607,7 @@ impl<'a> Task<'a> {
             root: self.root,
             database: self.database,
             status: &self.contents.status,
-            dropped: &Table::new(dropped.iter().map(entry).collect()),
+            dropped: &Catalog::new(dropped.iter().map(entry).collect()),
             report: self.report,
         };
         let marked = purged::marked(self.root, &self.remembered.all)?;
@@ -711,7 +711,7 @@ impl<'a> Task<'a> {
             let (name, arch) = (subject(package).unwrap_or(package), &b""[..]);
             Entry { name, arch, at }
         });
-        let plain = Table::new(plain.collect());
+        let plain = Catalog::new(plain.collect());
         for (package, dependant) in &edit.dependants {
             if plain.has(package) {
                 self.report.warn(
@@ -724,7 +724,7 @@ impl<'a> Task<'a> {
 }
 
 /// Whether the package of a note is one of these.
-fn is_in(names: &Table<'_>, note: &Note<'_>) -> bool {
+fn is_in(names: &Catalog<'_>, note: &Note<'_>) -> bool {
     let (name, arch) = split_at_byte(note.package, b':');
     names.find(name).iter().any(|entry| entry.arch == arch)
 }

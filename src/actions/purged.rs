@@ -16,7 +16,7 @@ use crate::system::folder::{is_temporary, Patience};
 use crate::system::tree::{walk, Fate, Scope, Sizes};
 use crate::system::{running_kernel, Folder, Report, Root};
 use crate::text::stanza::Stanzas;
-use crate::text::table::Table;
+use crate::text::catalog::Catalog;
 use crate::text::{find, lines, sort_once};
 use rustix::fs::FileType;
 
@@ -31,7 +31,7 @@ pub struct Purged<'a> {
     /// The packages.
     pub status: &'a Stanzas<'static>,
     /// The names of those of them that have just gone.
-    pub dropped: &'a Table<'static>,
+    pub dropped: &'a Catalog<'static>,
     /// Where messages go.
     pub report: &'a Report,
 }

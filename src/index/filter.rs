@@ -64,11 +64,9 @@ pub fn filter<'t>(
     position: Position<'_>,
     see: See<'_, 't>,
 ) -> Result<Vec<&'t [u8]>, usize> {
-    let mut kept = Kept {
-        text,
-        parts: Vec::new(),
-        end: 0,
-    };
+    let mut parts = Vec::new();
+    // The last part, which grows while lines that stay follow one another.
+    let mut part = 0..0;
     let mut entries = 0;
     // depmod writes the aliases of a module one behind the other, so the last answer is kept.
     let mut last = (&b"\n"[..], None);
@@ -76,10 +74,16 @@ pub fn filter<'t>(
     let (mut is_first, mut stays) = (true, true);
     // No index can hold a zero byte: it ends a key and a value there.
     let zero = memchr::memchr(0, text);
-    for (number, line) in lines(&text[..zero.unwrap_or(text.len())]) {
+    let checked = &text[..zero.unwrap_or(text.len())];
+    let number_at = |place: usize| lines(&text[..=place]).count();
+    let mut next = 0;
+    while next < checked.len() {
+        let start = next;
+        let line = split_at_byte(&checked[start..], b'\n').0;
+        next = checked.len().min(start + line.len() + 1);
         let mut found = None;
         if is_first || format != Format::Record {
-            found = parse(format, line).ok_or(number)?;
+            found = parse(format, line).ok_or_else(|| number_at(start))?;
             stays = true;
         }
         if let Some(found) = &found {
@@ -90,15 +94,28 @@ pub fn filter<'t>(
         }
         is_first = line.is_empty();
         if stays {
-            kept.push(line);
-            entries += usize::from(!line.starts_with(b"#"));
+            if part.end != start {
+                push_part(&mut parts, &text[part]);
+                part = start..start;
+            }
+            part.end = next;
+            entries += usize::from(line.first() != Some(&b'#'));
             see(found.as_ref().zip(last.1));
         }
     }
-    match zero {
-        Some(zero) => Err(lines(&text[..=zero]).count()),
-        None if format == Format::FirstWord && entries == 0 => Ok(Vec::new()),
-        None => Ok(kept.parts),
+    if let Some(zero) = zero {
+        return Err(number_at(zero));
+    }
+    if format == Format::FirstWord && entries == 0 {
+        return Ok(Vec::new());
+    }
+    push_part(&mut parts, &text[part]);
+    Ok(parts)
+}
+
+fn push_part<'t>(parts: &mut Vec<&'t [u8]>, part: &'t [u8]) {
+    if !part.is_empty() {
+        parts.push(part);
     }
 }
 
@@ -110,7 +127,7 @@ fn parse(format: Format, line: &[u8]) -> Option<Option<Line<'_>>> {
         Format::Record => words
             .next()
             .map(|path| ModulePath(path).name().as_written()),
-        _ if line.is_empty() || line.starts_with(b"#") => None,
+        _ if matches!(line.first(), None | Some(b'#')) => None,
         // modules.dep has a parser of its own, which finds what is damaged.
         Format::Path => {
             let path = split_at_byte(line, b':').0;
@@ -132,29 +149,6 @@ fn parse(format: Format, line: &[u8]) -> Option<Option<Line<'_>>> {
         pattern,
         module,
     }))
-}
-
-/// Slices of a text, growing at the end.
-struct Kept<'t> {
-    text: &'t [u8],
-    parts: Vec<&'t [u8]>,
-    /// Where the last part ends in the text.
-    end: usize,
-}
-
-impl<'t> Kept<'t> {
-    /// Adds a line of the text with its newline, which only the last line may lack.
-    fn push(&mut self, line: &'t [u8]) {
-        let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
-        let end = (start + line.len() + 1).min(self.text.len());
-        match self.parts.last_mut() {
-            Some(part) if self.end == start => {
-                *part = &self.text[start - part.len()..end];
-            }
-            _ => self.parts.push(&self.text[start..end]),
-        }
-        self.end = end;
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 //! prefix. (kmod: libkmod/libkmod-index.c, tools/depmod.c)
 
 use crate::error::{Error, Result};
+use crate::index::wild::Room;
 use crate::text::name::{kernel_byte, ModuleName};
+use std::cell::Cell;
 
 #[cfg(test)]
 #[path = "../../tests/cli/trie.rs"]
@@ -35,12 +37,12 @@ pub struct Trie<'t> {
     bytes: &'t [u8],
     file: Vec<u8>,
     pub(super) root: u32,
+    pub(super) room: Cell<Room>,
 }
 
-/// A node, taken apart.
+/// What stands behind a node's prefix.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'t> {
-    pub(super) prefix: &'t [u8],
     first: u8,
     /// The offsets of the children, four bytes each.
     children: &'t [u8],
@@ -48,7 +50,33 @@ pub(super) struct Node<'t> {
     pub(super) values: &'t [u8],
 }
 
-impl Node<'_> {
+impl<'t> Node<'t> {
+    /// Takes apart what stands at `rest`; the flags are those of the node's offset. `None` where
+    /// the file ends before.
+    pub(super) fn parse(flags: u32, mut rest: &'t [u8]) -> Option<Node<'t>> {
+        let mut node = Node {
+            first: 0,
+            children: &[],
+            values: &[],
+        };
+        if flags & HAS_CHILDREN != 0 {
+            let (&first, &last) = (rest.first()?, rest.get(1)?);
+            node.first = first;
+            let end = 2 + (usize::from(last.checked_sub(first)?) + 1) * 4;
+            node.children = rest.get(2..end)?;
+            rest = &rest[end..];
+        }
+        if flags & HAS_VALUES != 0 {
+            node.values = rest;
+        }
+        Some(node)
+    }
+
+    /// Whether no key goes on behind this node.
+    pub(super) fn is_last(&self) -> bool {
+        self.children.is_empty()
+    }
+
     /// The offset of the child with a label.
     pub(super) fn child(&self, label: u8) -> Option<u32> {
         let child = label.checked_sub(self.first)?;
@@ -66,6 +94,7 @@ impl<'t> Trie<'t> {
             bytes,
             file: file.to_vec(),
             root: 0,
+            room: Cell::default(),
         };
         if !bytes.starts_with(&HEADER) {
             return Err(trie.broken());
@@ -107,7 +136,7 @@ impl<'t> Trie<'t> {
         let mut key = key.iter().map(|&byte| kernel_byte(byte));
         let mut offset = self.root;
         loop {
-            let mut rest = self.bytes.get((offset & POSITION) as usize..)?;
+            let mut rest = self.at(offset)?;
             if offset & HAS_PREFIX != 0 {
                 loop {
                     let (&byte, behind) = rest.split_first()?;
@@ -122,7 +151,7 @@ impl<'t> Trie<'t> {
             }
             // Each step eats a byte of the key, so that a loop in the file ends.
             let Some(label) = key.next() else {
-                let node = self.node(offset)?;
+                let node = Node::parse(offset, rest)?;
                 return match number(node.values, 0) {
                     None | Some(0) => Some(None),
                     // Behind the count: the priority, then the value.
@@ -145,31 +174,9 @@ impl<'t> Trie<'t> {
         }
     }
 
-    pub(super) fn node(&self, offset: u32) -> Option<Node<'t>> {
-        let mut node = Node {
-            prefix: &[],
-            first: 0,
-            children: &[],
-            values: &[],
-        };
-        let mut rest = self.bytes.get((offset & POSITION) as usize..)?;
-        if offset & HAS_PREFIX != 0 {
-            // A few bytes: a loop is cheaper than a search made for long texts.
-            let end = rest.iter().position(|&byte| byte == 0)?;
-            node.prefix = &rest[..end];
-            rest = &rest[node.prefix.len() + 1..];
-        }
-        if offset & HAS_CHILDREN != 0 {
-            let (&first, &last) = (rest.first()?, rest.get(1)?);
-            node.first = first;
-            let end = 2 + (usize::from(last.checked_sub(first)?) + 1) * 4;
-            node.children = rest.get(2..end)?;
-            rest = &rest[end..];
-        }
-        if offset & HAS_VALUES != 0 {
-            node.values = rest;
-        }
-        Some(node)
+    /// What stands in the file where an offset points to.
+    pub(super) fn at(&self, offset: u32) -> Option<&'t [u8]> {
+        self.bytes.get((offset & POSITION) as usize..)
     }
 }
 

@@ -5,78 +5,84 @@
 //! which for `of:N*T*C...` is all of them. (kmod: libkmod/libkmod-index.c, `index_searchwild`)
 
 use crate::error::Result;
-use crate::index::trie::{until_nul, Node, Trie, POSITION};
+use crate::index::trie::{number, until_nul, Node, Trie, HAS_PREFIX, POSITION};
 use crate::text::alias::{is_wild, matches};
+use crate::text::table::{finished, mixed, Table};
 
 /// A path with more wildcards, or a pattern with more bytes behind a bracket, is a loop in a
 /// damaged file.
 const DEEPEST: usize = 200;
 
+/// Called with the priority and the value of each entry that is found.
+pub type Tell<'f, 't> = &'f mut dyn FnMut(u32, &'t [u8]);
+
+/// What one search after the other uses again.
+#[derive(Default)]
+pub(super) struct Room {
+    /// The places in the file behind each star that was reached. The first way to it leaves the
+    /// most of the name, and what follows the star is found from there, so no other is tried.
+    stars: Table,
+    pattern: Vec<u8>,
+}
+
 impl<'t> Trie<'t> {
-    /// The values of every pattern that a normalised name matches, each once.
+    /// Tells the entries of every pattern that a normalised name matches: an entry more than once
+    /// where a bracket behind a star has several ways to match.
     ///
     /// # Errors
     /// The index is damaged on the way.
-    pub fn search_wild(&self, name: &[u8]) -> Result<Vec<&'t [u8]>> {
+    pub fn search_wild(&self, name: &[u8], tell: Tell<'_, 't>) -> Result<()> {
         let mut search = Search {
             trie: self,
             name,
-            stars: Vec::new(),
-            found: Vec::new(),
+            tell,
+            room: self.room.take(),
         };
-        match search.node(self.root, 0, 0) {
-            Some(()) => Ok(search.found),
-            None => Err(self.broken()),
-        }
+        search.room.stars.clear();
+        let found = search.walk(self.root, 0, 0);
+        self.room.set(search.room);
+        found.ok_or_else(|| self.broken())
     }
 }
 
 /// One search. Its steps give `None` where the index is damaged.
+///
+/// An offset is one of the file: that of a node, or of a byte in its prefix, with the node's flags;
+/// without [`HAS_PREFIX`], of what stands behind the prefix.
 struct Search<'s, 't> {
     trie: &'s Trie<'t>,
     name: &'s [u8],
-    /// The places in the file behind each star that was reached. The first way to it leaves the
-    /// most of the name, and what follows the star is found from there, so no other is tried.
-    stars: Vec<usize>,
-    found: Vec<&'t [u8]>,
+    tell: Tell<'s, 't>,
+    room: Room,
 }
 
 impl<'t> Search<'_, 't> {
     /// Matches what is left of the name behind `eaten` bytes with a node and all below it.
-    fn node(&mut self, offset: u32, eaten: usize, depth: usize) -> Option<()> {
-        let node = self.trie.node(offset)?;
-        self.prefix(offset, node, 0, eaten, depth)
-    }
-
-    /// The same from a place in the node's prefix on.
-    fn prefix(
-        &mut self,
-        mut offset: u32,
-        mut node: Node<'t>,
-        mut at: usize,
-        mut eaten: usize,
-        depth: usize,
-    ) -> Option<()> {
+    fn walk(&mut self, mut offset: u32, mut eaten: usize, depth: usize) -> Option<()> {
         loop {
-            while let Some(&byte) = node.prefix.get(at) {
+            let mut rest = self.trie.at(offset)?;
+            while offset & HAS_PREFIX != 0 {
+                let (&byte, behind) = rest.split_first()?;
+                let name = self.name.get(eaten);
                 match byte {
-                    b'*' => return self.star(offset, node, at + 1, eaten, depth),
-                    b'[' | b'\\' => return self.each(node, at, &mut Vec::new(), eaten),
-                    _ if eaten == self.name.len() => return Some(()),
-                    b'?' => {}
-                    _ if byte != self.name[eaten] => return Some(()),
-                    _ => {}
+                    b'[' | b'\\' => return self.each(offset, eaten),
+                    b'*' => return self.star(offset + 1, eaten, depth),
+                    0 => offset &= !HAS_PREFIX,
+                    _ if name == Some(&byte) || (byte == b'?' && name.is_some()) => eaten += 1,
+                    _ => return Some(()),
                 }
-                at += 1;
-                eaten += 1;
+                rest = behind;
+                offset += 1;
             }
+            let node = Node::parse(offset, rest)?;
             if let Some(child) = node.child(b'*') {
-                let inner = self.trie.node(child)?;
-                self.star(child, inner, 0, eaten, depth)?;
+                self.star(child, eaten, depth)?;
             }
             for label in [b'[', b'\\'] {
                 if let Some(child) = node.child(label) {
-                    self.each(self.trie.node(child)?, 0, &mut vec![label], eaten)?;
+                    self.room.pattern.push(label);
+                    self.each(child, eaten)?;
+                    self.room.pattern.pop();
                 }
             }
             let Some(&byte) = self.name.get(eaten) else {
@@ -87,68 +93,80 @@ impl<'t> Search<'_, 't> {
                 if depth == DEEPEST {
                     return None;
                 }
-                self.node(child, eaten, depth + 1)?;
+                self.walk(child, eaten, depth + 1)?;
             }
             offset = match node.child(byte) {
                 Some(child) if !is_wild(byte) => child,
                 _ => return Some(()),
             };
-            node = self.trie.node(offset)?;
-            at = 0;
         }
     }
 
-    /// Lets a star eat nothing, one byte, two bytes, and so on.
-    fn star(
-        &mut self,
-        offset: u32,
-        node: Node<'t>,
-        at: usize,
-        eaten: usize,
-        depth: usize,
-    ) -> Option<()> {
-        let place = (offset & POSITION) as usize + at;
-        if self.stars.contains(&place) {
+    /// Lets a star before `offset` eat nothing, one byte, two bytes, and so on.
+    fn star(&mut self, mut offset: u32, mut eaten: usize, depth: usize) -> Option<()> {
+        let place = offset & POSITION;
+        let hash = finished(mixed(0, place.into()));
+        let known = self.room.stars.insert(hash, place, &|other| other == place);
+        if known.is_some() {
             return Some(());
         }
         if depth == DEEPEST {
             return None;
         }
-        self.stars.push(place);
-        let next = node.prefix.get(at).filter(|&&byte| !is_wild(byte));
-        for eaten in eaten..=self.name.len() {
-            if next.map_or(true, |next| self.name.get(eaten) == Some(next)) {
-                self.prefix(offset, node, at, eaten, depth + 1)?;
+        let mut rest = self.trie.at(offset)?;
+        if offset & HAS_PREFIX != 0 {
+            let (&next, behind) = rest.split_first()?;
+            if next != 0 && !is_wild(next) {
+                while let Some(at) = memchr::memchr(next, &self.name[eaten..]) {
+                    self.walk(offset, eaten + at, depth + 1)?;
+                    eaten += at + 1;
+                }
+                return Some(());
             }
+            if next == 0 {
+                rest = behind;
+                offset = (offset & !HAS_PREFIX) + 1;
+            }
+        }
+        // Nearly every pattern ends in a star.
+        if offset & HAS_PREFIX == 0 {
+            let node = Node::parse(offset, rest)?;
+            if node.is_last() {
+                return self.values(node);
+            }
+        }
+        for eaten in eaten..=self.name.len() {
+            self.walk(offset, eaten, depth + 1)?;
         }
         Some(())
     }
 
-    /// Compares each pattern below a node: brackets may stretch over several nodes.
-    /// `pattern` begins where the name is not eaten yet.
-    fn each(
-        &mut self,
-        node: Node<'t>,
-        at: usize,
-        pattern: &mut Vec<u8>,
-        eaten: usize,
-    ) -> Option<()> {
-        let before = pattern.len();
-        pattern.extend_from_slice(node.prefix.get(at..)?);
-        if pattern.len() > DEEPEST * 8 {
+    /// Compares each pattern from `offset` on: brackets may stretch over several nodes. The
+    /// pattern in `room` begins where the name is not eaten yet.
+    fn each(&mut self, mut offset: u32, eaten: usize) -> Option<()> {
+        let before = self.room.pattern.len();
+        let mut rest = self.trie.at(offset)?;
+        if offset & HAS_PREFIX != 0 {
+            let prefix = until_nul(rest)?;
+            self.room.pattern.extend_from_slice(prefix);
+            rest = &rest[prefix.len() + 1..];
+            offset &= !HAS_PREFIX;
+        }
+        if self.room.pattern.len() > DEEPEST * 8 {
             return None;
         }
-        if !node.values.is_empty() && matches(pattern, &self.name[eaten..]) {
+        let node = Node::parse(offset, rest)?;
+        if !node.values.is_empty() && matches(&self.room.pattern, &self.name[eaten..]) {
             self.values(node)?;
         }
         for label in 0..=u8::MAX {
             if let Some(child) = node.child(label) {
-                pattern.push(label);
-                self.each(self.trie.node(child)?, 0, pattern, eaten)?;
-                pattern.pop();
+                self.room.pattern.push(label);
+                self.each(child, eaten)?;
+                self.room.pattern.pop();
             }
         }
-        pattern.truncate(before);
+        self.room.pattern.truncate(before);
         Some(())
     }
 
@@ -156,14 +174,10 @@ impl<'t> Search<'_, 't> {
         let Some(mut rest) = node.values.get(4..) else {
             return Some(());
         };
-        for _ in 0..super::trie::number(node.values, 0)? {
+        for _ in 0..number(node.values, 0)? {
             let value = until_nul(rest.get(4..)?)?;
+            (self.tell)(number(rest, 0)?, value);
             rest = &rest[4 + value.len() + 1..];
-            // A module may have several patterns that match, and a bracket behind a star several
-            // ways to match.
-            if !self.found.contains(&value) {
-                self.found.push(value);
-            }
         }
         Some(())
     }
@@ -183,6 +197,15 @@ mod tests {
         writer.write(Layout::ParentsFirst).unwrap()
     }
 
+    /// The values, sorted, each once.
+    fn found<'t>(trie: &Trie<'t>, name: &[u8]) -> Vec<&'t [u8]> {
+        let mut found = Vec::new();
+        let tell = &mut |_, value| found.push(value);
+        trie.search_wild(name, tell).unwrap();
+        crate::text::sort_once(&mut found);
+        found
+    }
+
     #[test]
     fn every_match_is_found() {
         let bytes = index(&[
@@ -194,7 +217,7 @@ mod tests {
             b"usb:d[0-4]x",
         ]);
         let trie = Trie::new(&bytes, b"f").unwrap();
-        let found = |name: &[u8]| trie.search_wild(name).unwrap().len();
+        let found = |name: &[u8]| found(&trie, name).len();
         assert_eq!(found(b"pci:v8086d10D3sv1sd2"), 3);
         assert_eq!(found(b"pci:v8086d10D3sv1"), 0);
         assert_eq!(found(b"usb:d3x"), 2);
@@ -214,11 +237,9 @@ mod tests {
             let bytes = index(&patterns);
             let trie = Trie::new(&bytes, b"f").unwrap();
             for name in names {
-                let mut found = trie.search_wild(name).unwrap();
-                found.sort_unstable();
                 let wanted = patterns.iter().filter(|pattern| matches(pattern, name));
                 assert_eq!(
-                    found,
+                    found(&trie, name),
                     wanted.copied().collect::<Vec<_>>(),
                     "{patterns:?} {name:?}"
                 );
@@ -234,7 +255,7 @@ mod tests {
                 let mut bytes = good.clone();
                 bytes[at] = byte;
                 let trie = Trie::new(&bytes, b"f").unwrap();
-                let _ = trie.search_wild(b"aabxbcx");
+                let _ = trie.search_wild(b"aabxbcx", &mut |_, _| {});
             }
         }
     }

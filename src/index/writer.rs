@@ -6,35 +6,41 @@
 
 use crate::index::trie::{Layout, HAS_CHILDREN, HAS_PREFIX, HAS_VALUES, HEADER, POSITION};
 use crate::text::sort::sort;
+use crate::text::split_at_byte;
 
 /// Takes entries, then writes the index.
 #[derive(Default)]
 pub struct Writer {
-    /// The entries one behind the other: the key with a zero byte, the priority, a number that is
-    /// the lower the later the entry came, and the value with a zero byte. In the order of these
-    /// bytes they stand in the index.
+    /// The entries one behind the other. Each is its key with a zero byte, the numbers that order
+    /// the values of a key, and what a node holds of a single value: the count, the priority, and
+    /// the value with a zero byte.
     entries: Vec<u8>,
     starts: Vec<u32>,
 }
 
-/// How many bytes stand between a key's zero byte and the value: two numbers.
-const NUMBERS: usize = 8;
+/// Where the count begins behind a key's zero byte, after the priority and a number that is the
+/// lower the later the entry came.
+const COUNT: usize = 8;
+/// Where the priority begins.
+const PRIORITY: usize = COUNT + 4;
 
 impl Writer {
     /// Adds an entry; lower priority numbers come first among the values of one key, and of equal
     /// ones the newest. Neither text may hold a zero byte. The key comes back, for what has to be
     /// spelled differently in it.
     pub fn add(&mut self, key: &[u8], value: &[u8], priority: u32) -> &mut [u8] {
-        let start = self.entries.len();
-        let newness = !(self.starts.len() as u32);
-        self.starts.push(start as u32);
-        let numbers = u64::from(priority) << 32 | u64::from(newness);
+        let start = self.entries.len() as u32;
+        self.starts.push(start);
         self.entries.extend_from_slice(key);
         self.entries.push(0);
+        let numbers = [priority, !start, 1, priority];
+        let numbers = numbers
+            .iter()
+            .fold(0, |all, &number| all << 32 | u128::from(number));
         self.entries.extend_from_slice(&numbers.to_be_bytes());
         self.entries.extend_from_slice(value);
         self.entries.push(0);
-        &mut self.entries[start..start + key.len()]
+        &mut self.entries[start as usize..][..key.len()]
     }
 
     /// The index file, after which there are no entries any more; `None` where it would be larger
@@ -90,15 +96,18 @@ impl<'e> Output<'e> {
     fn node(&mut self, entries: &[u32], depth: usize) -> u32 {
         let (first, last) = (entries[0], entries[entries.len() - 1]);
         let (rest, other) = (self.rest(first, depth), self.rest(last, depth));
-        // Sorted, so what the first and the last key share, all share. The root alone never has
-        // a prefix: depmod makes it empty and splits only below (tools/depmod.c, `index_create`).
-        // No other node stands at the start of its keys.
-        let shared = rest.iter().zip(other);
-        let length = match depth {
-            0 => 0,
-            _ => shared.take_while(|(a, b)| a == b && **a != 0).count(),
-        };
-        let (prefix, depth) = (&rest[..length], depth + length);
+        let (mut prefix, mut depth) = (&b""[..], depth);
+        // The root alone never has a prefix: depmod makes it empty and splits only below
+        // (tools/depmod.c, `index_create`). No other node stands at the start of its keys.
+        if depth > 0 {
+            if entries.len() == 1 {
+                return self.leaf(rest);
+            }
+            // Sorted, so what the first and the last key share, all share.
+            let shared = rest.iter().zip(other);
+            prefix = &rest[..shared.take_while(|(a, b)| a == b && **a != 0).count()];
+            depth += prefix.len();
+        }
         let ends_here = |&&entry: &&u32| self.byte(entry, depth) == 0;
         let (values, longer) = entries.split_at(entries.iter().take_while(ends_here).count());
 
@@ -131,6 +140,29 @@ impl<'e> Output<'e> {
         }
     }
 
+    /// Writes the node of a single entry, which most are; `rest` is what is left of its key, and
+    /// all behind it.
+    fn leaf(&mut self, rest: &[u8]) -> u32 {
+        let offset = self.bytes.len() as u32 | HAS_VALUES;
+        let (key, numbers) = split_at_byte(rest, 0);
+        let flag = match key.is_empty() {
+            true => 0,
+            false => {
+                self.bytes.extend_from_slice(&rest[..key.len() + 1]);
+                HAS_PREFIX
+            }
+        };
+        self.push_value(&numbers[COUNT..], PRIORITY - COUNT + 4);
+        offset | flag
+    }
+
+    /// Writes what a text begins with: `length` bytes, and then all up to a zero byte.
+    fn push_value(&mut self, text: &[u8], length: usize) {
+        let value = split_at_byte(&text[length..], 0).0;
+        self.bytes
+            .extend_from_slice(&text[..length + value.len() + 1]);
+    }
+
     /// Writes the node's own bytes with an empty table; gives its offset and the table's place.
     fn own(&mut self, prefix: &[u8], values: &[u32], longer: &[u32], depth: usize) -> (u32, usize) {
         let mut offset = self.bytes.len() as u32;
@@ -153,11 +185,7 @@ impl<'e> Output<'e> {
             self.bytes
                 .extend_from_slice(&(values.len() as u32).to_be_bytes());
             for &entry in values {
-                let behind = self.rest(entry, depth + 1);
-                let (numbers, value) = behind.split_at(NUMBERS);
-                let length = memchr::memchr(0, value).map_or(value.len(), |zero| zero + 1);
-                self.bytes.extend_from_slice(&numbers[..4]);
-                self.bytes.extend_from_slice(&value[..length]);
+                self.push_value(self.rest(entry, depth + 1 + PRIORITY), 4);
             }
         }
         (offset, table)

@@ -136,7 +136,7 @@ impl Census {
             return;
         };
         for at in mark.count..buffers.listing.count() {
-            let name = buffers.listing.name(at).to_bytes();
+            let name = buffers.listing.name(at);
             if facts::is_place(name) {
                 facts::of_file(folder, name, &mut buffers.text, &mut |name| self.add(name));
             } else if buffers.listing.kind(at) == FileType::Directory

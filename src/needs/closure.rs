@@ -3,11 +3,13 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::needs::{Kernel, Need};
-use crate::text::alias::normalised;
-use crate::text::compare;
 use crate::text::dep::DepLine;
 use crate::text::modprobe::targets;
-use crate::text::name::{ModuleName, ModulePath};
+use crate::text::name::ModuleName;
+use crate::text::sort::sort;
+use crate::text::table::Table;
+use core::mem::take;
+use core::ops::Range;
 
 /// Why a module is in a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +50,37 @@ pub struct Needed {
     /// The end of its part of the closure's edges, which begins where the module before ends.
     edges_end: u32,
     hash: u32,
+    /// The first module that needs it, and how.
+    first_user: Option<(u32, Need)>,
+    /// The last one so far.
+    last_user: Option<u32>,
+}
+
+/// A target of rules that was looked up.
+struct Target {
+    name: Text,
+    /// Where in `target_modules` its modules are.
+    modules: Range<usize>,
 }
 
 /// A set of modules, closed under "needs".
 #[derive(Default)]
 pub struct Closure {
     modules: Vec<Needed>,
-    /// Positions in `modules` + 1 by hash of the name; 0 is free. A power of two, half empty.
-    slots: Vec<u32>,
+    /// Their positions, by name.
+    table: Table,
     /// For one module after the other, what it needs, the dependencies of its line first.
     edges: Vec<Edge>,
     /// How many modules have had their needs looked at.
     followed: usize,
-    /// The targets of rules that were looked up, and the positions of their modules.
-    targets: Vec<(&'static [u8], Vec<u32>)>,
+    /// Few targets are asked for by many modules, so each is looked up once.
+    targets: Vec<Target>,
+    /// Their positions, by name.
+    target_table: Table,
+    /// The positions of the modules that a target stands for, for one after the other.
+    target_modules: Vec<u32>,
+    /// Room for the rules of a module.
+    rules: Vec<u32>,
 }
 
 impl Needed {
@@ -79,11 +98,9 @@ impl Closure {
 
     /// The position of a module.
     pub fn position(&self, name: ModuleName<'_>) -> Option<usize> {
-        let is_it = |path: ModulePath<'_>| match path.0.strip_suffix(b".ko") {
-            Some(stem) => name.before_in(stem).is_some(),
-            None => path.name() == name,
-        };
-        self.probe(name.hash(), &is_it).ok()
+        let is_it = |position| name.is_before(self.modules[position as usize].line.path.0);
+        let found = self.table.find(name.hash(), &is_it);
+        found.map(|position| position as usize)
     }
 
     /// What a module needs, each once, the dependencies of its line first.
@@ -98,60 +115,28 @@ impl Closure {
     /// The first module that needs this one, and how. A module that came in because of others
     /// has one that stands before it.
     pub fn first_user(&self, position: usize) -> Option<(usize, Need)> {
-        (0..self.followed).find_map(|user| {
-            let edges = self.edges(user).iter();
-            let mut edges = edges.filter(|edge| edge.to as usize == position);
-            edges.next().map(|edge| (user, edge.need))
-        })
-    }
-
-    /// The module that `is_it` knows by its path, or the free slot where it belongs.
-    fn probe(
-        &self,
-        hash: u32,
-        is_it: &dyn Fn(ModulePath<'_>) -> bool,
-    ) -> core::result::Result<usize, usize> {
-        let Some(mask) = self.slots.len().checked_sub(1) else {
-            return Err(0);
-        };
-        let mut slot = hash as usize & mask;
-        while let Some(position) = (self.slots[slot] as usize).checked_sub(1) {
-            let module = &self.modules[position];
-            if module.hash == hash && is_it(module.line.path) {
-                return Ok(position);
-            }
-            slot = (slot + 1) & mask;
-        }
-        Err(slot)
+        let user = self.modules[position].first_user;
+        user.map(|(user, need)| (user as usize, need))
     }
 
     /// Puts a module in; what it needs comes in with [`Closure::complete`].
     pub fn add(&mut self, line: DepLine<'static>, why: Why) -> usize {
-        if self.modules.len() * 2 >= self.slots.len() {
-            self.grow();
-        }
-        let hash = hash_of(line.path);
+        let hash = line.path.hash();
+        let (modules, new) = (&self.modules, self.modules.len());
         // All lines come from one index, where a module has one path.
-        self.probe(hash, &|path| path == line.path)
-            .unwrap_or_else(|slot| {
-                self.modules.push(Needed {
-                    line,
-                    why,
-                    edges_end: 0,
-                    hash,
-                });
-                self.slots[slot] = self.modules.len() as u32;
-                self.modules.len() - 1
-            })
-    }
-
-    fn grow(&mut self) {
-        self.slots = vec![0; (self.slots.len() * 2).max(512)];
-        for position in 0..self.modules.len() {
-            if let Err(slot) = self.probe(self.modules[position].hash, &|_| false) {
-                self.slots[slot] = position as u32 + 1;
-            }
+        let is_it = |position| modules[position as usize].line.path == line.path;
+        if let Some(known) = self.table.insert(hash, new as u32, &is_it) {
+            return known as usize;
         }
+        self.modules.push(Needed {
+            line,
+            why,
+            edges_end: 0,
+            hash,
+            first_user: None,
+            last_user: None,
+        });
+        new
     }
 
     /// Brings in everything that the modules need, whether or not modules.dep is transitive.
@@ -160,9 +145,8 @@ impl Closure {
     /// A damaged line, or a dependency that has none.
     pub fn complete(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         while self.followed < self.modules.len() {
-            let first = self.edges.len();
             self.follow_line(kernel)?;
-            self.follow_rules(kernel, first)?;
+            self.follow_rules(kernel)?;
             self.modules[self.followed].edges_end = self.edges.len() as u32;
             self.followed += 1;
         }
@@ -172,10 +156,12 @@ impl Closure {
     fn follow_line(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         let line = self.modules[self.followed].line;
         for path in line.dependencies() {
-            let position = match self.probe(hash_of(path), &|other| other == path) {
-                Ok(position) => position,
-                Err(_) => match kernel.line(path.name())? {
-                    Some(line) => self.add(line, Why::Needed),
+            let hash = path.hash();
+            let is_it = |position| self.modules[position as usize].line.path == path;
+            let to = match self.table.find(hash, &is_it) {
+                Some(known) => known,
+                None => match kernel.line(path.name())? {
+                    Some(line) => self.add(line, Why::Needed) as u32,
                     None => {
                         return Err(Error::refused(
                             "{}: {} needs {}, which has no line of its own; run depmod",
@@ -184,64 +170,84 @@ impl Closure {
                     }
                 },
             };
-            if position != self.followed {
-                self.edges.push(Edge {
-                    to: position as u32,
-                    need: Need::Dependency,
-                });
-            }
+            self.connect(to, Need::Dependency);
         }
         Ok(())
     }
 
-    /// Softdeps, weakdeps, hidden needs; `first` is where the module's edges begin. A target
-    /// that the kernel does not have is none, as modprobe has it.
-    fn follow_rules(&mut self, kernel: &Kernel<'_>, first: usize) -> Result<()> {
+    /// Softdeps, weakdeps, hidden needs. A target that the kernel does not have is none, as
+    /// modprobe has it.
+    fn follow_rules(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         let Needed { line, hash, .. } = self.modules[self.followed];
-        for rule in kernel.rules()?.of(line.path, hash) {
+        let all = kernel.rules()?;
+        let mut rules = take(&mut self.rules);
+        all.of(line.path, hash, &mut rules)?;
+        for &rule in &rules {
+            let rule = all.rule(rule);
             for target in targets(rule.targets) {
-                for to in self.target(kernel, target)? {
-                    let is_known = self.edges[first..].iter().any(|edge| edge.to == to);
-                    if !is_known && to as usize != self.followed {
-                        let need = rule.need;
-                        self.edges.push(Edge { to, need });
-                    }
+                for at in self.target(kernel, target)? {
+                    self.connect(self.target_modules[at], rule.need);
                 }
             }
         }
+        self.rules = rules;
         Ok(())
     }
 
-    /// The positions of the modules that a target stands for. Few targets are asked for by many
-    /// modules, so each is looked up once.
-    fn target(&mut self, kernel: &Kernel<'_>, target: &'static [u8]) -> Result<Vec<u32>> {
-        if let Some((_, known)) = self.targets.iter().find(|known| known.0 == target) {
-            return Ok(known.clone());
+    /// Notes, once, that the module whose needs are looked at needs another one.
+    fn connect(&mut self, to: u32, need: Need) {
+        let user = self.followed as u32;
+        let module = &mut self.modules[to as usize];
+        if to == user || module.last_user == Some(user) {
+            return;
         }
-        let name: Vec<u8> = normalised(target).collect();
-        let lines = kernel.modules_of(&name)?;
-        let add = |line| self.add(line, Why::Needed) as u32;
-        let positions: Vec<u32> = lines.into_iter().map(add).collect();
-        self.targets.push((target, positions.clone()));
-        Ok(positions)
+        module.first_user.get_or_insert((user, need));
+        module.last_user = Some(user);
+        self.edges.push(Edge { to, need });
+    }
+
+    /// Where in `target_modules` the modules are that a target stands for.
+    fn target(&mut self, kernel: &Kernel<'_>, name: Text) -> Result<Range<usize>> {
+        let (targets, new) = (&self.targets, self.targets.len());
+        let is_it = |target| targets[target as usize].name == name;
+        let hash = ModuleName::new(name).hash();
+        if let Some(known) = self.target_table.insert(hash, new as u32, &is_it) {
+            return Ok(self.targets[known as usize].modules.clone());
+        }
+        let start = self.target_modules.len();
+        for line in kernel.modules_named(name)? {
+            let position = self.add(line, Why::Needed);
+            self.target_modules.push(position as u32);
+        }
+        let modules = start..self.target_modules.len();
+        self.targets.push(Target {
+            name,
+            modules: modules.clone(),
+        });
+        Ok(modules)
     }
 
     /// The paths of the modules, sorted.
     pub fn paths(&self) -> Vec<&'static [u8]> {
-        let modules = self.modules.iter();
-        let mut paths: Vec<&[u8]> = modules.map(|module| module.line.path.0).collect();
-        // The stable sort asks for half as many comparisons as the unstable one does where std is
-        // built for size.
-        paths.sort_by(|a, b| compare(a, b));
-        paths
+        let mut bytes = Vec::with_capacity(self.modules.len() * 64);
+        let mut starts = Vec::with_capacity(self.modules.len());
+        for (position, module) in self.modules.iter().enumerate() {
+            bytes.extend_from_slice(&(position as u32).to_ne_bytes());
+            starts.push(bytes.len() as u32);
+            bytes.extend_from_slice(module.line.path.0);
+            bytes.push(0);
+        }
+        sort(&bytes, &mut starts);
+        let path = |&start: &u32| {
+            let mut position = [0; 4];
+            position.copy_from_slice(&bytes[start as usize - 4..start as usize]);
+            self.modules[u32::from_ne_bytes(position) as usize]
+                .line
+                .path
+                .0
+        };
+        starts.iter().map(path).collect()
     }
-}
-
-/// The hash of the name in a path.
-fn hash_of(path: ModulePath<'_>) -> u32 {
-    let stem = path.0.strip_suffix(b".ko");
-    let hash = stem.and_then(ModulePath::hash_of_stem);
-    hash.unwrap_or_else(|| path.name().hash())
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::index::trie::Trie;
-use crate::needs::patterns::{Format, Patterns};
+use crate::needs::patterns::{AliasFile, Format};
 use crate::needs::rules::Rules;
-use crate::system::{Folder, Root};
-use crate::text::alias::normalised;
-use crate::text::dep::{is_builtin, DepLine, DepText};
+use crate::system::{mapped, Folder, Root};
+use crate::text::alias::normalise;
+use crate::text::dep::{DepLine, DepText, Ends, Paths};
 use crate::text::lines;
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
+use crate::text::table::Table;
 use std::cell::Cell;
 
 /// An installed kernel and its files, opened as they are asked for.
@@ -20,11 +21,23 @@ pub struct Kernel<'r> {
     root: &'r Root,
     version: Text,
     lines: Lines,
-    builtin: Cell<Option<&'static [u8]>>,
+    builtin: Cell<Option<&'static Paths<'static>>>,
     rules: Cell<Option<&'static Rules>>,
-    aliases: Cell<Option<&'static Patterns>>,
-    symbols: Cell<Option<&'static Patterns>>,
-    builtin_aliases: Cell<Option<&'static Patterns>>,
+    aliases: Cell<Option<&'static AliasFile>>,
+    symbols: Cell<Option<&'static AliasFile>>,
+    builtin_aliases: Cell<Option<&'static AliasFile>>,
+    room: Cell<Room>,
+}
+
+/// What one look-up after the other uses again.
+#[derive(Default)]
+struct Room {
+    /// The name, normalised.
+    name: Vec<u8>,
+    /// The modules that an alias stands for.
+    modules: Vec<Text>,
+    /// Which of them had a line.
+    known: Table,
 }
 
 /// Where modules.dep's lines are found.
@@ -104,6 +117,7 @@ impl<'r> Kernel<'r> {
             aliases: Cell::new(None),
             symbols: Cell::new(None),
             builtin_aliases: Cell::new(None),
+            room: Cell::default(),
         }
     }
 
@@ -160,7 +174,7 @@ impl<'r> Kernel<'r> {
                     Error::parse(file, 0, "{}: {}", &[what, line])
                 };
                 let parsed = DepLine::parse(line).map_err(|what| broken(what.as_bytes()))?;
-                if parsed.path.name() != name {
+                if !name.is_before(parsed.path.0) {
                     let instead = fill("another module in the place of {}", &[name.to_kernel()]);
                     return Err(broken(instead));
                 }
@@ -219,17 +233,19 @@ impl<'r> Kernel<'r> {
         self.root.shown(file_of(self.version, name))
     }
 
-    /// The text of modules.builtin, or nothing.
+    /// What modules.builtin lists.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn builtin(&self) -> Result<Text> {
-        if let Some(text) = self.builtin.get() {
-            return Ok(text);
+    pub fn builtin(&self) -> Result<&'static Paths<'static>> {
+        if let Some(paths) = self.builtin.get() {
+            return Ok(paths);
         }
-        let text = self.file_or_empty(b"modules.builtin")?;
-        self.builtin.set(Some(text));
-        Ok(text)
+        let file = b"modules.builtin";
+        let paths = Paths::new(self.file_or_empty(file)?, Ends::Line, self.shown(file))?;
+        let paths = Box::leak(Box::new(paths));
+        self.builtin.set(Some(paths));
+        Ok(paths)
     }
 
     /// Whether the module is built into the kernel.
@@ -237,7 +253,7 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// modules.builtin cannot be read.
     pub fn is_builtin(&self, name: ModuleName<'_>) -> Result<bool> {
-        Ok(is_builtin(self.builtin()?, name))
+        Ok(self.builtin()?.find(name).is_some())
     }
 
     /// The rules that add to modules.dep.
@@ -253,25 +269,28 @@ impl<'r> Kernel<'r> {
         Ok(rules)
     }
 
-    /// The patterns of `index`, or else of `text`; `cell` remembers them.
-    fn patterns(
+    /// The aliases of `index`, or else of `text`; `cell` remembers them.
+    fn aliases(
         &self,
-        cell: &Cell<Option<&'static Patterns>>,
+        cell: &Cell<Option<&'static AliasFile>>,
         (index, text, format): (&[u8], &[u8], Format),
-    ) -> Result<&'static Patterns> {
-        if let Some(patterns) = cell.get() {
-            return Ok(patterns);
+    ) -> Result<&'static AliasFile> {
+        if let Some(aliases) = cell.get() {
+            return Ok(aliases);
         }
         // By the index even where modules.dep is read as text: it is what modprobe goes by.
         let bytes = self.file(index)?;
         // depmod leaves an empty file where it had nothing to list.
-        let patterns = match bytes.filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => Patterns::of_index(Trie::new(bytes, self.shown(index))?),
-            None => Patterns::of_text(self.file_or_empty(text)?, format),
+        let aliases = match bytes.filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => {
+                mapped::read_here_and_there(bytes);
+                AliasFile::Index(Trie::new(bytes, self.shown(index))?)
+            }
+            None => AliasFile::of_text(self.file_or_empty(text)?, format),
         };
-        let patterns = Box::leak(Box::new(patterns));
-        cell.set(Some(patterns));
-        Ok(patterns)
+        let aliases = Box::leak(Box::new(aliases));
+        cell.set(Some(aliases));
+        Ok(aliases)
     }
 
     /// What modprobe would load for a name or an alias. The first that knows it decides: the
@@ -281,64 +300,91 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// A damaged index.
     pub fn look_up(&self, name: &[u8]) -> Result<Found> {
-        const BUILTIN: (&[u8], &[u8], Format) = (
-            b"modules.builtin.alias.bin",
-            b"modules.builtin.modinfo",
-            Format::Records,
-        );
-        let name = &normalised(name).collect::<Vec<u8>>()[..];
-        let mut lines = self.modules_of(name)?;
+        let mut room = self.room.take();
+        room.set_name(name);
+        let mut lines = self.lines_for(&mut room)?;
         // Aliases of devices have a bus before a `:`. modprobe resolves no alias to these modules, but
         // who wants a file system or a cipher can also ask for it by its name.
         if name.contains(&b':') && !name.starts_with(b"symbol:") {
             let rules = self.rules()?;
             lines.retain(|line| !rules.is_blacklisted(line.path.name()));
         }
-        if !lines.is_empty() {
-            return Ok(Found::Modules(lines));
-        }
-        let is_builtin = !name.contains(&b':') && self.is_builtin(ModuleName::new(name))?;
-        let has_alias = || self.patterns(&self.builtin_aliases, BUILTIN)?.search(name);
-        Ok(match is_builtin || !has_alias()?.is_empty() {
-            true => Found::Builtin,
-            false => Found::Nothing,
-        })
+        let found = match lines.is_empty() {
+            false => Found::Modules(lines),
+            true if self.has_builtin(&mut room)? => Found::Builtin,
+            true => Found::Nothing,
+        };
+        self.room.set(room);
+        Ok(found)
     }
 
-    /// The module files of a normalised name or alias, as far as modprobe finds any. What is
-    /// built in is not looked at.
+    /// The module files of a name or alias, as far as modprobe finds any. What is built in is not
+    /// looked at.
     ///
     /// # Errors
     /// A damaged index.
-    pub fn modules_of(&self, name: &[u8]) -> Result<Vec<DepLine<'static>>> {
+    pub fn modules_named(&self, name: &[u8]) -> Result<Vec<DepLine<'static>>> {
+        let mut room = self.room.take();
+        room.set_name(name);
+        let lines = self.lines_for(&mut room)?;
+        self.room.set(room);
+        Ok(lines)
+    }
+
+    fn lines_for(&self, room: &mut Room) -> Result<Vec<DepLine<'static>>> {
         const ALIASES: (&[u8], &[u8], Format) =
             (b"modules.alias.bin", b"modules.alias", Format::Lines);
         const SYMBOLS: (&[u8], &[u8], Format) =
             (b"modules.symbols.bin", b"modules.symbols", Format::Lines);
-        if let Some(modules) = self.rules()?.alias(name) {
-            return self.lines_of(&modules);
+        let Room { name, modules, .. } = room;
+        self.rules()?
+            .alias(name, &mut |module| modules.push(module))?;
+        if modules.is_empty() {
+            if let Some(line) = self.listed(ModuleName::new(name))? {
+                return Ok(vec![line]);
+            }
+            let aliases = match name.starts_with(b"symbol:") {
+                true => self.aliases(&self.symbols, SYMBOLS)?,
+                false => self.aliases(&self.aliases, ALIASES)?,
+            };
+            aliases.search(name, &mut |module| modules.push(module))?;
         }
-        if let Some(line) = self.listed(ModuleName::new(name))? {
-            return Ok(vec![line]);
-        }
-        let patterns = match name.starts_with(b"symbol:") {
-            true => self.patterns(&self.symbols, SYMBOLS)?,
-            false => self.patterns(&self.aliases, ALIASES)?,
-        };
-        self.lines_of(&patterns.search(name)?)
+        self.lines_of(room)
     }
 
-    /// The lines of modules; one that has none is left out, as modprobe does.
-    fn lines_of(&self, names: &[&[u8]]) -> Result<Vec<DepLine<'static>>> {
-        let mut lines: Vec<DepLine<'static>> = Vec::with_capacity(names.len());
-        for name in names {
-            if let Some(line) = self.listed(ModuleName::new(name))? {
-                if !lines.iter().any(|other| other.path == line.path) {
-                    lines.push(line);
-                }
+    /// The lines of modules, each once; one that has none is left out, as modprobe does.
+    fn lines_of(&self, room: &mut Room) -> Result<Vec<DepLine<'static>>> {
+        let mut lines: Vec<DepLine<'static>> = Vec::with_capacity(room.modules.len());
+        room.known.clear();
+        for module in &room.modules {
+            let name = ModuleName::new(module);
+            let Some(line) = self.listed(name)? else {
+                continue;
+            };
+            let is_it = |other| lines[other as usize].path == line.path;
+            let new = lines.len() as u32;
+            if room.known.insert(name.hash(), new, &is_it).is_none() {
+                lines.push(line);
             }
         }
         Ok(lines)
+    }
+
+    /// Whether what is built in has the name or an alias that it matches.
+    fn has_builtin(&self, room: &mut Room) -> Result<bool> {
+        const BUILTIN: (&[u8], &[u8], Format) = (
+            b"modules.builtin.alias.bin",
+            b"modules.builtin.modinfo",
+            Format::Records,
+        );
+        let name = &room.name[..];
+        if !name.contains(&b':') && self.is_builtin(ModuleName::new(name))? {
+            return Ok(true);
+        }
+        let mut is_found = false;
+        let aliases = self.aliases(&self.builtin_aliases, BUILTIN)?;
+        aliases.search(name, &mut |_| is_found = true)?;
+        Ok(is_found)
     }
 
     /// What a name that the user gave stands for: a module name in either spelling, a file name
@@ -370,6 +416,16 @@ impl<'r> Kernel<'r> {
             ));
         }
         Ok(Found::Modules(vec![line]))
+    }
+}
+
+impl Room {
+    /// Begins with another name.
+    fn set_name(&mut self, name: &[u8]) {
+        self.modules.clear();
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        normalise(&mut self.name);
     }
 }
 

@@ -8,8 +8,8 @@
 use crate::error::{ErrorKind, Result};
 use crate::format::{fill, Text};
 use crate::needs::hidden;
+use crate::needs::patterns::{Aliases, Patterns};
 use crate::system::{Folder, Root};
-use crate::text::alias::{is_wild, matches};
 use crate::text::modprobe::{commands, joined, loading, targets, Kind};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::words;
@@ -35,23 +35,22 @@ pub struct Rule {
     pub need: Need,
     /// Modules or aliases, for [`crate::text::modprobe::targets`].
     pub targets: &'static [u8],
-    name: ModuleName<'static>,
-    hash: u32,
 }
 
 /// The rules for one kernel.
 #[derive(Default)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// Positions in `rules` + 1 by hash of the name; 0 is free. A power of two, half empty.
-    slots: Vec<u32>,
-    /// The positions of rules whose name is a pattern.
-    patterns: Vec<usize>,
-    /// The aliases of modprobe.d: pattern and module.
-    aliases: Vec<(&'static [u8], &'static [u8])>,
-    /// The modules for which aliases of devices do not stand, sorted.
+    /// For each rule the module, or a pattern of modules.
+    modules: Patterns,
+    /// The aliases of modprobe.d.
+    aliases: Aliases,
+    /// The modules for which aliases of devices do not stand.
     blacklist: Vec<ModuleName<'static>>,
 }
+
+/// As many rules as most kernels have.
+const ROOM: usize = 256;
 
 /// Earlier ones hide files of later ones. (The last two are one directory on most systems.)
 const MODPROBE: &[&[u8]] = &[
@@ -71,7 +70,8 @@ impl Rules {
     /// A file cannot be read, or a row of hidden.d is malformed.
     pub fn read(root: &Root, directory: &[u8]) -> Result<Rules> {
         let mut rules = Rules {
-            rules: Vec::with_capacity(256),
+            rules: Vec::with_capacity(ROOM),
+            modules: Patterns::with_room(ROOM),
             ..Rules::default()
         };
         let mut files = files(root, MODPROBE, &[b".conf", b".alias"])?;
@@ -92,7 +92,7 @@ impl Rules {
             let rows = hidden::rows(file.text(root)?, shown)?;
             rows.iter().for_each(|row| rules.add_row(row));
         }
-        rules.fill();
+        rules.blacklist.sort_unstable();
         Ok(rules)
     }
 
@@ -103,7 +103,7 @@ impl Rules {
                 Kind::Weakdep => Need::Weak,
                 Kind::Alias => {
                     if let Some(module) = words(command.targets).next() {
-                        self.aliases.push((command.subject, module));
+                        self.aliases.add(command.subject, module);
                     }
                     continue;
                 }
@@ -112,10 +112,7 @@ impl Rules {
                     continue;
                 }
                 Kind::Blacklist => {
-                    let name = ModuleName::new(command.subject);
-                    if let Err(at) = self.blacklist.binary_search(&name) {
-                        self.blacklist.insert(at, name);
-                    }
+                    self.blacklist.push(ModuleName::new(command.subject));
                     continue;
                 }
             };
@@ -132,7 +129,7 @@ impl Rules {
         let words = &*words.leak();
         self.add(Need::Weak, module, words);
         for word in targets(words).chain([module]) {
-            self.aliases.push((module, word));
+            self.aliases.add(module, word);
         }
     }
 
@@ -143,63 +140,24 @@ impl Rules {
     }
 
     fn add(&mut self, need: Need, module: &'static [u8], targets: &'static [u8]) {
-        let name = ModuleName::new(module);
-        self.rules.push(Rule {
-            need,
-            targets,
-            name,
-            hash: name.hash(),
-        });
+        self.rules.push(Rule { need, targets });
+        self.modules.add(module);
     }
 
-    fn fill(&mut self) {
-        let room = (self.rules.len() * 2).next_power_of_two().max(64);
-        self.slots = vec![0; room];
-        for (position, rule) in self.rules.iter().enumerate() {
-            if rule.name.as_written().iter().any(|&byte| is_wild(byte)) {
-                self.patterns.push(position);
-                continue;
-            }
-            let mut slot = rule.hash as usize & (room - 1);
-            while self.slots[slot] != 0 {
-                slot = (slot + 1) & (room - 1);
-            }
-            self.slots[slot] = position as u32 + 1;
-        }
-    }
-
-    /// The rules of a module, `hash` being that of its name in the path. Of its softdeps the first alone
-    /// counts, as for modprobe; of weakdeps and hidden needs, which nothing reads but us and an
-    /// initramfs, all do.
-    pub fn of(&self, path: ModulePath<'_>, hash: u32) -> Vec<&Rule> {
-        let mut positions = Vec::new();
-        let mask = self.slots.len() - 1;
-        let mut slot = hash as usize & mask;
-        while let Some(position) = (self.slots[slot] as usize).checked_sub(1) {
-            let rule = &self.rules[position];
-            if rule.hash == hash && rule.name == path.name() {
-                positions.push(position);
-            }
-            slot = (slot + 1) & mask;
-        }
-        if !self.patterns.is_empty() {
-            let kernel = path.name().to_kernel();
-            for &position in &self.patterns {
-                if matches(self.rules[position].name.as_written(), kernel) {
-                    let before = positions.partition_point(|&other| other < position);
-                    positions.insert(before, position);
-                }
-            }
-        }
+    /// The rules of a module, by number, in place of what `found` holds; `hash` is that of its path.
+    /// Of its softdeps the first alone counts, as for modprobe; of weakdeps and hidden needs, which
+    /// nothing reads but us and an initramfs, all do.
+    ///
+    /// # Errors
+    /// None that an input could cause.
+    pub fn of(&self, path: ModulePath<'_>, hash: u32, found: &mut Vec<u32>) -> Result<()> {
+        self.modules.search(hash, &|| path.name(), found)?;
         let mut has_soft = false;
-        positions.retain(|&position| {
-            let is_soft = self.rules[position].need == Need::Soft;
+        found.retain(|&number| {
+            let is_soft = self.rule(number).need == Need::Soft;
             !is_soft || !core::mem::replace(&mut has_soft, true)
         });
-        positions
-            .iter()
-            .map(|&position| &self.rules[position])
-            .collect()
+        Ok(())
     }
 
     /// Whether aliases of devices do not stand for a module (`blacklist`).
@@ -207,12 +165,18 @@ impl Rules {
         self.blacklist.binary_search(&name).is_ok()
     }
 
-    /// The modules that modprobe.d's aliases give a normalised name; `None` where none matches,
-    /// which is not the same as an alias of nothing (`off`).
-    pub fn alias(&self, name: &[u8]) -> Option<Vec<&'static [u8]>> {
-        let matching = self.aliases.iter().filter(|alias| matches(alias.0, name));
-        let modules: Vec<&[u8]> = matching.map(|alias| alias.1).collect();
-        (!modules.is_empty()).then_some(modules)
+    /// A rule by its number.
+    pub fn rule(&self, number: u32) -> &Rule {
+        &self.rules[number as usize]
+    }
+
+    /// Tells the modules that modprobe.d's aliases give a normalised name, in the order of the
+    /// files: an alias of nothing (`off`) names one that no kernel has.
+    ///
+    /// # Errors
+    /// None that an input could cause.
+    pub fn alias(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
+        self.aliases.search(name, tell)
     }
 }
 
@@ -265,6 +229,7 @@ pub(super) fn files(root: &Root, directories: &[&[u8]], ends: &[&[u8]]) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::alias::matches;
 
     fn rules(text: &'static str) -> Rules {
         let mut rules = Rules::default();
@@ -273,16 +238,26 @@ mod tests {
             modules: b"a b*",
             targets: b"h",
         });
-        rules.fill();
         rules
     }
 
     fn targets(rules: &Rules, name: &str) -> Vec<(Need, String)> {
         let path = format!("kernel/{name}.ko");
         let path = ModulePath(path.as_bytes());
-        let all = rules.of(path, path.name().hash());
-        let text = |rule: &&Rule| (rule.need, String::from_utf8_lossy(rule.targets).into());
-        all.iter().map(text).collect()
+        let mut found = vec![77]; // of another module
+        rules.of(path, path.hash(), &mut found).unwrap();
+        let text = |&number: &u32| {
+            let Rule { need, targets } = *rules.rule(number);
+            (need, String::from_utf8_lossy(targets).into())
+        };
+        found.iter().map(text).collect()
+    }
+
+    fn aliases(rules: &Rules, name: &str) -> Vec<Text> {
+        let mut found = Vec::new();
+        let tell = &mut |module| found.push(module);
+        rules.alias(name.as_bytes(), tell).unwrap();
+        found
     }
 
     #[test]
@@ -298,7 +273,9 @@ mod tests {
             (Need::Hidden, "h".into()),
         ];
         assert_eq!(targets(&rules, "a"), wanted);
-        assert_eq!(targets(&rules, "c_1"), [(Need::Soft, " p".into())]);
+        for name in ["c_1", "c-1"] {
+            assert_eq!(targets(&rules, name), [(Need::Soft, " p".into())]);
+        }
         assert_eq!(targets(&rules, "d_1"), [(Need::Soft, " q".into())]);
         assert_eq!(targets(&rules, "b2"), [(Need::Hidden, "h".into())]);
         assert!(targets(&rules, "e").is_empty());
@@ -307,8 +284,31 @@ mod tests {
     #[test]
     fn aliases_of_modprobe_d_are_patterns() {
         let rules = rules("alias net-pf-1? a\nalias net-pf-* b\nalias x off\n");
-        assert_eq!(rules.alias(b"net_pf_10").unwrap(), [&b"a"[..], b"b"]);
-        assert_eq!(rules.alias(b"x").unwrap(), [b"off"]);
-        assert!(rules.alias(b"y").is_none());
+        assert_eq!(aliases(&rules, "net_pf_10"), [&b"a"[..], b"b"]);
+        assert_eq!(aliases(&rules, "x"), [b"off"]);
+        assert!(aliases(&rules, "y").is_empty());
+    }
+
+    #[test]
+    fn every_alias_that_matches_is_told_in_the_order_of_the_lines() {
+        let pieces: [&[u8]; 5] = [b"a", b"-", b"*", b"?", b" m\nalias "];
+        crate::text::tests::every_text(&pieces, 5, &mut |text| {
+            let text = [b"alias ", text, b" m\n"].concat();
+            // A module of its own for each line.
+            let mut lines: Vec<Vec<u8>> = Vec::new();
+            for (number, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
+                let number = number.to_string();
+                lines.push([&line[..line.len() - 1], number.as_bytes(), b"\n"].concat());
+            }
+            let text: Text = lines.concat().leak();
+            let mut rules = Rules::default();
+            rules.add_commands(text);
+            for name in ["a", "a_", "aa", "_", "a_a"] {
+                let matching = commands(text).filter(|line| matches(line.subject, name.as_bytes()));
+                let wanted: Vec<_> = matching.map(|line| words(line.targets).next()).collect();
+                let found: Vec<_> = aliases(&rules, name).into_iter().map(Some).collect();
+                assert_eq!(found, wanted, "{name}");
+            }
+        });
     }
 }

@@ -16,7 +16,6 @@ use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Root};
 use crate::text::active::Registry;
-use crate::text::alias::normalised;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, proc_modules, split_at_byte, words};
@@ -167,10 +166,12 @@ pub fn add_boot(
 /// records `NAME.softdep=` and `NAME.weakdep=` that depmod does not read.
 fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
     let rules = kernel.rules()?;
-    for (_, path) in lines(kernel.builtin()?) {
+    let mut found = Vec::new();
+    for (_, path) in lines(kernel.builtin()?.text()) {
         let path = ModulePath(path);
-        for rule in rules.of(path, path.name().hash()) {
-            add_targets(kept, kernel, rule.targets)?;
+        rules.of(path, path.hash(), &mut found)?;
+        for &number in &found {
+            add_targets(kept, kernel, rules.rule(number).targets)?;
         }
     }
     let records = kernel.file_or_empty(b"modules.builtin.modinfo")?;
@@ -189,8 +190,7 @@ fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
 fn add_targets(kept: &mut Closure, kernel: &Kernel<'_>, text: Text) -> Result<()> {
     for target in targets(text) {
         // Whether it is built in, too, makes no difference, and is not looked at.
-        let name: Vec<u8> = normalised(target).collect();
-        for line in kernel.modules_of(&name)? {
+        for line in kernel.modules_named(target)? {
             kept.add(line, Why::BuiltIn);
         }
     }

@@ -26,29 +26,22 @@ impl<'c> Drawing<'c> {
     /// Finds the direct edges of a complete closure.
     pub fn new(closure: &'c Closure) -> Self {
         let modules = closure.modules();
-        // The last module for which a position was marked, to need no clearing.
-        let mut explained = vec![u32::MAX; modules.len()];
-        let mut direct = Vec::with_capacity(modules.len());
-        for position in 0..modules.len() {
-            for dependency in dependencies(closure, position) {
-                for further in dependencies(closure, dependency) {
-                    // In a cycle each explains the other: keep both edges rather than none.
-                    if !dependencies(closure, further).any(|back| back == dependency) {
-                        explained[further] = position as u32;
-                    }
-                }
-            }
+        let mut direct = vec![Vec::new(); modules.len()];
+        let mut search = Search::new(closure);
+        // Those that need least first, so that what a module needs is known when it comes.
+        for position in search.by_count() {
+            search.explain(position);
             let all = closure.edges(position);
             let mut edges = all.to_vec();
             edges.retain(|edge| {
-                edge.need != Need::Dependency || explained[edge.to as usize] != position as u32
+                edge.need != Need::Dependency || !search.is_explained(edge.to as usize, position)
             });
             if edges.iter().all(|edge| edge.need != Need::Dependency) {
                 // A longer cycle, whose members explain each other in turn.
                 edges.extend(all.iter().filter(|edge| edge.need == Need::Dependency));
             }
             sort_by_name(&mut edges, modules);
-            direct.push(edges);
+            direct[position] = edges;
         }
         Drawing {
             closure,
@@ -133,6 +126,104 @@ impl<'c> Drawing<'c> {
     }
 }
 
+/// A position that sorts by a number.
+fn ranked(rank: u32, position: usize) -> u64 {
+    u64::from(rank) << 32 | position as u64
+}
+
+fn position_of(ranked: u64) -> usize {
+    ranked as u32 as usize
+}
+
+/// Which dependencies others explain. What is marked for a module is marked with its position, to
+/// need no clearing.
+struct Search<'c> {
+    closure: &'c Closure,
+    /// How many dependencies each module has.
+    counts: Vec<u32>,
+    /// For each module, whether its line names all that the lines of its dependencies name, and so on
+    /// down: as depmod writes them. Known of those that were looked at.
+    is_transitive: Vec<bool>,
+    /// Dependencies of the module.
+    listed: Vec<u32>,
+    /// Those that another dependency explains.
+    explained: Vec<u32>,
+    /// Those whose own dependencies have been marked with those of another.
+    covered: Vec<u32>,
+    /// The dependencies of the module, those first that need most.
+    own: Vec<u64>,
+}
+
+impl<'c> Search<'c> {
+    fn new(closure: &'c Closure) -> Self {
+        let all = closure.modules().len();
+        let count = |position| dependencies(closure, position).count() as u32;
+        Search {
+            closure,
+            counts: (0..all).map(count).collect(),
+            is_transitive: vec![false; all],
+            listed: vec![u32::MAX; all],
+            explained: vec![u32::MAX; all],
+            covered: vec![u32::MAX; all],
+            own: Vec::new(),
+        }
+    }
+
+    /// All positions, those with the fewest dependencies first.
+    fn by_count(&self) -> Vec<usize> {
+        let counts = self.counts.iter().enumerate();
+        let mut order: Vec<u64> = counts.map(|(at, &count)| ranked(count, at)).collect();
+        order.sort_unstable();
+        order.into_iter().map(position_of).collect()
+    }
+
+    fn is_explained(&self, dependency: usize, position: usize) -> bool {
+        self.explained[dependency] == position as u32
+    }
+
+    /// Marks what the dependencies of a module explain: a dependency of one of them is explained by
+    /// that one, unless it needs that one in turn: in a cycle both edges stay rather than none.
+    fn explain(&mut self, position: usize) {
+        let mark = position as u32;
+        let mut own = core::mem::take(&mut self.own);
+        own.clear();
+        // A module needs more than what it needs does, so that most are covered when they come.
+        let counts = &self.counts;
+        own.extend(dependencies(self.closure, position).map(|one| ranked(!counts[one], one)));
+        own.sort_unstable();
+        for &one in &own {
+            self.listed[position_of(one)] = mark;
+        }
+        self.listed[position] = mark;
+        let mut is_transitive = true;
+        for &one in &own {
+            let one = position_of(one);
+            if self.covered[one] == mark {
+                continue;
+            }
+            is_transitive &= self.is_transitive[one];
+            for further in dependencies(self.closure, one) {
+                is_transitive &= self.listed[further] == mark;
+                if !self.needs(further, one) {
+                    self.explained[further] = mark;
+                }
+                if self.is_transitive[one] {
+                    self.covered[further] = mark;
+                }
+            }
+        }
+        self.is_transitive[position] = is_transitive;
+        self.own = own;
+    }
+
+    /// Whether a module's line names another. Where lines are transitive, one with fewer names cannot.
+    fn needs(&self, position: usize, other: usize) -> bool {
+        let is_known = self.is_transitive[position] && self.is_transitive[other];
+        let is_less = is_known && self.counts[position] < self.counts[other];
+        !is_less && dependencies(self.closure, position).any(|one| one == other)
+    }
+}
+
 /// The dependencies of a module's line.
 fn dependencies(closure: &Closure, position: usize) -> impl Iterator<Item = usize> + '_ {
     let edges = closure.edges(position).iter();
@@ -161,6 +252,9 @@ fn sort_by_name(edges: &mut Vec<Edge>, modules: &[Needed]) {
 mod tests {
     use super::*;
     use crate::needs::closure::tests::{closed, every_graph, reachable};
+    use crate::needs::{Kernel, Why};
+    use crate::system::scratch::Scratch;
+    use crate::text::name::ModuleName;
 
     #[test]
     fn direct_edges_lead_as_far_as_all_and_no_other_explains_them() {
@@ -186,6 +280,76 @@ mod tests {
                 assert!(!direct[from][to] || !is_explained, "{edges:?}");
             }
         });
+    }
+
+    /// What explains a dependency, as it is defined: every dependency of every dependency is looked at.
+    fn explained(closure: &Closure, position: usize) -> Vec<usize> {
+        let mut found = Vec::new();
+        for one in dependencies(closure, position) {
+            for further in dependencies(closure, one) {
+                if !dependencies(closure, further).any(|back| back == one) {
+                    found.push(further);
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn what_is_explained_is_what_the_definition_says_in_graphs_of_seven() {
+        let scratch = Scratch::new("explained");
+        let root = scratch.root();
+        let mut seed = 1_u32;
+        let mut random = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            seed >> 16
+        };
+        for round in 0..3000 {
+            // Of few edges and of many, with cycles and without, transitive and not.
+            let (some, is_acyclic, is_closed) = (random() % 5 + 1, round % 3 > 0, round % 2 > 0);
+            let mut edges = [[false; 7]; 7];
+            for (from, to) in (0..49).map(|pair| (pair / 7, pair % 7)) {
+                edges[from][to] = random() % 6 < some && from != to && (!is_acyclic || from < to);
+            }
+            for (by, from, to) in (0..343).map(|all| (all / 49, all / 7 % 7, all % 7)) {
+                edges[from][to] |= is_closed && edges[from][by] && edges[by][to] && from != to;
+            }
+            let name = |at: usize| format!("k/m{at}.ko");
+            let line = |from: usize| {
+                let to = (0..7)
+                    .filter(|&to| edges[from][to])
+                    .map(|to| " ".to_string() + &name(to));
+                name(from) + ":" + &to.collect::<String>() + "\n"
+            };
+            scratch.write(
+                "lib/modules/1/modules.dep",
+                (0..7).map(line).collect::<String>(),
+            );
+            let kernel = Kernel::open(&root, b"1").unwrap();
+            let mut closure = Closure::default();
+            for at in 0..7 {
+                let name = format!("m{at}");
+                let line = kernel
+                    .line(ModuleName::new(name.as_bytes()))
+                    .unwrap()
+                    .unwrap();
+                closure.add(line, Why::Named);
+            }
+            closure.complete(&kernel).unwrap();
+            let mut search = Search::new(&closure);
+            for position in search.by_count() {
+                search.explain(position);
+                let wanted = explained(&closure, position);
+                for at in dependencies(&closure, position) {
+                    let is_wanted = wanted.contains(&at);
+                    assert_eq!(
+                        search.is_explained(at, position),
+                        is_wanted,
+                        "{edges:?} {position} {at}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

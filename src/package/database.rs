@@ -8,8 +8,8 @@ use crate::system::lock::{is_locked, lock, RecordLock};
 use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
 use crate::text::name::{is_module_file, ModulePath};
+use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::{parse, Stanza, Stanzas};
-use crate::text::table::{Entry, Table};
 use crate::text::{is_version, lines, sort_once, split_at_byte, words};
 
 /// Whose database it is.
@@ -60,9 +60,9 @@ pub struct Contents {
 /// What gives the administrator a say in packages.
 pub struct Ties {
     /// The packages with diversions.
-    diverting: Table<'static>,
+    diverting: Catalog<'static>,
     /// The files with a changed mode.
-    overridden: Table<'static>,
+    overridden: Catalog<'static>,
 }
 
 const STATUS: &[u8] = b"status";
@@ -239,8 +239,8 @@ impl Database {
         let overrides = root.text_or_empty(self.path(b"statoverride"))?;
         let files = lines(overrides).filter_map(|(_, line)| words(line).nth(3));
         Ok(Ties {
-            diverting: Table::new(diverting),
-            overridden: Table::new(files.map(entry).collect()),
+            diverting: Catalog::new(diverting),
+            overridden: Catalog::new(files.map(entry).collect()),
         })
     }
 
@@ -256,7 +256,7 @@ impl Database {
     ///
     /// # Errors
     /// `info/` cannot be read.
-    pub fn listed(&self, root: &Root) -> Result<Table<'static>> {
+    pub fn listed(&self, root: &Root) -> Result<Catalog<'static>> {
         let mut entries = Vec::new();
         if let Some(folder) = Folder::open(root, self.path(b"info"))? {
             for entry in folder.entries()? {
@@ -266,7 +266,7 @@ impl Database {
                 }
             }
         }
-        Ok(Table::new(entries))
+        Ok(Catalog::new(entries))
     }
 
     /// Makes an edit around the work that comes before it: everything is written and durable

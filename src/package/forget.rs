@@ -11,8 +11,8 @@
 
 use crate::format::{fill, keep, push_filled, Text};
 use crate::package::relation::{alternatives, each_name, group_of, groups, relation, Relation};
+use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::{name_in, Stanza, Stanzas};
-use crate::text::table::{Entry, Table};
 
 /// What the names of stand-ins begin with.
 pub const PREFIX: &[u8] = b"limopack-stand-in-";
@@ -158,7 +158,7 @@ struct Search<'t, 'a> {
     situation: &'a Situation<'t, 'a>,
     roles: Vec<Role>,
     /// The names of what leaves.
-    leaving: Table<'t>,
+    leaving: Catalog<'t>,
     /// For each of these entries, whether all packages of its name are marked already.
     is_marked: Vec<bool>,
     /// Dependants and where the name that each needs begins in `leaving`, sorted by dependant.
@@ -166,7 +166,7 @@ struct Search<'t, 'a> {
     /// Packages that have come to stand in, whose own needs are to be followed.
     new: Vec<usize>,
     /// The names of automatically installed packages of which somebody who leaves is a user.
-    held: Table<'t>,
+    held: Catalog<'t>,
     /// For each stanza, whether a held package has another user.
     is_wanted: Vec<bool>,
     dependants: Vec<(&'t [u8], &'t [u8])>,
@@ -196,11 +196,11 @@ impl<'t, 'a> Search<'t, 'a> {
         Search {
             situation,
             roles,
-            leaving: Table::default(),
+            leaving: Catalog::default(),
             is_marked: Vec::new(),
             needs: Vec::new(),
             new: Vec::new(),
-            held: Table::default(),
+            held: Catalog::default(),
             is_wanted: Vec::new(),
             dependants: Vec::new(),
         }
@@ -282,28 +282,28 @@ impl<'t, 'a> Search<'t, 'a> {
     }
 
     /// The names by which packages satisfy others; those of their stand-ins, if they get some.
-    fn names_of(&self, packages: &[usize]) -> Table<'t> {
+    fn names_of(&self, packages: &[usize]) -> Catalog<'t> {
         let mut entries = Vec::new();
         for &at in packages {
             let stanza = self.stanza(at);
             entries.push(entry(stanza.package, at));
             each_provided(stanza, &mut |group| entries.push(entry(name_in(group), at)));
         }
-        Table::new(entries)
+        Catalog::new(entries)
     }
 
     /// What the packages that stay provide.
-    fn provided(&self) -> Table<'t> {
+    fn provided(&self) -> Catalog<'t> {
         let mut entries = Vec::new();
         for at in self.all_of(Role::Stays) {
             let provides = self.stanza(at).provides;
             each_name(provides, &mut |name| entries.push(entry(name, at)));
         }
-        Table::new(entries)
+        Catalog::new(entries)
     }
 
     /// Whether a package that stays satisfies a group, beyond doubt.
-    fn is_satisfied(&self, group: &[u8], provided: &Table<'t>) -> bool {
+    fn is_satisfied(&self, group: &[u8], provided: &Catalog<'t>) -> bool {
         alternatives(group).any(|alternative| {
             let relation = relation(alternative);
             let names = &self.situation.status.names;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::{fill, push_filled, Text};
 use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
-use crate::text::table::{Entry, Table};
+use crate::text::catalog::{Catalog, Entry};
 use crate::text::{lines, sort_once, split_at_byte, words};
 
 const DIRECTORY: &[u8] = b"var/lib/limopack";
@@ -92,13 +92,13 @@ fn parse(line: &[u8]) -> Option<Note<'_>> {
 }
 
 /// Positions of notes by the names of their packages, without and with the architecture.
-pub fn by_package<'t>(notes: &[Note<'t>]) -> Table<'t> {
+pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
     let mut entries = Vec::with_capacity(notes.len());
     for (at, note) in notes.iter().enumerate() {
         let (name, arch) = split_at_byte(note.package, b':');
         entries.push(Entry { name, arch, at });
     }
-    Table::new(entries)
+    Catalog::new(entries)
 }
 
 /// Changes a file under a lock: the notes of packages for which `is_done` is true go, and each of

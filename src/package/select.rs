@@ -1,6 +1,6 @@
 //! Which packages the user means: `PKG`, `PKG:arch`, or a pattern with `*` and `?`.
 
-use crate::text::table::{Entry, Table};
+use crate::text::catalog::{Catalog, Entry};
 
 /// What `--pkname` names.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ impl<'a> Spec<'a> {
     }
 
     /// The names that it means. Only a pattern looks at all of them.
-    pub fn among<'t>(&self, names: &Table<'t>) -> Vec<Entry<'t>> {
+    pub fn among<'t>(&self, names: &Catalog<'t>) -> Vec<Entry<'t>> {
         let mut found = match self.is_pattern() {
             true => names.entries(),
             false => names.find(self.name),

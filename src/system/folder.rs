@@ -320,7 +320,7 @@ impl Folder {
         let listing = &*listing;
         let mut entries = Vec::with_capacity(listing.count());
         for at in 0..listing.count() {
-            let name = listing.name(at).to_bytes();
+            let name = listing.name(at);
             let kind = match listing.kind(at) {
                 // Some file systems do not tell.
                 FileType::Unknown => self.stat(name)?.map_or(FileType::Unknown, |stat| {

@@ -2,6 +2,7 @@
 //! modules.
 
 use crate::text::sort::sort;
+use crate::text::split_at_byte;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use rustix::fd::BorrowedFd;
@@ -65,7 +66,12 @@ impl Listing {
     }
 
     /// The name of an entry.
-    pub fn name(&self, at: usize) -> &CStr {
+    pub fn name(&self, at: usize) -> &[u8] {
+        split_at_byte(&self.bytes[self.starts[at] as usize..], 0).0
+    }
+
+    /// The same as the kernel takes it.
+    pub fn c_name(&self, at: usize) -> &CStr {
         c_text(&self.bytes, self.starts[at] as usize)
     }
 

@@ -11,7 +11,7 @@ use crate::system::{io, open_in, stat_in};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, CWD};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// The bytes behind a descriptor; `path` is for messages.
 ///
@@ -74,6 +74,16 @@ pub(super) fn read_behind(file: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> rustix::
             Err(errno) => return Err(errno),
         }
     }
+}
+
+/// Says of a text that it is not read from its start to its end, so that the kernel brings the pages
+/// that are looked at and not those behind them: from a slow card, half of the time of a listing.
+/// Where it is no mapping, or the kernel does not know, nothing changes.
+#[allow(unsafe_code)]
+pub fn read_here_and_there(text: &'static [u8]) {
+    let start = text.as_ptr() as *mut core::ffi::c_void;
+    // SAFETY: this changes when pages come, and not what is in them.
+    let _ = unsafe { rustix::mm::madvise(start, text.len(), Advice::Random) };
 }
 
 /// Maps a whole file; `None` where there is nothing to map, or no way to.

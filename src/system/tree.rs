@@ -11,7 +11,6 @@ use crate::system::folder::{enter_in, remove_empty_in, remove_file_in, size_of, 
 use crate::system::listing::{c_text, Listing};
 use crate::system::Folder;
 use crate::text::name::is_module_file;
-use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Stat};
 
@@ -177,6 +176,7 @@ pub fn walk(
         warn,
         listing: Listing::default(),
         path: Vec::new(),
+        is_pruned: false,
         removal: Removal::default(),
     };
     folder.rewind()?;
@@ -193,15 +193,16 @@ struct Walk<'w> {
     warn: &'w mut dyn FnMut(Text),
     /// What is in the directory that it is in and in those above.
     listing: Listing,
-    /// The path of that directory.
+    /// The path of that directory, and whether its files may go.
     path: Vec<u8>,
+    is_pruned: bool,
     removal: Removal,
 }
 
 impl Walk<'_> {
     /// Something in the directory, as the user would write it.
-    fn shown(&self, name: &CStr) -> Text {
-        self.folder.shown(path_of(&self.path, name.to_bytes()))
+    fn shown(&self, name: &[u8]) -> Text {
+        self.folder.shown(path_of(&self.path, name))
     }
 
     /// Looks at the directory at `path`, and below. Gives its fate.
@@ -216,11 +217,12 @@ impl Walk<'_> {
             .add(fd)
             .map_err(|errno| failed("read", errno))?;
         let entries = listed.count..self.listing.count();
+        self.is_pruned = is_pruned(&self.path);
         let mut fate = Fate::Goes;
         for at in entries.clone() {
             fate = fate.and(self.file(fd, at)?);
         }
-        let own = is_pruned(&self.path).then(|| self.removal.begin(&self.path));
+        let own = self.is_pruned.then(|| self.removal.begin(&self.path));
         for at in entries {
             if self.kind(fd, at)? == FileType::Directory {
                 fate = fate.and(self.below(fd, at, depth)?);
@@ -242,21 +244,21 @@ impl Walk<'_> {
             _ => return Ok(Fate::Stays),
         };
         let name = self.listing.name(at);
-        if !is_module_file(name.to_bytes()) {
+        if !is_module_file(name) {
             return Ok(Fate::Stays);
         }
         let size = match self.sizes {
-            Sizes::Wanted => self.stat(fd, name)?.map_or(0, |stat| size_of(&stat)),
+            Sizes::Wanted => self.stat(fd, at)?.map_or(0, |stat| size_of(&stat)),
             Sizes::Unwanted => 0,
         };
         let leaf = Leaf {
             directory: &self.path,
-            name: name.to_bytes(),
+            name,
             size,
             kind,
         };
         let fate = (self.decide)(&leaf)?;
-        if fate == Fate::Goes && is_pruned(&self.path) {
+        if fate == Fate::Goes && self.is_pruned {
             self.removal.add(name, size);
             return Ok(fate);
         }
@@ -267,11 +269,12 @@ impl Walk<'_> {
     /// Looks at a directory in this one.
     fn below(&mut self, fd: BorrowedFd<'_>, at: usize, depth: usize) -> Result<Fate> {
         let name = self.listing.name(at);
-        let is_kernel = self.scope == Scope::Outside && name.to_bytes() == PRUNED;
-        if self.path.is_empty() && (is_kernel || HEADERS.contains(&name.to_bytes())) {
+        let is_kernel = self.scope == Scope::Outside && name == PRUNED;
+        if self.path.is_empty() && (is_kernel || HEADERS.contains(&name)) {
             return Ok(Fate::Stays);
         }
-        let opened = enter_in(fd, name).map_err(|errno| Error::io("open", self.shown(name), errno));
+        let opened = enter_in(fd, self.listing.c_name(at));
+        let opened = opened.map_err(|errno| Error::io("open", self.shown(name), errno));
         let Some(inner) = opened? else {
             let shown = self.shown(name);
             (self.warn)(shown);
@@ -281,7 +284,7 @@ impl Walk<'_> {
         if length > 0 {
             self.path.push(b'/');
         }
-        self.path.extend_from_slice(name.to_bytes());
+        self.path.extend_from_slice(name);
         let fate = self.directory(inner.as_fd(), depth + 1);
         self.path.truncate(length);
         fate
@@ -291,7 +294,7 @@ impl Walk<'_> {
         match self.listing.kind(at) {
             // Some file systems do not tell.
             FileType::Unknown => {
-                let stat = self.stat(fd, self.listing.name(at))?;
+                let stat = self.stat(fd, at)?;
                 Ok(stat.map_or(FileType::Unknown, |stat| {
                     FileType::from_raw_mode(stat.st_mode)
                 }))
@@ -300,8 +303,9 @@ impl Walk<'_> {
         }
     }
 
-    fn stat(&self, fd: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>> {
-        stat_if_there(fd, name).map_err(|errno| Error::io("stat", self.shown(name), errno))
+    fn stat(&self, fd: BorrowedFd<'_>, at: usize) -> Result<Option<Stat>> {
+        let stat = stat_if_there(fd, self.listing.c_name(at));
+        stat.map_err(|errno| Error::io("stat", self.shown(self.listing.name(at)), errno))
     }
 }
 
@@ -323,13 +327,14 @@ impl Fate {
 
 impl Removal {
     /// A file goes, in the directory that begins next.
-    fn add(&mut self, name: &CStr, size: usize) {
+    fn add(&mut self, name: &[u8], size: usize) {
         self.removed.add(size);
         self.files.push(File {
             name: self.names.len(),
             size,
         });
-        self.names.extend_from_slice(name.to_bytes_with_nul());
+        self.names.extend_from_slice(name);
+        self.names.push(0);
     }
 
     /// A directory begins whose files have been added, before those in it. Gives its place.

@@ -5,6 +5,7 @@
 //! transitively; nothing here relies on it. (kmod: tools/depmod.c, `output_deps`)
 
 use crate::error::{Error, Result};
+use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{lines, split_at_byte};
 use std::cell::Cell;
@@ -26,15 +27,16 @@ impl<'t> DepLine<'t> {
         let Some(colon) = memchr::memchr(b':', line) else {
             return Err(NO_COLON);
         };
-        let parsed = DepLine {
-            path: ModulePath(&line[..colon]),
-            line,
-        };
-        // The dependencies are not judged here: each is looked up and has a line of its own.
-        if !parsed.path.is_sound() {
-            return Err("a path with '..', '.', control bytes or no file name");
+        let path = ModulePath(&line[..colon]);
+        DepLine { path, line }.checked()
+    }
+
+    fn checked(self) -> core::result::Result<Self, &'static str> {
+        // The dependencies are not checked here: each is looked up and has a line of its own.
+        match self.path.is_sound() {
+            true => Ok(self),
+            false => Err("a path with '..', '.', control bytes or no file name"),
         }
-        Ok(parsed)
     }
 
     /// The files of the modules that this one needs, as far as the line tells.
@@ -58,13 +60,179 @@ impl<'t> DepLine<'t> {
     }
 }
 
-/// modules.dep as text, with a hash table over the names of its lines: the position of each
-/// line's `:`, and no look at the rest of a line before it is asked for.
-pub struct DepText<'t> {
+/// The lines of a text that begin with a module's path, by the module's name. Of two lines with one
+/// name the first counts.
+///
+/// Names mostly differ at their ends, so a hash of these finds them, and costs least for the thousands
+/// of lines that nobody asks for. Where many names end alike, the whole names are hashed.
+pub struct Paths<'t> {
     text: &'t [u8],
-    file: Vec<u8>,
-    /// Positions of colons + 1; 0 is free. A power of two, at most half full.
-    slots: Vec<u32>,
+    /// What stands behind each path.
+    end: u8,
+    by_tail: Chains,
+    /// Where many names end alike.
+    by_whole: Cell<Option<&'static Chains>>,
+}
+
+/// What ends the path of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// The first `:`; a line without one has no path (modules.dep).
+    Colon,
+    /// The line's end (modules.builtin).
+    Line,
+}
+
+/// Lines with one hash, one behind the other as they are in the text.
+#[derive(Default)]
+struct Chains {
+    /// Where each begins, in `lines`, + 1; 0 is none. A power of two.
+    heads: Vec<u32>,
+    lines: Vec<Line>,
+    part: Part,
+}
+
+struct Line {
+    /// Where its path ends.
+    end: u32,
+    /// The next of its chain, + 1.
+    next: u32,
+}
+
+/// How much of a name a hash is of.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The last eight bytes.
+    Tail,
+}
+
+impl Part {
+    #[cold]
+    fn hash(self, name: ModuleName<'_>) -> u32 {
+        match self {
+            Part::Whole => name.hash(),
+            Part::Tail => name.tail_hash(),
+        }
+    }
+}
+
+/// So many lines are compared for one name before the whole names are hashed.
+const LONG: usize = 256;
+
+impl<'t> Paths<'t> {
+    /// Finds the lines of a text; `file` is for messages.
+    ///
+    /// # Errors
+    /// A file of 4 GiB.
+    pub fn new(text: &'t [u8], ends: Ends, file: &[u8]) -> Result<Self> {
+        if u32::try_from(text.len() + 1).is_err() {
+            return Err(Error::parse(file, 0, "the file is too large", &[]));
+        }
+        let mut paths = Paths {
+            text,
+            end: match ends {
+                Ends::Colon => b':',
+                Ends::Line => b'\n',
+            },
+            by_tail: Chains::default(),
+            by_whole: Cell::new(None),
+        };
+        // A line of a real tree has 130 bytes.
+        paths.by_tail = paths.chained(text.len() / 80, Part::Tail);
+        Ok(paths)
+    }
+
+    /// Chains of the lines by a hash of this part of their names.
+    fn chained(&self, room: usize, part: Part) -> Chains {
+        let text = self.text;
+        let room = room.next_power_of_two().max(64);
+        let mut heads = vec![0; room];
+        let mut lines = Vec::with_capacity(room / 2);
+        // The last line may have no newline.
+        let is_open = self.end == b'\n' && !matches!(text.last(), None | Some(b'\n'));
+        let open = is_open.then_some(text.len());
+        // From the last to the first, which so comes to the head of its chain.
+        let ends = memchr::memchr_iter(self.end, text).rev();
+        for end in open.into_iter().chain(ends) {
+            let path = ModulePath(&text[..end]);
+            let quick = match part {
+                Part::Tail => path.quick_tail_hash(),
+                Part::Whole => path.quick_hash(),
+            };
+            let Some(hash) = quick.or_else(|| Some(part.hash(self.before(end)?.name()))) else {
+                continue;
+            };
+            let head = &mut heads[hash as usize & (room - 1)];
+            let end = end as u32;
+            lines.push(Line { end, next: *head });
+            *head = lines.len() as u32;
+        }
+        Chains { heads, lines, part }
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> &'t [u8] {
+        self.text
+    }
+
+    /// The path and the line of a module.
+    pub fn find(&self, name: ModuleName<'_>) -> Option<(ModulePath<'t>, &'t [u8])> {
+        let chains = self.by_whole.get().unwrap_or(&self.by_tail);
+        let path = match self.find_in(chains, name) {
+            Ok(found) => found?,
+            Err(()) => {
+                let whole = self.chained(chains.lines.len() * 2, Part::Whole);
+                self.by_whole.set(Some(Box::leak(Box::new(whole))));
+                return self.find(name);
+            }
+        };
+        let start = path.0.as_ptr() as usize - self.text.as_ptr() as usize;
+        let end = start + path.0.len();
+        let behind = split_at_byte(&self.text[end..], b'\n').0;
+        Some((path, &self.text[start..end + behind.len()]))
+    }
+
+    /// An error where the chain is too long, and others would be shorter.
+    fn find_in(&self, chains: &Chains, name: ModuleName<'_>) -> Looked<'t> {
+        let mask = chains.heads.len() - 1;
+        let mut next = chains.heads[chains.part.hash(name) as usize & mask];
+        let mut compared = 0;
+        while let Some(line) = chains.lines.get((next as usize).wrapping_sub(1)) {
+            let end = line.end as usize;
+            if name.is_before(&self.text[..end]) {
+                if let Some(path) = self.before(end) {
+                    return Ok(Some(path));
+                }
+            }
+            compared += 1;
+            if compared == LONG && chains.part == Part::Tail {
+                return Err(());
+            }
+            next = line.next;
+        }
+        Ok(None)
+    }
+
+    /// The path that ends here; `None` behind a second `:` of one line.
+    fn before(&self, end: usize) -> Option<ModulePath<'t>> {
+        let text = &self.text[..end];
+        let start = match memchr::memrchr2(self.end, b'\n', text) {
+            Some(at) if text[at] != b'\n' => return None,
+            at => at.map_or(0, |newline| newline + 1),
+        };
+        Some(ModulePath(&text[start..]))
+    }
+}
+
+type Looked<'t> = core::result::Result<Option<ModulePath<'t>>, ()>;
+
+/// modules.dep as text: no look at the rest of a line before it is asked for.
+pub struct DepText<'t> {
+    file: Text,
+    paths: Paths<'t>,
     /// Whether every line has been seen to be sound.
     is_checked: Cell<bool>,
 }
@@ -76,74 +244,20 @@ impl<'t> DepText<'t> {
     ///
     /// # Errors
     /// No line at all, or a file of 4 GiB.
-    pub fn new(text: &'t [u8], file: &[u8]) -> Result<Self> {
+    pub fn new(text: &'t [u8], file: Text) -> Result<Self> {
         if text.is_empty() {
             return Err(Error::parse(file, 0, "the file is empty; run depmod", &[]));
         }
-        if u32::try_from(text.len() + 1).is_err() {
-            return Err(Error::parse(file, 0, "the file is too large", &[]));
-        }
-        let mut index = DepText {
-            text,
-            file: file.to_vec(),
-            slots: Vec::new(),
+        Ok(DepText {
+            file,
+            paths: Paths::new(text, Ends::Colon, file)?,
             is_checked: Cell::new(false),
-        };
-        // A line of a real tree has 130 bytes; where lines are shorter, start again with more room.
-        let mut room = (text.len() / 80).next_power_of_two().max(64);
-        while !index.fill(room) {
-            room *= 2;
-        }
-        Ok(index)
+        })
     }
 
     /// The whole text.
     pub fn text(&self) -> &'t [u8] {
-        self.text
-    }
-
-    /// Notes every line in a table of `room` slots; `false` if they are too many for it.
-    fn fill(&mut self, room: usize) -> bool {
-        self.slots = vec![0; room];
-        let mask = room - 1;
-        let mut behind_last = 0;
-        for (count, colon) in memchr::memchr_iter(b':', self.text).enumerate() {
-            if count * 2 >= room {
-                return false;
-            }
-            let hash = self.hash_before(colon, behind_last);
-            behind_last = colon + 1;
-            let Some(hash) = hash else {
-                continue;
-            };
-            let mut slot = hash as usize & mask;
-            while self.slots[slot] != 0 {
-                slot = (slot + 1) & mask;
-            }
-            self.slots[slot] = colon as u32 + 1;
-        }
-        true
-    }
-
-    /// The hash of the name in the path that ends at `colon`. `None` where a longer look finds
-    /// no start of a line behind the last colon: so a line of colons costs no more than others.
-    fn hash_before(&self, colon: usize, behind_last: usize) -> Option<u32> {
-        let path = &self.text[..colon];
-        let hash = path.strip_suffix(b".ko").and_then(ModulePath::hash_of_stem);
-        hash.or_else(|| {
-            let newline = memchr::memrchr(b'\n', &path[behind_last..]);
-            let start = match newline {
-                Some(newline) => behind_last + newline + 1,
-                None if behind_last == 0 => 0,
-                None => return None,
-            };
-            Some(ModulePath(&path[start..]).name().hash())
-        })
-    }
-
-    fn path_before(&self, colon: usize) -> ModulePath<'t> {
-        let start = memchr::memrchr(b'\n', &self.text[..colon]).map_or(0, |newline| newline + 1);
-        ModulePath(&self.text[start..colon])
+        self.paths.text
     }
 
     /// The line of a module. Of two lines with one name the first counts.
@@ -151,49 +265,16 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// The line is malformed.
     pub fn find(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'t>>> {
-        let Some((start, colon)) = self.place(name) else {
+        let Some((path, line)) = self.paths.find(name) else {
             return Ok(None);
         };
-        let behind = split_at_byte(&self.text[colon..], b'\n').0;
-        let line = &self.text[start..colon + behind.len()];
-        self.parse(line).map(Some)
+        let parsed = DepLine { path, line }.checked();
+        parsed.map(Some).map_err(|what| self.broken(line, what))
     }
 
     /// Whether a module has a line, malformed or not.
     pub fn lists(&self, name: ModuleName<'_>) -> bool {
-        self.place(name).is_some()
-    }
-
-    /// Where the line of a module begins, and its colon.
-    fn place(&self, name: ModuleName<'_>) -> Option<(usize, usize)> {
-        let mask = self.slots.len() - 1;
-        let mut slot = name.hash() as usize & mask;
-        while let Some(colon) = self.slots[slot].checked_sub(1) {
-            let colon = colon as usize;
-            if let Some(start) = self.start(colon, name) {
-                return Some((start, colon));
-            }
-            slot = (slot + 1) & mask;
-        }
-        None
-    }
-
-    /// The start of the line with this colon, if it is that of the module.
-    fn start(&self, colon: usize, name: ModuleName<'_>) -> Option<usize> {
-        let path = &self.text[..colon];
-        let start = match path.strip_suffix(b".ko") {
-            Some(stem) => {
-                let before = name.before_in(stem)?;
-                memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1)
-            }
-            None => {
-                let path = self.path_before(colon);
-                (path.name() == name).then(|| colon - path.0.len())?
-            }
-        };
-        // Behind a second colon of one line no path ends.
-        let is_path = memchr::memchr(b':', &self.text[start..colon]).is_none();
-        is_path.then_some(start)
+        self.paths.find(name).is_some()
     }
 
     /// Looks at every line, once: a name that is missing may have a line that is malformed.
@@ -212,22 +293,18 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// A malformed line.
     pub fn all(&self) -> impl Iterator<Item = Result<DepLine<'t>>> + '_ {
-        lines(self.text).map(|(_, line)| self.parse(line))
+        lines(self.paths.text).map(|(_, line)| self.parse(line))
     }
 
     fn parse(&self, line: &'t [u8]) -> Result<DepLine<'t>> {
-        DepLine::parse(line).map_err(|what| {
-            let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
-            let before = memchr::memchr_iter(b'\n', &self.text[..start]).count();
-            Error::parse(&self.file, before + 1, "{}", &[what.as_bytes()])
-        })
+        DepLine::parse(line).map_err(|what| self.broken(line, what))
     }
-}
 
-/// Whether modules.builtin lists a module. A scan: it is asked only for names that
-/// no module file has.
-pub fn is_builtin(builtin: &[u8], name: ModuleName<'_>) -> bool {
-    lines(builtin).any(|(_, path)| ModulePath(path).name() == name)
+    fn broken(&self, line: &[u8], what: &str) -> Error {
+        let start = line.as_ptr() as usize - self.paths.text.as_ptr() as usize;
+        let before = memchr::memchr_iter(b'\n', &self.paths.text[..start]).count();
+        Error::parse(self.file, before + 1, "{}", &[what.as_bytes()])
+    }
 }
 
 #[cfg(test)]
@@ -285,11 +362,14 @@ mod tests {
 
     #[test]
     fn builtin_modules_are_found_by_name() {
-        assert!(is_builtin(
-            b"kernel/fs/ext-4.ko\nkernel/b.ko\n",
-            name("ext_4")
-        ));
-        assert!(!is_builtin(b"kernel/fs/ext4.ko\n", name("ext")));
+        let text = b"kernel/fs/ext-4.ko\nkernel/b.ko:c\nlast.ko";
+        let paths = Paths::new(text, Ends::Line, b"f").unwrap();
+        for found in ["ext_4", "b", "last"] {
+            assert!(paths.find(name(found)).is_some(), "{found}");
+        }
+        for missing in ["ext", "", "c"] {
+            assert!(paths.find(name(missing)).is_none(), "{missing}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod active;
 pub mod alias;
+pub mod catalog;
 pub mod dep;
 pub mod modprobe;
 pub mod name;
@@ -92,12 +93,7 @@ pub fn shared_length(a: &[u8], b: &[u8]) -> usize {
     let length = a.len().min(b.len());
     let mut at = 0;
     while at + 8 <= length {
-        let eight = |text: &[u8]| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&text[at..at + 8]);
-            u64::from_le_bytes(bytes)
-        };
-        let differ = eight(a) ^ eight(b);
+        let differ = eight(&a[at..at + 8]) ^ eight(&b[at..at + 8]);
         if differ != 0 {
             return at + differ.trailing_zeros() as usize / 8;
         }
@@ -107,6 +103,35 @@ pub fn shared_length(a: &[u8], b: &[u8]) -> usize {
         at += 1;
     }
     at
+}
+
+/// Whether two texts are the same, eight bytes at a time.
+pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let Some(last) = a.len().checked_sub(8) else {
+        return a.iter().zip(b).all(|(a, b)| a == b);
+    };
+    // What is left of eights is among the last ones, by which most differ.
+    let mut at = last;
+    loop {
+        if eight(&a[at..at + 8]) != eight(&b[at..at + 8]) {
+            return false;
+        }
+        if at == 0 {
+            return true;
+        }
+        at = at.saturating_sub(8);
+    }
+}
+
+/// The first eight bytes as a number, the first lowest.
+#[inline(always)]
+fn eight(bytes: &[u8]) -> u64 {
+    let mut array = [0; 8];
+    array.copy_from_slice(&bytes[..8]);
+    u64::from_le_bytes(array)
 }
 
 /// The words of a line, separated by spaces or tabs.
@@ -202,6 +227,7 @@ pub(crate) mod tests {
         every_text(&[b"a", b"\xff", b"aaaaaaaa", b"/"], 4, &mut |a| {
             every_text(&[b"a", b"\xff", b"aaaaaaaa", b"/"], 3, &mut |b| {
                 assert_eq!(compare(a, b), a.cmp(b));
+                assert_eq!(is_same(a, b), a == b);
             });
         });
     }

@@ -6,6 +6,8 @@
 //! rewritten before it is stored.
 
 use crate::format::Text;
+use crate::text::table::{finished, mixed};
+use crate::text::{eight, is_same};
 use core::cmp::Ordering;
 
 /// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
@@ -14,7 +16,7 @@ pub struct ModuleName<'t>(&'t [u8]);
 
 /// A module file below `/lib/modules/<version>/`, as modules.dep writes it.
 /// With depmod's `external` directive it may be absolute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialOrd, Eq, Ord)]
 pub struct ModulePath<'t>(pub &'t [u8]);
 
 /// The kernel's spelling of one byte of a name.
@@ -48,24 +50,37 @@ impl<'t> ModuleName<'t> {
         bytes.leak()
     }
 
-    /// A hash in which both spellings agree: of the last eight bytes, where names differ.
+    /// A hash in which both spellings agree: of eight bytes after the other, from the end on.
     pub fn hash(self) -> u32 {
-        match self.0.len().checked_sub(8) {
-            Some(start) => mixed(with_kernel_bytes(eight(&self.0[start..]))),
-            None => {
-                let mut tail = [0; 8];
-                tail[8 - self.0.len()..].copy_from_slice(self.0);
-                mixed(with_kernel_bytes(u64::from_le_bytes(tail)))
-            }
-        }
+        let chunks = self.0.rchunks(8);
+        let mixed = chunks.fold(0, |hash, chunk| mixed(hash, with_kernel_bytes(last(chunk))));
+        finished(mixed)
     }
 
-    /// The part of `stem` before this name, if it ends in it as a file's whole name: nothing, or
-    /// something that ends in a separator.
-    pub fn before_in(self, stem: &[u8]) -> Option<&[u8]> {
-        let (before, end) = stem.split_at(stem.len().checked_sub(self.0.len())?);
-        let is_whole = matches!(before.last(), None | Some(b'/' | b'\n'));
-        (is_whole && ModuleName(end) == self).then_some(before)
+    /// Such a hash of the last eight bytes.
+    pub fn tail_hash(self) -> u32 {
+        let tail = self.0.rchunks(8).next().map_or(0, last);
+        hash_of_tail(with_kernel_bytes(tail))
+    }
+
+    /// Whether a path at the end of a text is that of a module of this name, one without a dot.
+    /// Lines before the path may stand before it.
+    pub fn is_before(self, text: &[u8]) -> bool {
+        if let [stem @ .., b'.', b'k', b'o'] = text {
+            if let Some(before) = stem.len().checked_sub(self.0.len()) {
+                let is_whole = before == 0 || matches!(stem[before - 1], b'/' | b'\n');
+                if is_whole && ModuleName(&stem[before..]) == self {
+                    return true;
+                }
+            }
+            // Nearly all others end here: their names have no dot, or none that a hash has seen.
+            let tail = stem.len().checked_sub(8).map(|start| eight(&stem[start..]));
+            if tail.map_or(false, |tail| bytes_equal(tail, b'.') == 0) {
+                return false;
+            }
+        }
+        let start = memchr::memrchr2(b'/', b'\n', text).map_or(0, |at| at + 1);
+        ModulePath(&text[start..]).name() == self
     }
 
     /// Whether a registry can hold the name: not empty, and none of the bytes that
@@ -77,15 +92,56 @@ impl<'t> ModuleName<'t> {
     }
 }
 
-/// The first eight bytes as a number, the first lowest.
-fn eight(bytes: &[u8]) -> u64 {
-    let mut array = [0; 8];
-    array.copy_from_slice(&bytes[..8]);
-    u64::from_le_bytes(array)
+#[inline(always)]
+fn hash_of_tail(kernel: u64) -> u32 {
+    finished(kernel.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Whether eight bytes are all of a name up to there.
+enum Rest {
+    Whole,
+    Longer,
+}
+
+/// What of eight bytes of a path is part of the name that goes on behind them, in kernel spelling,
+/// the others 0. `None` where a longer look has to tell.
+#[inline(always)]
+fn part_of_name(eight: u64) -> Option<(u64, Rest)> {
+    // What is below `0` and no `-` is no part of a name.
+    let mut low = bytes_below_zero(eight);
+    if low == 0 {
+        return Some((eight, Rest::Longer));
+    }
+    let dashes = bytes_equal(eight, b'-');
+    let kernel = without_dashes(eight, dashes);
+    low ^= dashes;
+    if low == 0 {
+        return Some((kernel, Rest::Longer));
+    }
+    // The last byte is the highest: clear the last separator and all below it.
+    let below = 64 - low.leading_zeros();
+    if (kernel >> (below - 8)) as u8 != b'/' {
+        return None;
+    }
+    let part = match below {
+        64 => 0,
+        _ => kernel >> below << below,
+    };
+    Some((part, Rest::Whole))
+}
+
+/// Up to eight bytes as a number, the last highest.
+#[inline(always)]
+fn last(bytes: &[u8]) -> u64 {
+    match bytes.len() {
+        8 => eight(bytes),
+        _ => (bytes.iter()).fold(0, |number, &byte| number >> 8 | u64::from(byte) << 56),
+    }
 }
 
 /// `0x80` in each byte of `eight` that equals `byte`, 0 in the others (the exact form of
 /// Hacker's Delight 6-1).
+#[inline(always)]
 fn bytes_equal(eight: u64, byte: u8) -> u64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let differ = eight ^ (0x0101_0101_0101_0101 * u64::from(byte));
@@ -102,35 +158,40 @@ fn has_below(eight: u64, limit: u8) -> bool {
 /// Whether a dot or a byte below a space is among these: eight at a time, since every path is
 /// asked.
 fn has_control_or_dot(bytes: &[u8]) -> bool {
-    let chunks = bytes.chunks_exact(8);
-    let rest = chunks.remainder();
-    rest.iter().any(|&byte| byte < b' ' || byte == b'.')
-        || chunks
-            .map(eight)
-            .any(|eight| has_below(eight, b' ') || bytes_equal(eight, b'.') != 0)
+    let is_bad = |eight| has_below(eight, b' ') | has_below(eight ^ DOTS, 1);
+    const DOTS: u64 = 0x0101_0101_0101_0101 * b'.' as u64;
+    match bytes.len().checked_sub(8) {
+        // What is left of the last eight was looked at, too.
+        Some(last) => bytes.chunks_exact(8).map(eight).any(is_bad) || is_bad(eight(&bytes[last..])),
+        None => bytes.iter().any(|&byte| byte < b' ' || byte == b'.'),
+    }
 }
 
 /// Eight bytes with `-` as `_`.
-fn with_kernel_bytes(tail: u64) -> u64 {
-    tail ^ ((bytes_equal(tail, b'-') >> 7) * u64::from(b'-' ^ b'_'))
+#[inline(always)]
+fn with_kernel_bytes(eight: u64) -> u64 {
+    without_dashes(eight, bytes_equal(eight, b'-'))
+}
+
+/// The same, where it is known which bytes are a `-`.
+#[inline(always)]
+fn without_dashes(eight: u64, dashes: u64) -> u64 {
+    eight ^ ((dashes >> 7) * u64::from(b'-' ^ b'_'))
 }
 
 /// `0x80` in each byte of `eight` that is below `0`, 0 in the others.
+#[inline(always)]
 fn bytes_below_zero(eight: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let at_least = (eight & (ONES * 0x7f)) + ONES * u64::from(0x80 - b'0');
     !(at_least | eight) & (ONES * 0x80)
 }
 
-/// The hash of eight bytes in kernel spelling.
-fn mixed(kernel: u64) -> u32 {
-    (kernel.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
-}
-
 impl PartialEq for ModuleName<'_> {
     fn eq(&self, other: &Self) -> bool {
-        // Nearly always the spellings agree, and comparing bytes is one call.
-        self.0 == other.0 || (self.0.len() == other.0.len() && self.cmp(other) == Ordering::Equal)
+        // Nearly always the spellings agree.
+        let pairs = || self.kernel_bytes().zip(other.kernel_bytes());
+        is_same(self.0, other.0) || (self.0.len() == other.0.len() && pairs().all(|(a, b)| a == b))
     }
 }
 
@@ -146,6 +207,12 @@ impl PartialOrd for ModuleName<'_> {
 impl Ord for ModuleName<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.kernel_bytes().cmp(other.kernel_bytes())
+    }
+}
+
+impl PartialEq for ModulePath<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        is_same(self.0, other.0)
     }
 }
 
@@ -171,23 +238,43 @@ impl<'t> ModulePath<'t> {
         ModuleName(&file[..end.unwrap_or(file.len())])
     }
 
-    /// The hash of a module's name, for the thousands of paths that nobody asks for: from a text
-    /// that ends in the name, behind a slash, a newline or nothing. `None` where that takes a
-    /// longer look. (A `.` more than eight bytes before the end is not seen; no kernel can load
-    /// a module of such a file name.)
-    #[inline(always)] // its constants are half of it, and the loop over modules.dep keeps them
-    pub fn hash_of_stem(stem: &[u8]) -> Option<u32> {
-        let kernel = with_kernel_bytes(eight(&stem[stem.len().checked_sub(8)?..]));
-        // What is below `0` now is no part of a name.
-        let low = bytes_below_zero(kernel);
-        if low == 0 {
-            return Some(mixed(kernel));
+    /// The hash of the module's name.
+    pub fn hash(self) -> u32 {
+        match self.quick_hash() {
+            Some(hash) => hash,
+            None => self.name().hash(),
         }
-        // The last byte is the highest: clear the last separator and all below it.
-        let below = 64 - low.leading_zeros();
-        match (kernel >> (below - 8)) as u8 {
-            b'/' | b'\n' if below < 64 => Some(mixed(kernel >> below << below)),
-            _ => None,
+    }
+
+    /// The same for a path that ends in `.ko`: eight bytes at a time, without a look for where the
+    /// name begins. Lines before the path may stand before it. `None` where that takes a longer look.
+    #[inline(always)]
+    pub fn quick_hash(self) -> Option<u32> {
+        let [stem @ .., b'.', b'k', b'o'] = self.0 else {
+            return None;
+        };
+        let mut hash = 0;
+        for (count, chunk) in stem.rchunks_exact(8).enumerate() {
+            match part_of_name(eight(chunk))? {
+                (kernel, Rest::Longer) => hash = mixed(hash, kernel),
+                (0, Rest::Whole) if count == 0 => return None,
+                (0, Rest::Whole) => return Some(finished(hash)),
+                (kernel, Rest::Whole) => return Some(finished(mixed(hash, kernel))),
+            }
+        }
+        None
+    }
+
+    /// [`ModuleName::tail_hash`] of the name in such a path.
+    #[inline(always)] // the constants are half of it, and the loop over modules.dep keeps them
+    pub fn quick_tail_hash(self) -> Option<u32> {
+        let start = self.0.len().checked_sub(8 + b".ko".len())?;
+        let [tail @ .., b'.', b'k', b'o'] = &self.0[start..] else {
+            return None;
+        };
+        match part_of_name(eight(tail))? {
+            (0, _) => None,
+            (kernel, _) => Some(hash_of_tail(kernel)),
         }
     }
 
@@ -270,21 +357,63 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_a_stem_is_that_of_its_name() {
-        let vocabulary: [&[u8]; 6] = [b"/", b"-", b"ab", b"xyzw", b"\n", b"."];
-        let mut hashed = 0;
+    fn the_hash_of_a_path_is_that_of_its_name() {
+        let vocabulary: [&[u8]; 8] = [b"/", b"-", b"ab", b"xyzw", b".", b".ko", b"+", b"\n"];
+        let mut quick = 0;
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
-            let Some(hash) = ModulePath::hash_of_stem(text) else {
-                return;
-            };
             let line = text.rsplit(|&byte| byte == b'\n').next().unwrap();
-            let name = ModulePath(line).name();
-            if !name.as_written().is_empty() && !text[..text.len() - 8].contains(&b'.') {
-                assert_eq!(hash, name.hash());
-                hashed += 1;
+            let path = ModulePath(line);
+            assert_eq!(path.hash(), path.name().hash());
+            if let Some(hash) = ModulePath(text).quick_hash() {
+                assert_eq!(hash, path.name().hash());
+                quick += 1;
+            }
+            // A dot before the last eight bytes is not seen there.
+            let stem = path.file_name().strip_suffix(b".ko").unwrap_or(b".");
+            let hash = ModulePath(text).quick_tail_hash();
+            if let (Some(hash), false) = (hash, stem.contains(&b'.')) {
+                assert_eq!(hash, path.name().tail_hash());
             }
         });
-        assert!(hashed > 1000);
+        assert!(quick > 1000);
+    }
+
+    #[test]
+    fn equal_names_hash_alike_and_others_do_not() {
+        let mut names = Vec::new();
+        crate::text::tests::every_text(&[b"-", b"_", b"a", b"bcdefgh"], 5, &mut |text| {
+            names.push(text.to_vec());
+        });
+        for a in &names {
+            for b in &names {
+                let is_one = a.len() == b.len()
+                    && (a.iter().zip(b)).all(|(&a, &b)| kernel_byte(a) == kernel_byte(b));
+                let (a, b) = (ModuleName::new(a), ModuleName::new(b));
+                assert_eq!(a == b, is_one, "{a:?} {b:?}");
+                assert_eq!(a.hash() == b.hash(), is_one, "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_differ_anywhere_fill_a_table_evenly() {
+        // A name of each family for each number: where they differ is all that is different.
+        let families: [fn(u32) -> String; 4] = [
+            |number| format!("{number}"),
+            |number| format!("snd_soc_{number}"),
+            |number| format!("m{number}_generic_and_more"),
+            |number| format!("{}{}", char::from(b'a' + number as u8 % 26), number / 26),
+        ];
+        for family in families {
+            let mut hit = vec![false; 8192];
+            for number in 0..4096 {
+                let name = family(number);
+                hit[ModuleName::new(name.as_bytes()).hash() as usize % 8192] = true;
+            }
+            // Of random numbers 3224 would be different.
+            let count = hit.iter().filter(|&&hit| hit).count();
+            assert!(count > 3000, "{} and its like: {count}", family(0));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! as the slices that it was. (dpkg: lib/dpkg/parse.c)
 
 use crate::error::{Error, Result};
-use crate::text::table::{bit, Entry, Table};
+use crate::text::catalog::{bit, Catalog, Entry};
 use crate::text::{lines, split_at_byte};
 use memchr::arch::all::is_equal;
 
@@ -37,7 +37,7 @@ pub struct Stanzas<'t> {
     /// Its stanzas, in its order.
     pub all: Vec<Stanza<'t>>,
     /// Their positions by package and architecture.
-    pub names: Table<'t>,
+    pub names: Catalog<'t>,
 }
 
 impl<'t> Stanzas<'t> {
@@ -218,13 +218,13 @@ pub fn name_in(text: &[u8]) -> &[u8] {
     &text[..end.unwrap_or(text.len())]
 }
 
-fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Table<'t>> {
+fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Catalog<'t>> {
     let mut entries = Vec::with_capacity(stanzas.len());
     for (at, stanza) in stanzas.iter().enumerate() {
         let (name, arch) = (stanza.package, stanza.arch);
         entries.push(Entry { name, arch, at });
     }
-    let names = Table::new(entries);
+    let names = Catalog::new(entries);
     let mut pairs = names.entries().windows(2);
     match pairs.find(|pair| (pair[0].name, pair[0].arch) == (pair[1].name, pair[1].arch)) {
         None => Ok(names),

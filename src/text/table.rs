@@ -1,87 +1,125 @@
-//! Names and where they occur: a sorted list, in which look-ups bisect, so that no path compares
-//! all with all.
+//! A hash table of numbers. What a number stands for lies with the caller, who compares it, too: so
+//! one table serves lines of a text, modules, rules and places in a file.
+//!
+//! Nothing is taken out again but all at once. (std's HashMap would be 10 KiB of program and ask the
+//! kernel for random bytes.)
 
-use crate::text::compare;
-use core::cmp::Ordering;
-
-/// A name, and a position of the caller's that it stands for.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'t> {
-    /// The name that is looked up.
-    pub name: &'t [u8],
-    /// What tells entries of one name apart; may be nothing.
-    pub arch: &'t [u8],
-    /// The position.
-    pub at: usize,
+/// Numbers by hash: the upper half of a slot is the hash, the lower half the number + 1, and a slot
+/// of 0 is free. Their count is a power of two, at most half of them are taken, and what finds its
+/// slot taken goes to the next one.
+#[derive(Default)]
+pub struct Table {
+    slots: Vec<u64>,
+    count: usize,
 }
 
-/// Entries, sorted.
-#[derive(Debug, Default)]
-pub struct Table<'t> {
-    entries: Vec<Entry<'t>>,
-    /// The bits of all names.
-    bits: u64,
+/// Whether a number is the one that is looked for. Asked of those alone that have its hash.
+pub type IsIt<'f> = &'f dyn Fn(u32) -> bool;
+
+/// As few slots as a table has.
+const FEWEST: usize = 64;
+
+/// A hash with eight more bytes in it. A product's bits know only the bits below them, so the upper
+/// half is folded into the lower one before.
+pub fn mixed(hash: u64, more: u64) -> u64 {
+    let both = hash ^ more;
+    (both ^ (both >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// One bit for a name. Names of different bits are different, whatever their case; the factors
-/// give every usual field of a stanza a bit of its own.
-pub fn bit(name: &[u8]) -> u64 {
-    if name.is_empty() {
-        return 1;
-    }
-    let (first, last) = (name[0] | 0x20, name[name.len() - 1] | 0x20);
-    1 << ((usize::from(first) * 3 + usize::from(last) * 5 + name.len()) % 64)
+/// The bits that know all that is in a hash, the best mixed ones in the lowest, too.
+pub fn finished(hash: u64) -> u32 {
+    ((hash >> 32) ^ (hash >> 48)) as u32
 }
 
-fn order(a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
-    compare(a.name, b.name)
-        .then_with(|| compare(a.arch, b.arch))
-        .then(a.at.cmp(&b.at))
+fn slot_of(hash: u32, number: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(number + 1)
 }
 
-impl<'t> Table<'t> {
-    /// Sorts entries, if they are not sorted already: package managers write their files so.
-    pub fn new(mut entries: Vec<Entry<'t>>) -> Table<'t> {
-        let mut pairs = entries.windows(2);
-        if pairs.any(|pair| order(&pair[0], &pair[1]) == Ordering::Greater) {
-            entries.sort_unstable_by(order);
+fn number_in(slot: u64) -> u32 {
+    slot as u32 - 1
+}
+
+impl Table {
+    /// A table with room for so many numbers; it grows where they are more.
+    pub fn with_room(count: usize) -> Table {
+        Table {
+            slots: vec![0; (count * 2).next_power_of_two().max(FEWEST)],
+            count: 0,
         }
-        let mut bits = 0;
-        for entry in &entries {
-            bits |= bit(entry.name);
+    }
+
+    /// The number that was put in first with this hash and that `is_it` knows.
+    pub fn find(&self, hash: u32, is_it: IsIt<'_>) -> Option<u32> {
+        let slot = self.probe(hash, &is_it).ok()?;
+        Some(number_in(self.slots[slot]))
+    }
+
+    /// The same; or nothing, and `number` is in the table from now on. It is below `u32::MAX`.
+    pub fn insert(&mut self, hash: u32, number: u32, is_it: IsIt<'_>) -> Option<u32> {
+        self.insert_inline(hash, number, &is_it)
+    }
+
+    /// [`Table::insert`] for a loop over thousands, without a call.
+    #[inline(always)]
+    pub fn insert_inline(
+        &mut self,
+        hash: u32,
+        number: u32,
+        is_it: &impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        if self.count * 2 >= self.slots.len() {
+            self.grow();
         }
-        Table { entries, bits }
-    }
-
-    /// All entries, sorted by name, then by what tells them apart.
-    pub fn entries(&self) -> &[Entry<'t>] {
-        &self.entries
-    }
-
-    /// Where the entries of a name begin in [`Table::entries`].
-    pub fn first(&self, name: &[u8]) -> Option<usize> {
-        if self.bits & bit(name) == 0 {
-            return None;
+        match self.probe(hash, is_it) {
+            Ok(slot) => Some(number_in(self.slots[slot])),
+            Err(slot) => {
+                self.slots[slot] = slot_of(hash, number);
+                self.count += 1;
+                None
+            }
         }
-        let is_before = |entry: &Entry<'_>| compare(entry.name, name) == Ordering::Less;
-        let first = self.entries.partition_point(is_before);
-        let entry = self.entries.get(first)?;
-        (entry.name == name).then_some(first)
     }
 
-    /// The entries of a name.
-    pub fn find(&self, name: &[u8]) -> &[Entry<'t>] {
-        let Some(first) = self.first(name) else {
-            return &[];
-        };
-        let found = &self.entries[first..];
-        let count = found.iter().take_while(|entry| entry.name == name).count();
-        &found[..count]
+    /// Puts another number in the place of one with this hash that is there.
+    pub fn replace(&mut self, hash: u32, old: u32, new: u32) {
+        if let Ok(slot) = self.probe(hash, &|number| number == old) {
+            self.slots[slot] = slot_of(hash, new);
+        }
     }
 
-    /// Whether the name has an entry.
-    pub fn has(&self, name: &[u8]) -> bool {
-        self.first(name).is_some()
+    /// Takes all out.
+    pub fn clear(&mut self) {
+        // Emptying a table that was large once must not cost each of the small ones after it.
+        self.slots.truncate(FEWEST);
+        self.slots.fill(0);
+        self.count = 0;
+    }
+
+    /// The slot of the number, or else the free slot where it belongs.
+    #[inline(always)]
+    fn probe(&self, hash: u32, is_it: &impl Fn(u32) -> bool) -> Result<usize, usize> {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut slot = hash as usize & mask;
+        loop {
+            match self.slots.get(slot) {
+                None | Some(0) => return Err(slot),
+                Some(&taken) if (taken >> 32) as u32 == hash && is_it(number_in(taken)) => {
+                    return Ok(slot)
+                }
+                Some(_) => slot = (slot + 1) & mask,
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let more = Table::with_room(self.slots.len() * 2);
+        for taken in core::mem::replace(&mut self.slots, more.slots) {
+            if taken != 0 {
+                if let Err(slot) = self.probe((taken >> 32) as u32, &|_| false) {
+                    self.slots[slot] = taken;
+                }
+            }
+        }
     }
 }
 
@@ -90,25 +128,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_found_with_all_its_positions_and_no_other() {
-        let names = ["b", "a", "", "b", "abcdefgh", "abcdefgi", "B"];
-        let entries = names.iter().enumerate().map(|(at, name)| Entry {
-            name: name.as_bytes(),
-            arch: b"",
-            at,
-        });
-        let table = Table::new(entries.collect());
-        for name in names.iter().chain(&["c", "abcdefg", "A"]) {
-            let found = table.find(name.as_bytes()).iter().map(|entry| entry.at);
-            let wanted = (0..names.len()).filter(|&at| names[at] == *name);
-            assert!(found.eq(wanted), "{name}");
-            assert_eq!(table.has(name.as_bytes()), names.contains(name));
+    fn what_was_put_in_is_found_and_nothing_else() {
+        // Hashes that all begin in one slot, that are all the same, and that are all different.
+        for hash in [|key: u32| key << 16, |_| 7, |key| key] {
+            let mut table = Table::default();
+            assert_eq!(table.find(hash(0), &|_| true), None);
+            let keys: Vec<u32> = (0..1000).map(|number| number * 3).collect();
+            for (number, &key) in keys.iter().enumerate() {
+                let is_it = |other: u32| keys[other as usize] == key;
+                assert_eq!(table.find(hash(key), &is_it), None);
+                let number = number as u32;
+                assert_eq!(table.insert(hash(key), number, &is_it), None);
+                assert_eq!(table.insert(hash(key), 7000, &is_it), Some(number));
+            }
+            for key in 0..3000 {
+                let found = table.find(hash(key), &|other| keys[other as usize] == key);
+                assert_eq!(found, (key % 3 == 0).then_some(key / 3));
+            }
+            table.clear();
+            assert_eq!(table.find(hash(0), &|_| true), None);
+            assert_eq!(table.insert(hash(0), 5, &|_| true), None);
+            assert_eq!(table.find(hash(0), &|_| true), Some(5));
         }
     }
 
     #[test]
-    fn names_of_one_spelling_have_one_bit() {
-        assert_eq!(bit(b"Package"), bit(b"pACKAGE"));
-        assert_eq!(bit(b"").count_ones(), 1);
+    fn of_two_that_are_one_the_first_stays() {
+        let mut table = Table::with_room(1);
+        assert_eq!(table.insert(1, 10, &|_| true), None);
+        assert_eq!(table.insert(1, 11, &|_| true), Some(10));
+        assert_eq!(table.insert(2, 11, &|_| true), None);
+        table.replace(1, 10, 12);
+        table.replace(1, 10, 13);
+        assert_eq!(table.find(1, &|_| true), Some(12));
+        assert_eq!(table.find(2, &|_| true), Some(11));
     }
 }
