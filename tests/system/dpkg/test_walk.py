@@ -219,6 +219,9 @@ def test_an_owner_of_multi_arch_same_is_named_with_its_architecture(way):
 def test_two_kernels_are_pruned_each_by_its_own_registry(way):
     root = way.root
     way.install(f"{ALL} {K_SAME} app-same")
+    # One kernel has to keep what the other was never told of.
+    assert f"nothing keeps them here: {STATIC}" in root.sh("limopack --settle", ok=(1,)).err
+    root.sh(f"limopack --install --static --use={STATIC} && limopack --settle")
     forgotten(root, K, X)
     forgotten(root, K_SAME, Y)
     assert "isofs" in registry(root, Y)
