@@ -133,6 +133,9 @@ def first(request, roots):
                 f"limopack --install --use={upgrade.renamed[0]} --owner=otherapp\n"
                 + "\n".join(f"limopack --install --use={name} --owner={owner}" for name, owner in OWNERS.items()))
         (root / "etc/fstab").write_text("UUID=1 /srv xfs defaults 0 2\nUUID=2 /data udf iocharset=utf8 0 2\n")
+        # Without it dracut takes the drivers of every machine, those of the boot among them.
+        (root / "etc/dracut.conf.d").mkdir()
+        (root / "etc/dracut.conf.d/host.conf").write_text("hostonly=yes\n")
         yield root
 
 
