@@ -7,19 +7,19 @@
 //! into the old kernel and is a module of the new one was always there, and has to be again.
 
 use crate::error::Result;
-use crate::format::{some_of, Text};
+use crate::format::{push_filled, some_of, Text};
 use crate::needs::kernel::file_of;
 use crate::needs::Kernel;
 use crate::system::{Report, Root};
-use crate::text::active::{Entry, Hold, Registry};
+use crate::text::active::{Hold, Registry};
 use crate::text::alias::alias;
-use crate::text::lines;
 use crate::text::name::{ModuleName, ModulePath};
+use crate::text::{lines, sort_once};
 
 /// A registry, and what is known of the kernel that it belongs to.
 pub struct Source {
     /// Its entries.
-    pub registry: Registry<'static>,
+    pub registry: &'static Registry,
     /// modules.alias of that kernel, or nothing.
     pub aliases: Text,
     /// modules.builtin of that kernel, or nothing.
@@ -32,12 +32,11 @@ impl Source {
     /// # Errors
     /// The kernel's files cannot be read.
     pub fn of_loaded(root: &Root, version: Text, loaded: &[ModuleName<'static>]) -> Result<Source> {
-        let mut registry = Registry::default();
-        for &name in loaded {
-            registry.add(name, Hold::Static, None);
+        let mut registry = Vec::new();
+        for name in loaded {
+            push_filled(&mut registry, "{}:S\n", &[name.to_kernel()]);
         }
-        // As it would be read from a file.
-        let registry = Registry::parse(registry.to_text().leak(), b"")?;
+        let registry = Registry::parse(registry.leak(), b"")?;
         let file = |name: &[u8]| root.text_or_empty(file_of(version, name));
         Ok(Source {
             registry,
@@ -52,10 +51,10 @@ impl Source {
 ///
 /// # Errors
 /// A damaged index.
-pub fn carry<'s>(
-    registry: &mut Registry<'s>,
+pub fn carry(
+    registry: &mut Registry,
     kernel: &Kernel<'_>,
-    source: &'s Source,
+    source: &Source,
     report: &Report,
 ) -> Result<()> {
     let version = kernel.version();
@@ -67,15 +66,17 @@ pub fn carry<'s>(
             registry.merge(entry.name, entry);
         } else if kernel.is_builtin(entry.name)? {
             built_in.push(name);
-        } else if !heirs.iter().any(|(_, of)| of.name == entry.name) {
+        } else if !heirs.iter().any(|(_, old)| *old == name) {
             gone.push(name);
         }
     }
-    for (heir, entry) in heirs {
-        let is_new = registry.find(heir).is_none();
-        registry.merge(heir, entry);
+    for (heir, old) in heirs {
+        let name = ModuleName::new(heir);
+        let is_new = registry.find(name).is_none();
+        if let Some(entry) = source.registry.find(ModuleName::new(old)) {
+            registry.merge(name, entry);
+        }
         if is_new {
-            let (heir, old) = (heir.to_kernel(), entry.name.to_kernel());
             report.note("{} has aliases of {} in kernel {}", &[heir, old, version]);
         }
     }
@@ -103,19 +104,16 @@ pub fn carry<'s>(
 }
 
 /// The kernel's modules that have an alias which a registered one had in the old kernel and has not
-/// in this one, each with the entry that it inherits.
-fn heirs<'s>(
-    kernel: &Kernel<'_>,
-    source: &'s Source,
-) -> Result<Vec<(ModuleName<'static>, &'s Entry<'static>)>> {
-    let mut new: Vec<&'static [u8]> = Vec::new();
+/// in this one, each with the one whose entry it inherits, sorted.
+fn heirs(kernel: &Kernel<'_>, source: &Source) -> Result<Vec<(Text, Text)>> {
+    let mut new: Vec<Text> = Vec::new();
     for (_, line) in lines(kernel.file_or_empty(b"modules.alias")?) {
         if alias(line).is_some() {
             new.push(line);
         }
     }
-    new.sort_by(|a, b| crate::text::compare(a, b));
-    let mut heirs: Vec<(ModuleName<'static>, &Entry<'static>)> = Vec::new();
+    sort_once(&mut new);
+    let mut heirs = Vec::new();
     for (_, line) in lines(source.aliases) {
         let Some((_, owner)) = alias(line) else {
             continue;
@@ -123,15 +121,12 @@ fn heirs<'s>(
         let Some(entry) = source.registry.find(ModuleName::new(owner)) else {
             continue;
         };
-        if new
-            .binary_search_by(|other| crate::text::compare(other, line))
-            .is_ok()
-        {
+        if new.binary_search(&line).is_ok() {
             continue;
         }
         // Lines with one pattern stand together.
         let pattern = &line[..line.len() - owner.len()];
-        let first = new.partition_point(|other| crate::text::compare(other, pattern).is_lt());
+        let first = new.binary_search(&pattern).unwrap_or_else(|at| at);
         for other in &new[first..] {
             let Some(heir) = other.strip_prefix(pattern).map(ModuleName::new) else {
                 break;
@@ -140,11 +135,11 @@ fn heirs<'s>(
                 && kernel.line(heir)?.is_some()
                 && !kernel.is_builtin(entry.name)?
             {
-                heirs.push((heir, entry));
+                heirs.push((heir.to_kernel(), entry.name.to_kernel()));
             }
         }
     }
-    heirs.sort_by(|a, b| (a.0, a.1.name).cmp(&(b.0, b.1.name)));
-    heirs.dedup_by(|a, b| (a.0, a.1.name) == (b.0, b.1.name));
+    heirs.sort_unstable();
+    heirs.dedup();
     Ok(heirs)
 }

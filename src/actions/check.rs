@@ -2,7 +2,7 @@
 //! exit 1 if there is any; [`kinds`] says what the kinds mean. Nothing is changed, and nothing is
 //! locked. Without `--kernel` every kernel that has a registry is looked at.
 
-use crate::actions::kernels;
+use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
@@ -39,9 +39,10 @@ pub fn kinds() -> Vec<(&'static str, &'static str, bool)> {
 ///
 /// # Errors
 /// Something is, or it cannot be known.
-pub fn check(root: &Root, request: &Request) -> Result<()> {
+pub fn check(session: &Session) -> Result<()> {
+    let Session { root, request, .. } = session;
     let versions = match request.kernels.is_empty() {
-        false => kernels::to_show(root, request)?,
+        false => kernels::to_show(session)?,
         true => kernels::registered(root)?,
     };
     let census = census::take(root)?;
@@ -52,11 +53,11 @@ pub fn check(root: &Root, request: &Request) -> Result<()> {
         match kernels::sibling(root, version) {
             Ok(sibling) => siblings.push(sibling),
             // It is a line of its own below, unless it was not asked for; a prune refuses for it.
-            Err(_) if versions.contains(&version) => {}
+            Err(_) if versions.contains(version) => {}
             Err(error) => problems.damaged(version, &error),
         }
     }
-    for &version in &versions {
+    for version in versions {
         if let Err(error) = audit(root, &machine, &siblings, &census, version, &mut problems) {
             problems.damaged(version, &error);
         }
@@ -108,8 +109,8 @@ fn audit(
     version: Text,
     problems: &mut Problems,
 ) -> Result<()> {
-    let folder = kernels::open(root, version, Mode::DryRun)?;
-    let mut survey = kernels::survey(root, machine, siblings, version, folder, Sizes::Wanted)?;
+    let sizes = Sizes::Wanted;
+    let mut survey = kernels::survey(root, machine, siblings, version, Mode::DryRun, sizes)?;
     hardware(root, census, &mut survey)?;
     let removed = survey.removal.removed;
     if removed.modules > 0 {
@@ -120,22 +121,20 @@ fn audit(
             .push(Finding::new(Kind::Unpruned, b"kernel", text));
     }
     for about in KINDS {
-        let mut found = survey
-            .findings
-            .iter()
-            .filter(|finding| finding.kind == about.kind);
-        match about.lines {
-            Lines::Each => {
-                found.for_each(|one| problems.add(about.word, version, one.name, one.text));
-            }
-            Lines::Together(file) => {
-                let count = found.clone().count();
-                if let Some(last) = found.next_back() {
-                    let parts = [about.what.as_bytes(), decimal(count), last.name];
-                    let text = fill("{}: {}, such as {}", &parts);
-                    problems.add(about.word, version, file.as_bytes(), text);
+        let (mut count, mut last) = (0, &b""[..]);
+        for found in &survey.findings {
+            if found.kind == about.kind {
+                count += 1;
+                last = found.name;
+                if about.lines == Lines::Each {
+                    problems.add(about.word, version, found.name, found.text);
                 }
             }
+        }
+        if let (Lines::Together(file), 1..) = (about.lines, count) {
+            let parts = [about.what.as_bytes(), decimal(count), last];
+            let text = fill("{}: {}, such as {}", &parts);
+            problems.add(about.word, version, file.as_bytes(), text);
         }
     }
     // Whatever keeps the indexes from being written anew keeps a prune from its work.
@@ -148,10 +147,11 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
     for alias in census.aliases() {
         match survey.kernel.look_up(alias)? {
             Found::Modules(modules) => {
-                let names = modules.iter().map(|line| line.path.name());
                 // One driver of several is enough: they are rivals.
-                if names.clone().all(|name| !survey.keeps(name)) {
-                    lost.extend(names.map(|name| (name.to_kernel(), alias)));
+                if !modules.iter().any(|line| survey.keeps(line.path.name())) {
+                    for line in modules {
+                        lost.push((line.path.name().to_kernel(), alias));
+                    }
                 }
             }
             Found::Builtin => {}
@@ -159,15 +159,19 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
         }
     }
     lost.sort_unstable();
-    lost.dedup_by_key(|(name, _)| *name);
+    let mut last: Text = b"";
     for (name, alias) in lost {
+        if name == last {
+            continue;
+        }
+        last = name;
         let text = fill("{} asks for it, and nothing keeps it", &[alias]);
         survey
             .findings
             .push(Finding::new(Kind::Hardware, name, text));
     }
     for version in kernels::installed(root)? {
-        if version == survey.kernel.version() || orphans.is_empty() {
+        if *version == survey.kernel.version() || orphans.is_empty() {
             continue;
         }
         // A damaged one has a line of its own.
@@ -178,8 +182,10 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
         for alias in orphans {
             match sibling.look_up(alias)? {
                 Found::Modules(modules) => {
-                    let names = modules.iter().map(|module| module.path.name().to_kernel());
-                    let names: Vec<Text> = names.collect();
+                    let mut names = Vec::new();
+                    for line in modules {
+                        names.push(line.path.name().to_kernel());
+                    }
                     let text = fill("kernel {} has {}", &[version, &names.join(&b", "[..])]);
                     survey
                         .findings

@@ -1,7 +1,7 @@
 //! Which kernels an action works on.
 
+use crate::actions::Session;
 use crate::cli::parse::Mode;
-use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::needs::kernel::{directory, file_of};
@@ -18,13 +18,14 @@ use crate::text::{is_version, sort_once};
 ///
 /// # Errors
 /// None, or several to choose from.
-pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Text>> {
+pub fn to_show(session: &Session) -> Result<&'static [Text]> {
+    let Session { root, request, .. } = session;
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
     if let Some(running) = running(root)?.filter(|_| root.is_host()) {
         if is_installed(root, running)? {
-            return Ok(vec![running]);
+            return Ok(vec![running].leak());
         }
     }
     let all = installed(root)?;
@@ -41,7 +42,8 @@ pub fn to_show(root: &Root, request: &Request) -> Result<Vec<Text>> {
 ///
 /// # Errors
 /// None is installed, or not the one named.
-pub fn to_register(root: &Root, request: &Request) -> Result<Vec<Text>> {
+pub fn to_register(session: &Session) -> Result<&'static [Text]> {
+    let Session { root, request, .. } = session;
     match request.kernels.is_empty() {
         true => installed(root),
         false => named(root, &request.kernels),
@@ -53,7 +55,8 @@ pub fn to_register(root: &Root, request: &Request) -> Result<Vec<Text>> {
 ///
 /// # Errors
 /// A directory that cannot be read; not the kernel that was named.
-pub fn to_release(root: &Root, request: &Request) -> Result<Vec<Text>> {
+pub fn to_release(session: &Session) -> Result<&'static [Text]> {
+    let Session { root, request, .. } = session;
     match request.kernels.is_empty() {
         true => all_installed(root),
         false => named(root, &request.kernels),
@@ -83,7 +86,8 @@ pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
 ///
 /// # Errors
 /// There is none.
-pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Text>> {
+pub fn to_prune(session: &Session) -> Result<&'static [Text]> {
+    let Session { root, request, .. } = session;
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
@@ -101,19 +105,19 @@ pub fn to_prune(root: &Root, request: &Request) -> Result<Vec<Text>> {
 ///
 /// # Errors
 /// They cannot be looked for.
-pub fn registered(root: &Root) -> Result<Vec<Text>> {
+pub fn registered(root: &Root) -> Result<&'static [Text]> {
     let mut kernels = Vec::new();
     for version in installed(root)? {
         if root.has(file_of(version, ACTIVE))? {
-            kernels.push(version);
+            kernels.push(*version);
         }
     }
-    Ok(kernels)
+    Ok(kernels.leak())
 }
 
 /// The kernels of `--kernel`, sorted and each once. That they are installed is seen when they
 /// are opened.
-pub fn named(root: &Root, names: &[Text]) -> Result<Vec<Text>> {
+pub fn named(root: &Root, names: &[Text]) -> Result<&'static [Text]> {
     if names.iter().any(|name| *name == b"all") {
         return installed(root);
     }
@@ -131,7 +135,7 @@ pub fn named(root: &Root, names: &[Text]) -> Result<Vec<Text>> {
 
 /// Drops the names that lead to the directory of a name before them: one directory is one
 /// kernel, and whoever waits for its lock twice waits for ever.
-fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<Vec<Text>> {
+fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<&'static [Text]> {
     let mut kept: Vec<Text> = Vec::with_capacity(versions.len());
     for version in versions {
         let path = directory(version);
@@ -143,14 +147,14 @@ fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<Vec<Text>> {
             kept.push(version);
         }
     }
-    Ok(kept)
+    Ok(kept.leak())
 }
 
 /// Every version directory with an index, sorted; never empty.
 ///
 /// # Errors
 /// There is none.
-pub fn installed(root: &Root) -> Result<Vec<Text>> {
+pub fn installed(root: &Root) -> Result<&'static [Text]> {
     let versions = all_installed(root)?;
     if versions.is_empty() {
         let place = root.shown(b"lib/modules");
@@ -163,7 +167,7 @@ pub fn installed(root: &Root) -> Result<Vec<Text>> {
 }
 
 /// Every version directory with an index, sorted; perhaps none.
-fn all_installed(root: &Root) -> Result<Vec<Text>> {
+fn all_installed(root: &Root) -> Result<&'static [Text]> {
     let mut versions = Vec::new();
     if let Some(folder) = Folder::open(root, b"lib/modules")? {
         for entry in folder.entries()? {
@@ -185,9 +189,12 @@ fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
 ///
 /// # Errors
 /// One cannot be read, or is malformed: what it has to keep is unknown then.
-pub fn siblings(root: &Root) -> Result<Vec<Sibling>> {
-    let versions = registered(root)?.into_iter();
-    versions.map(|version| sibling(root, version)).collect()
+pub fn siblings(root: &Root) -> Result<&'static [Sibling]> {
+    let mut siblings = Vec::new();
+    for version in registered(root)? {
+        siblings.push(sibling(root, version)?);
+    }
+    Ok(siblings.leak())
 }
 
 /// The registry of an installed kernel.
@@ -200,21 +207,24 @@ pub fn sibling(root: &Root, version: Text) -> Result<Sibling> {
     Ok(Sibling { version, registry })
 }
 
-/// Looks at one kernel, and at what the others have to keep.
+/// Opens one kernel and looks at it, and at what the others have to keep.
 ///
 /// # Errors
-/// What makes it unknowable.
+/// As [`open`]; what makes it unknowable.
 pub fn survey<'r>(
     root: &'r Root,
     machine: &Machine,
     siblings: &[Sibling],
     version: Text,
-    folder: Folder,
+    mode: Mode,
     sizes: Sizes,
-) -> Result<Survey<'r>> {
+) -> Result<Box<Survey<'r>>> {
+    let folder = open(root, version, mode)?;
     let mut survey = Survey::take(root, machine, version, folder, sizes)?;
-    for sibling in siblings.iter().filter(|sibling| sibling.version != version) {
-        survey.compare(sibling)?;
+    for sibling in siblings {
+        if sibling.version != version {
+            survey.compare(sibling)?;
+        }
     }
     Ok(survey)
 }

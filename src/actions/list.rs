@@ -1,8 +1,8 @@
 //! `--list` and `--tree`: the modules needed, on stdout.
 
-use crate::actions::kernels;
-use crate::actions::wanted::{judge, Want, Wanted};
-use crate::cli::Request;
+use crate::actions::wanted::{judge, Wanted};
+use crate::actions::{kernels, Session};
+use crate::cli::Action;
 use crate::error::Result;
 use crate::format::Text;
 use crate::needs::kernel::{file_of, Found};
@@ -13,89 +13,76 @@ use crate::needs::{Closure, Kernel, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
 use crate::text::active::{Registry, ACTIVE};
-use crate::text::names::Insist;
+use crate::text::names::{Insist, Want};
 
-/// Prints the paths of the modules needed, one a line, sorted, each once.
+/// Prints the paths of the modules needed, one a line, sorted, each once; or the modules as a tree,
+/// under the kernel's version where there are several.
 ///
 /// # Errors
 /// A name that no kernel has, a damaged file, no kernel to show.
-pub fn list(root: &Root, request: &Request, report: &Report) -> Result<()> {
+pub fn list(session: &Session) -> Result<()> {
+    let Session { root, report, .. } = session;
+    let wanted = Wanted::read(session)?;
+    let versions = kernels::to_show(session)?;
     let mut out = Vec::new();
-    for_each_kernel(
-        root,
-        request,
-        report,
-        &mut |version, closure, with_version| {
-            let paths = closure.paths();
-            out.reserve(
-                paths
-                    .iter()
-                    .map(|path| path.len() + version.len() + 2)
-                    .sum(),
-            );
-            for path in paths {
-                if with_version {
-                    out.extend_from_slice(version);
-                    out.push(b'/');
-                }
-                out.extend_from_slice(path);
-                out.push(b'\n');
+    match wanted {
+        Some(wanted) => {
+            let mut is_found = vec![false; wanted.names.len()];
+            for version in versions {
+                let kernel = Kernel::open(root, version)?;
+                let closure = named(&kernel, &wanted.names, &mut is_found, report)?;
+                show(session, &closure, version, versions, &mut out);
             }
-        },
-    )?;
-    print(&out)
-}
-
-/// Prints them as a tree, under the kernel's version where there are several.
-///
-/// # Errors
-/// As [`list`].
-pub fn tree(root: &Root, request: &Request, report: &Report) -> Result<()> {
-    let mut out = Vec::new();
-    for_each_kernel(
-        root,
-        request,
-        report,
-        &mut |version, closure, with_version| {
-            let mut indent: &[u8] = b"";
-            if with_version {
-                out.extend_from_slice(version);
-                out.push(b'\n');
-                indent = b"  ";
+            judge(&wanted.names, &is_found, versions, report)?;
+        }
+        None => {
+            let machine = Machine::look(root)?;
+            for version in versions {
+                let kernel = Kernel::open(root, version)?;
+                let closure = match session.request.is_boot {
+                    true => boot(&machine, &kernel, report)?,
+                    false => needed(root, &machine, &kernel, report)?,
+                };
+                show(session, &closure, version, versions, &mut out);
             }
-            out.extend(Drawing::new(closure).draw(indent));
-        },
-    )?;
-    print(&out)
-}
-
-/// What to do with one kernel's closure: its version, the closure, and whether to tell kernels apart.
-type Show<'f> = &'f mut dyn FnMut(&[u8], &Closure, bool);
-
-fn for_each_kernel(root: &Root, request: &Request, report: &Report, show: Show<'_>) -> Result<()> {
-    let wanted = Wanted::read(root, request, report)?.map(Wanted::into_names);
-    let versions = kernels::to_show(root, request)?;
-    let machine = match &wanted {
-        None => Some(Machine::look(root)?),
-        Some(_) => None,
-    };
-    let wanted = wanted.as_deref();
-    let mut found = vec![false; wanted.map_or(0, <[Want]>::len)];
-    for &version in &versions {
-        let kernel = Kernel::open(root, version)?;
-        let closure = match &machine {
-            Some(machine) if request.is_boot => boot(machine, &kernel, report)?,
-            Some(machine) => needed(root, machine, &kernel, report)?,
-            None => named(&kernel, wanted.unwrap_or(&[]), &mut found, report)?,
-        };
-        show(version, &closure, versions.len() > 1);
+        }
     }
-    let names = wanted.unwrap_or(&[]).iter().zip(&found);
-    let missing: Vec<&Want> = names
-        .filter(|(_, found)| !**found)
-        .map(|(want, _)| want)
-        .collect();
-    judge(&missing, &versions, report)
+    print(&out)
+}
+
+/// Adds what a kernel needs, `version` of several `versions`, to what is printed.
+fn show(
+    session: &Session,
+    closure: &Closure,
+    version: &[u8],
+    versions: &[Text],
+    out: &mut Vec<u8>,
+) {
+    let with_version = versions.len() > 1;
+    if session.request.action == Action::Tree {
+        let mut indent: &[u8] = b"";
+        if with_version {
+            out.extend_from_slice(version);
+            out.push(b'\n');
+            indent = b"  ";
+        }
+        out.extend(Drawing::new(closure).draw(indent));
+        return;
+    }
+    let paths = closure.paths();
+    let mut size = 0;
+    for path in &paths {
+        size += path.len() + version.len() + 2;
+    }
+    out.reserve(size);
+    for path in paths {
+        if with_version {
+            out.extend_from_slice(version);
+            out.push(b'/');
+        }
+        out.extend_from_slice(path);
+        out.push(b'\n');
+    }
 }
 
 /// Names the file systems that the kernel does not know.
@@ -122,12 +109,11 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
     let version = kernel.version();
     let mut findings = Vec::new();
     let registry = registry(root, kernel)?;
-    let mut closure = kept(machine, kernel, &registry, &mut findings)?;
-    for finding in findings
-        .iter()
-        .filter(|finding| finding.kind != Kind::FileSystem)
-    {
-        warn_absent(report, b"registered", finding.name, version);
+    let mut closure = kept(machine, kernel, registry, &mut findings)?;
+    for finding in findings {
+        if finding.kind != Kind::FileSystem {
+            warn_absent(report, b"registered", finding.name, version);
+        }
     }
     if machine.runs(version) {
         for name in add_loaded(&mut closure, machine, kernel)? {
@@ -142,7 +128,7 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
 ///
 /// # Errors
 /// A malformed line.
-pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<Registry<'static>> {
+pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<&'static mut Registry> {
     let path = file_of(kernel.version(), ACTIVE);
     Registry::parse(root.text_or_empty(path)?, root.shown(path))
 }

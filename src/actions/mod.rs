@@ -18,48 +18,55 @@ use crate::system::report::{print, Volume};
 use crate::system::{self, variable, Report, Root};
 use std::ffi::OsString;
 
+/// What every action of a call works with.
+pub struct Session {
+    /// Where the machine's files are.
+    pub root: Root,
+    /// What is asked for.
+    pub request: &'static Request,
+    /// Where messages go.
+    pub report: Report,
+}
+
 /// Runs the words behind the program's name and gives the exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
-    let parsed = parse(words);
-    let volume = match &parsed {
-        Ok(Parsed::Request(request)) => request.volume,
-        _ => Volume::Normal,
-    };
-    let report = Report::new(volume);
-    match parsed.and_then(|parsed| act(parsed, &report)) {
+    match parse(words).and_then(act) {
         Ok(()) => 0,
         Err(error) => {
-            report.error(&error);
+            Report::new(Volume::Normal).error(&error);
             error.exit_code()
         }
     }
 }
 
-fn act(parsed: Parsed, report: &Report) -> Result<()> {
-    match parsed {
-        Parsed::Help => print(&help::text()),
-        Parsed::Version => print(help::VERSION),
-        Parsed::Request(request) => {
-            let root = open_root(&request)?;
-            if !matches!(request.action, Action::List | Action::Tree) {
-                system::fill_standard_descriptors()?;
-            }
-            match request.action {
-                Action::List => return list::list(&root, &request, report),
-                Action::Tree => return list::tree(&root, &request, report),
-                Action::Settle => return apply::settle(&root, &request, report),
-                Action::Install => register::install(&root, &request, report),
-                Action::Remove => register::remove(&root, &request, report),
-                Action::Prune => prune::prune(&root, &request, report),
-                Action::Census => return take_census(&root, report),
-                Action::Check => return check::check(&root, &request),
-                Action::Why => return why::why(&root, &request, report),
-                Action::Apply => apply::apply(&root, &request, report),
-            }?;
-            apply::settle_in_passing(&root, &request, report);
-            Ok(())
-        }
+fn act(parsed: Parsed) -> Result<()> {
+    let request = match parsed {
+        Parsed::Help => return print(&help::text()),
+        Parsed::Version => return print(help::VERSION),
+        Parsed::Request(request) => request,
+    };
+    let session = Session {
+        root: open_root(request)?,
+        request,
+        report: Report::new(request.volume),
+    };
+    let (root, report) = (&session.root, &session.report);
+    if !matches!(request.action, Action::List | Action::Tree) {
+        system::fill_standard_descriptors()?;
     }
+    match request.action {
+        Action::List | Action::Tree => return list::list(&session),
+        Action::Settle => return apply::settle(root, request, report),
+        Action::Install => register::install(&session),
+        Action::Remove => register::remove(&session),
+        Action::Prune => prune::prune(&session),
+        Action::Census => return take_census(&session),
+        Action::Check => return check::check(&session),
+        Action::Why => return why::why(&session),
+        Action::Apply => apply::apply(root, request, report),
+    }?;
+    apply::settle_in_passing(root, request, report);
+    Ok(())
 }
 
 /// The root that was asked for, by dpkg too: with `--force-script-chrootless` it runs
@@ -70,11 +77,13 @@ fn open_root(request: &Request) -> Result<Root> {
 }
 
 /// `--census`: what the machine's hardware and software ask for, on stdout.
-fn take_census(root: &Root, report: &Report) -> Result<()> {
-    let census = census::take(root)?;
+fn take_census(session: &Session) -> Result<()> {
+    let census = census::take(&session.root)?;
     if census.devices == 0 {
-        let place = root.shown(b"sys/devices");
-        report.warn("{}: no hardware to be seen there", &[place]);
+        let place = session.root.shown(b"sys/devices");
+        session
+            .report
+            .warn("{}: no hardware to be seen there", &[place]);
     }
     print(census.to_text())
 }

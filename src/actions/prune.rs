@@ -1,7 +1,7 @@
 //! `--prune`: deletes the modules that nothing registered needs, and makes depmod's files tell
 //! the truth about what is left.
 
-use crate::actions::kernels;
+use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
@@ -17,10 +17,11 @@ use crate::system::{Report, Root};
 ///
 /// # Errors
 /// Every refusal; nothing is touched then. A step that failed; the same command finishes.
-pub fn prune(root: &Root, request: &Request, report: &Report) -> Result<()> {
-    let versions = kernels::to_prune(root, request)?;
-    let plans = plan(root, &versions, Order::Filter, request, report)?;
-    carry_out(plans, request, report)
+pub fn prune(session: &Session) -> Result<()> {
+    let Session { root, request, .. } = session;
+    let versions = kernels::to_prune(session)?;
+    let plans = plan(root, versions, Order::Filter, request, &session.report)?;
+    carry_out(plans, request, &session.report)
 }
 
 /// Plans and checks every kernel. With a plan to carry out, their directories are locked.
@@ -33,20 +34,19 @@ pub fn plan(
     order: Order,
     request: &Request,
     report: &Report,
-) -> Result<Vec<Prune>> {
+) -> Result<Vec<Box<Prune>>> {
     let sizes = match request.mode == Mode::DryRun || request.volume >= Volume::Normal {
         true => Sizes::Wanted,
         false => Sizes::Unwanted,
     };
     let machine = Machine::look(root)?;
     let siblings = kernels::siblings(root)?;
-    let mut plans = Vec::with_capacity(versions.len());
-    let mut errors = Vec::new();
-    for &version in versions {
-        let survey = kernels::open(root, version, request.mode)
-            .and_then(|folder| kernels::survey(root, &machine, &siblings, version, folder, sizes))
-            .and_then(|survey| accept(survey, request, report));
-        match survey.and_then(|survey| Prune::of(survey, order)) {
+    let (mut plans, mut errors) = (Vec::new(), Vec::new());
+    for version in versions {
+        let plan = kernels::survey(root, &machine, siblings, version, request.mode, sizes)
+            .and_then(|survey| accept(survey, request, report))
+            .and_then(|survey| Prune::of(survey, order));
+        match plan {
             Ok(plan) => plans.push(plan),
             Err(error) => errors.push(error),
         }
@@ -56,7 +56,11 @@ pub fn plan(
 }
 
 /// Refuses a kernel for what was found, or warns where that is forced or harmless.
-fn accept<'r>(survey: Survey<'r>, request: &Request, report: &Report) -> Result<Survey<'r>> {
+fn accept<'r>(
+    survey: Box<Survey<'r>>,
+    request: &Request,
+    report: &Report,
+) -> Result<Box<Survey<'r>>> {
     for path in &survey.mounts {
         report.warn("{} belongs to another mount and is left alone", &[path]);
     }
@@ -64,11 +68,8 @@ fn accept<'r>(survey: Survey<'r>, request: &Request, report: &Report) -> Result<
     let has_base = survey.registry.is_base();
     let mut refusals = Vec::new();
     for about in KINDS {
-        if survey
-            .findings
-            .iter()
-            .all(|finding| finding.kind != about.kind)
-        {
+        let mut kinds = survey.findings.iter().map(|finding| finding.kind);
+        if !kinds.any(|kind| kind == about.kind) {
             continue;
         }
         let message = message(version, about.kind, &survey.findings);
@@ -93,7 +94,7 @@ fn accept<'r>(survey: Survey<'r>, request: &Request, report: &Report) -> Result<
 ///
 /// # Errors
 /// The first step that failed.
-pub fn carry_out(plans: Vec<Prune>, request: &Request, report: &Report) -> Result<()> {
+pub fn carry_out(plans: Vec<Box<Prune>>, request: &Request, report: &Report) -> Result<()> {
     let mut out = Vec::new();
     for plan in plans {
         if request.mode == Mode::DryRun {

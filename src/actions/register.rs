@@ -1,10 +1,9 @@
 //! `--install` and `--remove`: the registries of all kernels of a call, changed together.
 
 use crate::actions::carry::{carry, Source};
-use crate::actions::kernels;
-use crate::actions::wanted::{judge, Want, Wanted};
+use crate::actions::wanted::{judge, Wanted};
+use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, some_of, Text};
 use crate::needs::kernel::{directory, module_named, Found};
@@ -17,87 +16,79 @@ use crate::system::report::print;
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed, ACTIVE};
+use crate::text::dep::DepLine;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::names::Insist;
-
-/// The registry of one kernel during a call; locked unless nothing will be written.
-struct Turn {
-    version: Text,
-    folder: Folder,
-    old: Text,
-    registry: Registry<'static>,
-}
+use crate::text::names::{Insist, Want};
 
 /// Registers the named modules, or all that are loaded.
 ///
 /// # Errors
 /// A name that no kernel has, a malformed registry; nothing is written then.
-pub fn install(root: &Root, request: &Request, report: &Report) -> Result<()> {
-    let owner = owner(root, request)?;
-    let versions = kernels::to_register(root, request)?;
+pub fn install(session: &Session) -> Result<()> {
+    let owner = owner(session)?;
+    let versions = kernels::to_register(session)?;
     // Locked before anything is looked up: a prune that ends meanwhile may have taken it away.
-    let mut turns = open_turns(root, &versions, request, report)?;
-    if turns.is_empty() {
+    let mut changes = open(session, versions)?;
+    if changes.is_empty() {
         return Ok(());
     }
-    match Wanted::read(root, request, report)? {
-        Some(wanted) => {
-            let hold = match request.is_static {
-                true => Hold::Static,
-                false => Hold::Dynamic(1),
-            };
-            let wanted = Box::leak(Box::new(wanted));
-            add_wanted(root, &mut turns, wanted, hold, owner, request, report)?;
-        }
-        None => add_loaded(root, &mut turns, report)?,
+    match Wanted::read(session)? {
+        Some(wanted) => add_wanted(session, &mut changes, wanted, owner)?,
+        None => add_loaded(session, &mut changes)?,
     }
-    write(turns, request.mode, report)
+    write(changes, session)
 }
 
 /// Registers what a call names. A file, or the machine's census, tells all that it needs.
 fn add_wanted(
-    root: &Root,
-    turns: &mut [Turn],
+    session: &Session,
+    changes: &mut [Change],
     wanted: &'static Wanted,
-    hold: Hold,
     owner: Option<Text>,
-    request: &Request,
-    report: &Report,
 ) -> Result<()> {
-    let versions: Vec<Text> = turns.iter().map(|turn| turn.version).collect();
-    let found = look_up(root, &versions, &wanted.names, report)?;
-    let is_nowhere = |places: &[Place]| places.iter().all(|place| *place == Place::Nowhere);
-    let named = wanted.names.iter().zip(&found);
-    let missing: Vec<&Want> = named
-        .filter(|(_, places)| is_nowhere(places))
-        .map(|(want, _)| want)
-        .collect();
-    match judge(&missing, &versions, report) {
-        Err(error) if !request.force => {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
+    let versions: Vec<Text> = changes.iter().map(|change| change.version).collect();
+    let names = &wanted.names;
+    let places = look_up(root, &versions, names, report)?;
+    let mut is_found = vec![false; names.len()];
+    for places in &places {
+        for (is_found, place) in is_found.iter_mut().zip(places) {
+            *is_found |= !matches!(place, Place::Nowhere);
+        }
+    }
+    say_where_it_is_not(&versions, names, &places, &is_found, report);
+    if let Err(error) = judge(names, &is_found, &versions, report) {
+        if !request.force {
             say_what_was_forgotten(root, &versions, report);
             return Err(error);
         }
-        _ => {}
     }
-    let is_base = !request.from.is_empty() || request.detect;
-    for (at, turn) in turns.iter_mut().enumerate() {
+    let hold = match request.is_static {
+        true => Hold::Static,
+        false => Hold::Dynamic(1),
+    };
+    for (change, places) in changes.iter_mut().zip(places) {
         let mut modules = Vec::new();
-        for (want, places) in wanted.names.iter().zip(&found) {
-            match &places[at] {
-                Place::Files(files) => modules.extend_from_slice(files),
-                Place::Nowhere if want.insist == Insist::Must && is_nowhere(places) => {
-                    modules.push(module_named(want.given));
+        for (at, place) in places.into_iter().enumerate() {
+            match place {
+                Place::Files(mut files) => modules.append(&mut files),
+                Place::Nowhere if names[at].insist == Insist::Must && !is_found[at] => {
+                    modules.push(module_named(names[at].given));
                 }
                 _ => {}
             }
         }
-        add(turn, modules, hold, owner, report)?;
+        add(change, modules, hold, owner, report)?;
         for source in &wanted.sources {
-            let kernel = Kernel::open(root, turn.version)?;
-            carry(&mut turn.registry, &kernel, source, report)?;
+            let kernel = Kernel::open(root, change.version)?;
+            carry(change.registry, &kernel, source, report)?;
         }
-        if is_base {
-            turn.registry.make_base();
+        if !request.from.is_empty() || request.detect {
+            change.registry.make_base();
         }
     }
     Ok(())
@@ -105,30 +96,31 @@ fn add_wanted(
 
 /// Registers what is loaded for good: by its name in the kernel that runs, whatever modprobe.d calls
 /// it, and in the others as that kernel's registry would be carried over to them.
-fn add_loaded(root: &Root, turns: &mut [Turn], report: &Report) -> Result<()> {
+fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
+    let Session { root, report, .. } = session;
     let loaded = loaded(root)?;
     let running = running(root)?;
     let source = match running {
-        Some(running) => Some(&*Box::leak(Box::new(Source::of_loaded(
-            root, running, &loaded,
-        )?))),
+        Some(running) => Some(Source::of_loaded(root, running, &loaded)?),
         None => None,
     };
-    for turn in turns {
-        let kernel = Kernel::open(root, turn.version)?;
-        match source.filter(|_| running != Some(turn.version)) {
-            Some(source) => carry(&mut turn.registry, &kernel, source, report)?,
-            None => add_by_name(turn, &kernel, &loaded, report)?,
+    for change in changes {
+        let kernel = Kernel::open(root, change.version)?;
+        match &source {
+            Some(source) if running != Some(change.version) => {
+                carry(change.registry, &kernel, source, report)?;
+            }
+            _ => add_by_name(change, &kernel, &loaded, report)?,
         }
-        turn.registry.make_base();
-        let count = decimal(turn.registry.count());
-        report.note("kernel {}: registered {} modules", &[turn.version, count]);
+        change.registry.make_base();
+        let count = decimal(change.registry.count());
+        report.note("kernel {}: registered {} modules", &[change.version, count]);
     }
     Ok(())
 }
 
 fn add_by_name(
-    turn: &mut Turn,
+    change: &mut Change,
     kernel: &Kernel<'_>,
     loaded: &[ModuleName<'static>],
     report: &Report,
@@ -144,45 +136,47 @@ fn add_by_name(
     }
     if !absent.is_empty() {
         let what = "loaded, but not in kernel {}: {}";
-        report.warn(what, &[turn.version, some_of(&absent)]);
+        report.warn(what, &[change.version, some_of(&absent)]);
     }
-    add(turn, modules, Hold::Static, None, report)
+    add(change, modules, Hold::Static, None, report)
 }
 
 /// Takes a reference of the named modules away, or every reference of an owner.
 ///
 /// # Errors
 /// A module that is not registered, for an anonymous caller; nothing is written then.
-pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
-    let owner = owner(root, request)?;
-    let wanted = Wanted::read(root, request, report)?.map(Wanted::into_names);
+pub fn remove(session: &Session) -> Result<()> {
+    let Session { root, report, .. } = session;
+    let owner = owner(session)?;
+    let wanted = Wanted::read(session)?;
     if wanted.is_none() && owner.is_none() {
         return Err(Error::usage("--remove needs --use or --owner", &[]));
     }
-    let versions = match &owner {
-        Some(_) => kernels::to_release(root, request)?,
-        None => kernels::to_register(root, request)?,
+    let versions = match owner {
+        Some(_) => kernels::to_release(session)?,
+        None => kernels::to_register(session)?,
     };
-    let mut turns = open_turns(root, &versions, request, report)?;
-    let wanted = wanted.unwrap_or_default();
-    let mut is_registered = vec![false; wanted.len()];
-    for turn in &mut turns {
-        let kernel = Kernel::open(root, turn.version);
-        let kernel = kernel.as_ref();
-        let mut modules: Vec<(ModuleName<'_>, usize)> = Vec::new();
-        for (at, want) in wanted.iter().enumerate() {
-            let named = registered_as(&turn.registry, kernel, want.given)?;
-            modules.extend(named.into_iter().map(|name| (name, at)));
+    let mut changes = open(session, versions)?;
+    let names = wanted.map_or(&[][..], |wanted| &wanted.names);
+    let mut is_registered = vec![false; names.len()];
+    for change in &mut changes {
+        let kernel = Kernel::open(root, change.version);
+        let mut modules = Vec::new();
+        for (at, want) in names.iter().enumerate() {
+            for name in registered_as(change.registry, &kernel, want.given)? {
+                modules.push((name, at));
+            }
         }
-        if let (true, Some(owner)) = (wanted.is_empty(), owner) {
-            let owned = turn.registry.owned_by(owner);
-            modules.extend(owned.into_iter().map(|name| (name, usize::MAX)));
+        if let (true, Some(owner)) = (names.is_empty(), owner) {
+            for name in change.registry.owned_by(owner) {
+                modules.push((name, usize::MAX));
+            }
         }
         // Named twice, a module loses one reference.
-        modules.sort_by_key(|(name, _)| *name);
+        modules.sort_unstable();
         let mut last = None;
         for (name, at) in modules {
-            let has_gone = last == Some(name) || take(turn, name, owner, report)?;
+            let has_gone = last == Some(name) || take(change, name, owner, report)?;
             last = Some(name);
             if let Some(is_registered) = is_registered.get_mut(at) {
                 *is_registered |= has_gone;
@@ -190,7 +184,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         }
     }
     let mut errors = Vec::new();
-    for (Want { given, insist }, is_registered) in wanted.iter().zip(is_registered) {
+    for (Want { given, insist }, is_registered) in names.iter().zip(is_registered) {
         match (is_registered, owner) {
             (true, _) => {}
             (false, _) if *insist == Insist::May => {
@@ -201,30 +195,33 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
         }
     }
     Error::unless_empty(errors)?;
-    write(turns, request.mode, report)
+    write(changes, session)
 }
 
 /// The modules that a name stands for in a registry: itself, or what the kernel has for it.
-fn registered_as<'n>(
-    registry: &Registry<'_>,
-    kernel: core::result::Result<&Kernel<'_>, &Error>,
-    given: &'n [u8],
-) -> Result<Vec<ModuleName<'n>>> {
+fn registered_as(
+    registry: &Registry,
+    kernel: &Result<Kernel<'_>>,
+    given: Text,
+) -> Result<Vec<ModuleName<'static>>> {
     let name = module_named(given);
     if registry.find(name).is_some() {
         return Ok(vec![name]);
     }
-    let Ok(kernel) = kernel else {
-        return Ok(Vec::new());
-    };
-    Ok(match kernel.look_up(given)? {
-        Found::Modules(lines) => lines.iter().map(|line| line.path.name()).collect(),
-        _ => Vec::new(),
-    })
+    match kernel {
+        Ok(kernel) => match kernel.look_up(given)? {
+            Found::Modules(lines) => Ok(names_of(lines)),
+            _ => Ok(Vec::new()),
+        },
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+fn names_of(lines: Vec<DepLine<'static>>) -> Vec<ModuleName<'static>> {
+    lines.into_iter().map(|line| line.path.name()).collect()
 }
 
 /// Where a kernel has a module.
-#[derive(Clone, PartialEq, Eq)]
 enum Place {
     /// In files, which are worth a registration; an alias may stand for several modules.
     Files(Vec<ModuleName<'static>>),
@@ -234,22 +231,21 @@ enum Place {
     Nowhere,
 }
 
-/// For each name, where each kernel has it; says what is built in or missing in some.
+/// For each kernel, where it has each of the names.
 fn look_up(
     root: &Root,
     versions: &[Text],
     names: &[Want],
     report: &Report,
 ) -> Result<Vec<Vec<Place>>> {
-    let mut found: Vec<Vec<Place>> = names.iter().map(|_| Vec::new()).collect();
+    let mut all = Vec::new();
     for version in versions {
         let kernel = Kernel::open(root, version)?;
-        for (want, places) in names.iter().zip(&mut found) {
-            let (given, name) = (&want.given, module_named(want.given));
+        let mut places = Vec::new();
+        for want in names {
+            let (given, name) = (want.given, module_named(want.given));
             places.push(match kernel.find(given)? {
-                Found::Modules(lines) => {
-                    Place::Files(lines.iter().map(|line| line.path.name()).collect())
-                }
+                Found::Modules(lines) => Place::Files(names_of(lines)),
                 Found::Builtin => Place::Builtin,
                 Found::Nothing
                     if want.insist == Insist::Must && is_unpacked(root, version, name)? =>
@@ -260,24 +256,37 @@ fn look_up(
                 Found::Nothing => Place::Nowhere,
             });
         }
+        all.push(places);
     }
-    let insisted = names.iter().zip(&found);
-    for (want, places) in insisted.filter(|(want, _)| want.insist == Insist::Must) {
-        let name = &want.given;
-        for (version, place) in versions.iter().zip(places) {
-            match place {
-                Place::Builtin => report.note(
-                    "{} is built into kernel {}; not registered",
-                    &[name, version],
-                ),
-                Place::Nowhere if places.iter().any(|place| *place != Place::Nowhere) => {
-                    report.warn("no module {} in kernel {}", &[name, version])
+    Ok(all)
+}
+
+/// Says for each name that must be there what kernels have it built in, and which lack it that
+/// others have.
+fn say_where_it_is_not(
+    versions: &[Text],
+    names: &[Want],
+    places: &[Vec<Place>],
+    is_found: &[bool],
+    report: &Report,
+) {
+    for (at, want) in names.iter().enumerate() {
+        if want.insist == Insist::May {
+            continue;
+        }
+        for (version, places) in versions.iter().zip(places) {
+            let parts = [want.given, version];
+            match places[at] {
+                Place::Builtin => {
+                    report.note("{} is built into kernel {}; not registered", &parts);
+                }
+                Place::Nowhere if is_found[at] => {
+                    report.warn("no module {} in kernel {}", &parts);
                 }
                 _ => {}
             }
         }
     }
-    Ok(found)
 }
 
 /// Whether a file of a module is there although the index does not know it. Between the
@@ -300,11 +309,8 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
 /// A module that is missing may be one that a prune took, and its package can bring it again.
 fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
     for note in queue::read(root, FORGOTTEN).unwrap_or_default().all {
-        let mut kernels = note
-            .kernels
-            .iter()
-            .filter(|kernel| versions.contains(kernel));
-        if let Some(kernel) = kernels.next() {
+        let mut kernels = note.kernels.iter();
+        if let Some(kernel) = kernels.find(|kernel| versions.contains(kernel)) {
             report.warn(
                 "kernel {} was pruned; for more of its modules, install again: {}",
                 &[kernel, note.package],
@@ -329,41 +335,40 @@ fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
 
 /// Opens the registries, locked in the order of their versions so that two calls cannot
 /// wait for each other.
-fn open_turns(
-    root: &Root,
-    versions: &[Text],
-    request: &Request,
-    report: &Report,
-) -> Result<Vec<Turn>> {
+fn open(session: &Session, versions: &[Text]) -> Result<Vec<Change>> {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
     let is_script = Caller::of_environment(request.root.is_some()) == Caller::Script;
-    let mut turns = Vec::with_capacity(versions.len());
+    let mut changes = Vec::new();
     for &version in versions {
         let folder = kernels::open(root, version, request.mode)?;
         let old = folder.text_or_empty(ACTIVE)?;
-        let registry = match Registry::parse(old, folder.shown(ACTIVE)) {
+        match Registry::parse(old, folder.shown(ACTIVE)) {
+            Ok(registry) => changes.push(Change {
+                version,
+                folder,
+                old,
+                registry,
+            }),
             // One bad line must not keep every package from being installed or removed. That kernel
             // is not pruned before somebody has seen to it.
             Err(error) if is_script => {
                 for message in error.messages() {
                     report.warn("{}; kernel {} is left as it is", &[message, version]);
                 }
-                continue;
             }
-            registry => registry?,
-        };
-        turns.push(Turn {
-            version,
-            folder,
-            old,
-            registry,
-        });
+            Err(error) => return Err(error),
+        }
     }
-    Ok(turns)
+    Ok(changes)
 }
 
 /// Adds a reference to each of these modules; several names may stand for one, and a call adds one.
 fn add(
-    turn: &mut Turn,
+    change: &mut Change,
     mut modules: Vec<ModuleName<'static>>,
     hold: Hold,
     owner: Option<Text>,
@@ -376,14 +381,14 @@ fn add(
         if !name.is_storable() {
             return Err(Error::usage("not a module name: {}", &[given]));
         }
-        match turn.registry.add(name, hold, owner) {
+        match change.registry.add(name, hold, owner) {
             Added::Changed | Added::Same => {}
             Added::StaysStatic => report.note(
                 "{} is static in kernel {} and stays so",
-                &[given, turn.version],
+                &[given, change.version],
             ),
             Added::Overflow => {
-                let file = turn.folder.shown(ACTIVE);
+                let file = change.folder.shown(ACTIVE);
                 let what = "{}: too many references to {}";
                 return Err(Error::refused(what, &[file, given]));
             }
@@ -394,23 +399,23 @@ fn add(
 
 /// Takes one reference away; whether there was one to take.
 fn take(
-    turn: &mut Turn,
+    change: &mut Change,
     name: ModuleName<'_>,
     owner: Option<&[u8]>,
     report: &Report,
 ) -> Result<bool> {
-    match turn.registry.remove(name, owner) {
+    match change.registry.remove(name, owner) {
         Removed::Changed => Ok(true),
         Removed::NotRegistered => Ok(false),
         Removed::StaysStatic => {
             let what = "{} is static in kernel {} and stays";
-            report.warn(what, &[name.to_kernel(), turn.version]);
+            report.warn(what, &[name.to_kernel(), change.version]);
             Ok(true)
         }
         Removed::OwnedByOthers => {
-            let found = turn.registry.find(name);
+            let found = change.registry.find(name);
             let owners = found.map_or(&[][..], |entry| &entry.owners);
-            let parts = [name.to_kernel(), turn.version, &owners.join(&b", "[..])];
+            let parts = [name.to_kernel(), change.version, &owners.join(&b", "[..])];
             Err(Error::refused(
                 "{} is held in kernel {} by its owners alone; name one with --owner: {}",
                 &parts,
@@ -420,26 +425,24 @@ fn take(
 }
 
 /// Writes the registries that changed, or prints how they would.
-fn write(turns: Vec<Turn>, mode: Mode, report: &Report) -> Result<()> {
-    let changes = turns
-        .into_iter()
-        .map(|turn| Change::new(turn.version, turn.folder, turn.old, &turn.registry));
-    let changes: Vec<Change> = changes.collect();
-    match mode {
-        Mode::Execute => execute(changes, report),
+fn write(changes: Vec<Change>, session: &Session) -> Result<()> {
+    match session.request.mode {
+        Mode::Execute => execute(changes, &session.report),
         Mode::DryRun => {
             let mut out = Vec::new();
-            changes.iter().for_each(|change| change.describe(&mut out));
+            for change in &changes {
+                change.describe(&mut out);
+            }
             print(&out)
         }
     }
 }
 
 /// Whose reference it is: `--owner`, or the package whose maintainer script calls us.
-fn owner(root: &Root, request: &Request) -> Result<Option<Text>> {
-    let owner = match request.owner {
+fn owner(session: &Session) -> Result<Option<Text>> {
+    let owner = match session.request.owner {
         Some(owner) => Some(owner),
-        None => calling_package(root)?,
+        None => calling_package(&session.root)?,
     };
     match owner {
         Some(owner) if !is_owner(owner) => Err(Error::usage("not a package name: {}", &[owner])),

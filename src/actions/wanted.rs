@@ -1,26 +1,19 @@
 //! Which modules a call names: by `--use`, in the files of `--from`, by the machine's census.
 
 use crate::actions::carry::Source;
-use crate::cli::Request;
+use crate::actions::Session;
+use crate::cli::Action;
 use crate::error::{Error, Result};
 use crate::format::{decimal, Text};
 use crate::needs::census;
-use crate::system::{mapped, Report, Root};
+use crate::system::{mapped, Report};
 use crate::text::active::Registry;
-use crate::text::names::{self, Insist};
-
-/// A name or alias that was given.
-pub struct Want {
-    /// The name, as it was given.
-    pub given: Text,
-    /// What it is where no kernel has it.
-    pub insist: Insist,
-}
+use crate::text::names::{self, Insist, Want};
 
 /// Everything that a call names.
 #[derive(Default)]
 pub struct Wanted {
-    /// The names and aliases.
+    /// The names and aliases; those of registries, too, for actions that change none.
     pub names: Vec<Want>,
     /// The registries.
     pub sources: Vec<Source>,
@@ -31,17 +24,17 @@ impl Wanted {
     ///
     /// # Errors
     /// A file that cannot be read or is malformed, or that has no name in it.
-    pub fn read(root: &Root, request: &Request, report: &Report) -> Result<Option<Wanted>> {
+    pub fn read(session: &Session) -> Result<Option<&'static Wanted>> {
+        let Session { root, request, .. } = session;
         if request.names.is_empty() && request.from.is_empty() && !request.detect {
             return Ok(None);
         }
-        let mut wanted = Wanted::default();
-        wanted.names.extend(request.names.iter().map(|name| Want {
-            given: name,
-            insist: Insist::Must,
-        }));
+        let wanted = Box::leak(Box::<Wanted>::default());
+        for name in &request.names {
+            wanted.add(name);
+        }
         for file in &request.from {
-            wanted.add_file(file, report)?;
+            wanted.add_file(file, &session.report)?;
         }
         if request.detect {
             let census = census::take(root)?;
@@ -51,25 +44,25 @@ impl Wanted {
             }
             wanted.add_text(census.to_text(), b"census")?;
         }
+        if request.action != Action::Install {
+            for at in 0..wanted.sources.len() {
+                for entry in wanted.sources[at].registry.entries() {
+                    wanted.add(entry.name.to_kernel());
+                }
+            }
+        }
         Ok(Some(wanted))
     }
 
-    /// The names, those of registries among them: for actions that change none.
-    pub fn into_names(mut self) -> Vec<Want> {
-        for source in &self.sources {
-            self.names
-                .extend(source.registry.entries().iter().map(|entry| Want {
-                    given: entry.name.to_kernel(),
-                    insist: Insist::Must,
-                }));
-        }
-        self.names
+    /// Adds a name that must be there.
+    fn add(&mut self, given: Text) {
+        let insist = Insist::Must;
+        self.names.push(Want { given, insist });
     }
 
     fn add_file(&mut self, file: &[u8], report: &Report) -> Result<()> {
         let before = self.names.len();
         let registry = self.add_text(mapped::argument(file)?, file)?;
-        let added = self.names.len() - before;
         if let Some(registry) = registry {
             let count = decimal(registry.entries().len());
             report.debug("{}: a registry of {} modules", &[file, count]);
@@ -83,24 +76,20 @@ impl Wanted {
                 aliases: sibling(b"modules.alias"),
                 builtin: sibling(b"modules.builtin"),
             });
-        } else if added == 0 {
+        } else if self.names.len() == before {
             return Err(Error::refused("{} names no module", &[file]));
         }
         Ok(())
     }
 
     /// Adds the names of a text; its registry is given back, if it has one.
-    fn add_text(&mut self, text: Text, file: &[u8]) -> Result<Option<Registry<'static>>> {
-        let found = names::parse(text, file)?;
-        self.names
-            .extend(found.names.iter().map(|&(name, insist)| Want {
-                given: name,
-                insist,
-            }));
-        match found.registered {
-            0 => Ok(None),
-            _ => Registry::parse(found.registry.leak(), file).map(Some),
+    fn add_text(&mut self, text: Text, file: &[u8]) -> Result<Option<&'static Registry>> {
+        let mut found = names::parse(text, file)?;
+        self.names.append(&mut found.names);
+        if found.registered == 0 {
+            return Ok(None);
         }
+        Ok(Some(Registry::parse(found.registry.leak(), file)?))
     }
 }
 
@@ -109,11 +98,14 @@ impl Wanted {
 ///
 /// # Errors
 /// A name that must be there.
-pub fn judge(missing: &[&Want], versions: &[Text], report: &Report) -> Result<()> {
+pub fn judge(names: &[Want], is_found: &[bool], versions: &[Text], report: &Report) -> Result<()> {
     let versions = versions.join(&b", "[..]);
     let mut errors = Vec::new();
     let mut passed = 0;
-    for want in missing {
+    for (want, is_found) in names.iter().zip(is_found) {
+        if *is_found {
+            continue;
+        }
         let (what, parts) = ("no module {} in kernel {}", [want.given, &versions]);
         match want.insist {
             Insist::Must => errors.push(Error::refused(what, &parts)),

@@ -13,10 +13,9 @@
 //! Behind the reason stands the module that has it, and then, each behind its `->`, what that one
 //! needs and how: `dependency`, `soft`, `weak` or `hidden`.
 
-use crate::actions::kernels;
 use crate::actions::list::registry;
-use crate::actions::wanted::{Want, Wanted};
-use crate::cli::Request;
+use crate::actions::wanted::Wanted;
+use crate::actions::{kernels, Session};
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::needs::kernel::{directory, module_named, Found};
@@ -26,24 +25,24 @@ use crate::system::report::print;
 use crate::system::{Report, Root};
 use crate::text::active::{Entry, Registry};
 use crate::text::name::ModuleName;
-use crate::text::names::Insist;
+use crate::text::names::{Insist, Want};
 
 /// Prints why each named module is kept.
 ///
 /// # Errors
 /// Nothing is named, or a file is damaged.
-pub fn why(root: &Root, request: &Request, report: &Report) -> Result<()> {
-    let Some(wanted) = Wanted::read(root, request, report)? else {
+pub fn why(session: &Session) -> Result<()> {
+    let root = &session.root;
+    let Some(wanted) = Wanted::read(session)? else {
         return Err(Error::usage("--why needs --use, --from or --detect", &[]));
     };
-    let wanted = wanted.into_names();
-    let versions = kernels::to_show(root, request)?;
+    let versions = kernels::to_show(session)?;
     let machine = Machine::look(root)?;
     let mut out = Vec::new();
-    for &version in &versions {
+    for version in versions {
         let kernel = Kernel::open(root, version)?;
         let registry = registry(root, &kernel)?;
-        let mut kept = kept(&machine, &kernel, &registry, &mut Vec::new())?;
+        let mut kept = kept(&machine, &kernel, registry, &mut Vec::new())?;
         if machine.runs(version) {
             add_loaded(&mut kept, &machine, &kernel)?;
             kept.complete(&kernel)?;
@@ -52,14 +51,14 @@ pub fn why(root: &Root, request: &Request, report: &Report) -> Result<()> {
             root,
             kernel: &kernel,
             kept: &kept,
-            registry: &registry,
+            registry,
         };
-        for want in &wanted {
+        for want in &wanted.names {
             let prefix: &[&[u8]] = match versions.len() {
                 1 => &[],
                 _ => &[version, b"/"],
             };
-            answer.to(want, &prefix.concat(), report, &mut out)?;
+            answer.to(want, &prefix.concat(), &session.report, &mut out)?;
         }
     }
     print(&out)
@@ -70,7 +69,7 @@ struct Answer<'a> {
     root: &'a Root,
     kernel: &'a Kernel<'a>,
     kept: &'a Closure,
-    registry: &'a Registry<'static>,
+    registry: &'static Registry,
 }
 
 impl Answer<'_> {
@@ -148,7 +147,7 @@ impl Answer<'_> {
 }
 
 /// `S`, or the count and the owners: `2: myapp otherapp`.
-fn hold(entry: Option<&Entry<'_>>) -> Text {
+fn hold(entry: Option<&Entry>) -> Text {
     let Some(entry) = entry else {
         return b"";
     };

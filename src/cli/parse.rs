@@ -83,7 +83,7 @@ pub enum Parsed {
     /// `--version`
     Version,
     /// Everything else.
-    Request(Request),
+    Request(&'static Request),
 }
 
 /// Reads the words behind the program's name.
@@ -95,7 +95,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let mut parser = lexopt::Parser::from_args(words);
     let mut action = None;
     let mut seen: Vec<&'static Flag> = Vec::new();
-    let mut request = Request {
+    let request = Box::leak(Box::new(Request {
         action: Action::List,
         names: Vec::new(),
         from: Vec::new(),
@@ -110,7 +110,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         force: false,
         mode: Mode::Execute,
         volume: Volume::Normal,
-    };
+    }));
     while let Some(argument) = parser.next().map_err(usage)? {
         let flag = match argument {
             lexopt::Arg::Short(letter) => {
@@ -146,14 +146,15 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             },
             Meaning::Use => {
                 split_list(&mut request.names, value, flag)?;
-                request.names.iter().try_for_each(|name| check_name(name))?;
+                for name in &request.names {
+                    check_name(name)?;
+                }
             }
             Meaning::Pkname => {
                 split_list(&mut request.packages, value, flag)?;
-                request
-                    .packages
-                    .iter()
-                    .try_for_each(|name| check_package(name))?;
+                for name in &request.packages {
+                    check_package(name)?;
+                }
             }
             Meaning::NoStandIn => request.stand_ins = StandIns::Refuse,
             Meaning::From => request.from.push(value),
@@ -283,7 +284,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    fn request(line: &str) -> Request {
+    fn request(line: &str) -> &'static Request {
         match parse(line.split_whitespace().map(OsString::from)) {
             Ok(Parsed::Request(request)) => request,
             other => panic!("{line}: {other:?}"),
@@ -360,9 +361,9 @@ mod tests {
             ("dmi_sysfs,a", &["dmi_sysfs", "a"]),
             ("dmi:rvnX,Inc.:a", &["dmi:rvnX,Inc.:a"]),
         ] {
-            let names = request(&format!("-l -u {list}")).names;
+            let names = &request(&format!("-l -u {list}")).names;
             assert_eq!(
-                names,
+                *names,
                 wanted
                     .iter()
                     .map(|name| name.as_bytes())

@@ -82,7 +82,7 @@ pub fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
 pub fn kept(
     machine: &Machine,
     kernel: &Kernel<'_>,
-    registry: &Registry<'_>,
+    registry: &Registry,
     findings: &mut Vec<Finding>,
 ) -> Result<Closure> {
     let mut kept = Closure::default();

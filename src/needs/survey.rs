@@ -169,7 +169,7 @@ pub struct Sibling {
     /// The other kernel.
     pub version: Text,
     /// Its registry.
-    pub registry: Registry<'static>,
+    pub registry: &'static Registry,
 }
 
 /// One kernel.
@@ -179,7 +179,7 @@ pub struct Survey<'r> {
     /// Its directory, locked if something will be written.
     pub folder: Folder,
     /// What is registered.
-    pub registry: Registry<'static>,
+    pub registry: &'static Registry,
     /// What stays.
     pub keep: Closure,
     /// What goes.
@@ -203,7 +203,7 @@ impl<'r> Survey<'r> {
         version: Text,
         folder: Folder,
         sizes: Sizes,
-    ) -> Result<Survey<'r>> {
+    ) -> Result<Box<Survey<'r>>> {
         let kernel = Kernel::open_text(root, version)?;
         kernel.check()?;
         let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?;
@@ -215,8 +215,8 @@ impl<'r> Survey<'r> {
                 Kind::Base.about().what.as_bytes(),
             ));
         }
-        let keep = kept(machine, &kernel, &registry, &mut findings)?;
-        let mut survey = Survey {
+        let keep = kept(machine, &kernel, registry, &mut findings)?;
+        let mut survey = Box::new(Survey {
             kernel,
             folder,
             registry,
@@ -225,7 +225,7 @@ impl<'r> Survey<'r> {
             left: Left::Nothing,
             findings,
             mounts: Vec::new(),
-        };
+        });
         survey.files(sizes)?;
         survey.indexes()?;
         if machine.runs(version) {

@@ -61,14 +61,16 @@ impl Prune {
     ///
     /// # Errors
     /// An index that cannot be written anew.
-    pub fn of(survey: Survey<'_>, order: Order) -> Result<Prune> {
-        Ok(Prune {
+    pub fn of(survey: Box<Survey<'_>>, order: Order) -> Result<Box<Prune>> {
+        let rewrites = rewrites(&survey, order)?;
+        let survey = *survey;
+        Ok(Box::new(Prune {
             version: survey.kernel.version(),
-            rewrites: rewrites(&survey, order)?,
+            rewrites,
             folder: survey.folder,
             removal: survey.removal,
             left: survey.left,
-        })
+        }))
     }
 
     /// Whether everything is done already.

@@ -44,24 +44,24 @@ impl Hold {
 }
 
 /// A registered module.
-#[derive(Clone, Debug)]
-pub struct Entry<'t> {
+#[derive(Debug)]
+pub struct Entry {
     /// The module, in the spelling in which it came.
-    pub name: ModuleName<'t>,
+    pub name: ModuleName<'static>,
     /// Static, or the number of references.
     pub hold: Hold,
     /// The references that have a name; at most as many as there are references.
-    pub owners: Vec<&'t [u8]>,
+    pub owners: Vec<Text>,
 }
 
 /// The registry of one kernel: entries sorted by name, one for each module.
-#[derive(Clone, Debug, Default)]
-pub struct Registry<'t> {
-    comments: Vec<&'t [u8]>,
-    entries: Vec<Entry<'t>>,
+#[derive(Debug, Default)]
+pub struct Registry {
+    comments: Vec<Text>,
+    entries: Vec<Entry>,
     /// Those that came after the file was read, sorted as well: thousands of names that are added in
     /// their order move nothing.
-    fresh: Vec<Entry<'t>>,
+    fresh: Vec<Entry>,
 }
 
 /// What became of a module when a reference was added.
@@ -90,45 +90,33 @@ pub enum Removed {
     OwnedByOthers,
 }
 
-impl<'t> Registry<'t> {
-    /// Reads a registry; `file` is for messages.
+impl Registry {
+    /// Reads a registry, which stays; `file` is for messages.
     ///
     /// # Errors
     /// The first malformed line.
-    pub fn parse(text: &'t [u8], file: &[u8]) -> Result<Self> {
-        let mut registry = Registry::default();
+    pub fn parse(text: Text, file: &[u8]) -> Result<&'static mut Registry> {
+        let registry = Box::leak(Box::<Registry>::default());
         let mut owner_lines = Vec::new();
-        let mut read: Vec<(Entry<'t>, usize)> = Vec::new();
+        let mut read: Vec<(ModuleName<'static>, usize, Hold)> = Vec::new();
         for (number, line) in lines(text) {
-            let fail = |what: &[u8]| Err(Error::parse(file, number, "{}", &[what]));
             if let Some(owners) = owners_in(line) {
                 // They may stand above their entry, so they wait for the end.
                 owner_lines.push((number, owners));
-            } else if line.is_empty() {
             } else if line.starts_with(b"#") {
                 registry.comments.push(line);
-            } else if line.ends_with(b"\r") {
-                return fail(b"the line ends in a carriage return (CRLF)");
-            } else {
-                let Some(colon) = memchr::memrchr(b':', line) else {
-                    return fail(b"neither NAME:S nor NAME:NUMBER");
-                };
-                let name = ModuleName::new(&line[..colon]);
-                if !name.is_storable() {
-                    return fail(b"not a module name before the ':'");
-                }
-                let Some(hold) = parse_hold(&line[colon + 1..]) else {
-                    return fail(b"neither S nor a number from 1 to 4294967295 behind the ':'");
-                };
-                read.push((Entry::new(name, hold), number));
+            } else if !line.is_empty() {
+                let (name, hold) =
+                    parse_line(line).map_err(|what| Error::parse(file, number, what, &[]))?;
+                read.push((name, number, hold));
             }
         }
         // Written by us, they are sorted.
-        if !read.windows(2).all(|pair| pair[0].0.name < pair[1].0.name) {
-            read.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        if !read.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+            read.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         }
-        for (entry, number) in read {
-            if registry.join(entry).is_none() {
+        for (name, number, hold) in read {
+            if registry.join(name, hold).is_none() {
                 return Err(Error::parse(file, number, "too many references", &[]));
             }
         }
@@ -141,25 +129,22 @@ impl<'t> Registry<'t> {
             let Ok(at) = position(&registry.entries, ModuleName::new(name)) else {
                 continue;
             };
+            let entry = &mut registry.entries[at];
             for owner in line {
                 if !is_owner(owner) {
-                    return Err(Error::parse(
-                        file,
-                        number,
-                        "not a package name: {}",
-                        &[owner],
-                    ));
+                    let what = "not a package name: {}";
+                    return Err(Error::parse(file, number, what, &[owner]));
                 }
-                add_owner(&mut registry.entries[at].owners, owner);
+                add_owner(&mut entry.owners, owner);
             }
             // A count edited by hand below its owners would release a module too early.
-            registry.entries[at].raise_to_owners();
+            entry.raise_to_owners();
         }
         Ok(registry)
     }
 
     /// The modules that were registered when the file was read, sorted.
-    pub fn entries(&self) -> &[Entry<'t>] {
+    pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
@@ -185,7 +170,7 @@ impl<'t> Registry<'t> {
     }
 
     /// The entry of a module.
-    pub fn find(&self, name: ModuleName<'_>) -> Option<&Entry<'t>> {
+    pub fn find(&self, name: ModuleName<'_>) -> Option<&Entry> {
         let list = [&self.entries, &self.fresh];
         let found = list
             .iter()
@@ -193,7 +178,7 @@ impl<'t> Registry<'t> {
         found.filter(|entry| entry.hold != Hold::Dynamic(0))
     }
 
-    fn find_mut(&mut self, name: ModuleName<'_>) -> Option<&mut Entry<'t>> {
+    fn find_mut(&mut self, name: ModuleName<'_>) -> Option<&mut Entry> {
         match position(&self.entries, name) {
             Ok(at) => Some(&mut self.entries[at]),
             Err(_) => match position(&self.fresh, name) {
@@ -204,7 +189,7 @@ impl<'t> Registry<'t> {
     }
 
     /// The entry of a module, which is one that was removed if there was none.
-    fn entry(&mut self, name: ModuleName<'t>) -> &mut Entry<'t> {
+    fn entry(&mut self, name: ModuleName<'static>) -> &mut Entry {
         if let Ok(at) = position(&self.entries, name) {
             return &mut self.entries[at];
         }
@@ -216,7 +201,7 @@ impl<'t> Registry<'t> {
     }
 
     /// The modules that an owner has a reference to.
-    pub fn owned_by(&self, owner: &[u8]) -> Vec<ModuleName<'t>> {
+    pub fn owned_by(&self, owner: &[u8]) -> Vec<ModuleName<'static>> {
         let entries = self.entries.iter();
         let owned = entries.filter(|entry| entry.owners.contains(&owner));
         owned.map(|entry| entry.name).collect()
@@ -224,25 +209,21 @@ impl<'t> Registry<'t> {
 
     /// Joins a line with the one before it if both name one module, perhaps in two spellings:
     /// their references were counted apart, so they add up. `None` where they exceed the count.
-    fn join(&mut self, entry: Entry<'t>) -> Option<()> {
-        match self
-            .entries
-            .last_mut()
-            .filter(|last| last.name == entry.name)
-        {
-            Some(last) => {
-                last.hold = match (last.hold, entry.hold) {
+    fn join(&mut self, name: ModuleName<'static>, hold: Hold) -> Option<()> {
+        match self.entries.last_mut() {
+            Some(last) if last.name == name => {
+                last.hold = match (last.hold, hold) {
                     (Hold::Dynamic(a), Hold::Dynamic(b)) => Hold::Dynamic(a.checked_add(b)?),
                     _ => Hold::Static,
                 };
             }
-            None => self.entries.push(entry),
+            _ => self.entries.push(Entry::new(name, hold)),
         }
         Some(())
     }
 
     /// Adds a reference: static, or one more by `owner`, who counts once, or by nobody.
-    pub fn add(&mut self, name: ModuleName<'t>, wanted: Hold, owner: Option<&'t [u8]>) -> Added {
+    pub fn add(&mut self, name: ModuleName<'static>, wanted: Hold, owner: Option<Text>) -> Added {
         let entry = self.entry(name);
         match (entry.hold, wanted) {
             (Hold::Static, Hold::Static) => Added::Same,
@@ -269,7 +250,7 @@ impl<'t> Registry<'t> {
 
     /// Joins an entry of another registry, so that doing it twice changes nothing: static wins,
     /// the larger count stays, and the owners of both are owners.
-    pub fn merge(&mut self, name: ModuleName<'t>, other: &Entry<'t>) {
+    pub fn merge(&mut self, name: ModuleName<'static>, other: &Entry) {
         let entry = self.entry(name);
         entry.hold = match (entry.hold, other.hold) {
             (Hold::Dynamic(a), Hold::Dynamic(b)) => Hold::Dynamic(a.max(b)),
@@ -324,8 +305,8 @@ impl<'t> Registry<'t> {
     }
 }
 
-impl<'t> Entry<'t> {
-    fn new(name: ModuleName<'t>, hold: Hold) -> Self {
+impl Entry {
+    fn new(name: ModuleName<'static>, hold: Hold) -> Self {
         Entry {
             name,
             hold,
@@ -360,18 +341,36 @@ impl<'t> Entry<'t> {
     }
 }
 
-fn position(entries: &[Entry<'_>], name: ModuleName<'_>) -> core::result::Result<usize, usize> {
+fn position(entries: &[Entry], name: ModuleName<'_>) -> core::result::Result<usize, usize> {
     entries.binary_search_by(|entry| entry.name.cmp(&name))
 }
 
-fn add_owner<'t>(owners: &mut Vec<&'t [u8]>, owner: &'t [u8]) {
+fn add_owner(owners: &mut Vec<Text>, owner: Text) {
     if let Err(at) = owners.binary_search(&owner) {
         owners.insert(at, owner);
     }
 }
 
+/// Takes the line of an entry apart, or says what is wrong with it.
+fn parse_line(line: Text) -> core::result::Result<(ModuleName<'static>, Hold), &'static str> {
+    if line.ends_with(b"\r") {
+        return Err("the line ends in a carriage return (CRLF)");
+    }
+    let Some(colon) = memchr::memrchr(b':', line) else {
+        return Err("neither NAME:S nor NAME:NUMBER");
+    };
+    let name = ModuleName::new(&line[..colon]);
+    if !name.is_storable() {
+        return Err("not a module name before the ':'");
+    }
+    match parse_hold(&line[colon + 1..]) {
+        Some(hold) => Ok((name, hold)),
+        None => Err("neither S nor a number from 1 to 4294967295 behind the ':'"),
+    }
+}
+
 /// What stands behind `#@`; a comment that goes on without a blank is a comment.
-fn owners_in(line: &[u8]) -> Option<&[u8]> {
+fn owners_in(line: Text) -> Option<Text> {
     let owners = line.strip_prefix(b"#@")?;
     matches!(owners.first(), None | Some(b' ' | b'\t')).then_some(owners)
 }
@@ -408,13 +407,14 @@ pub fn is_owner(owner: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::format::keep;
 
-    fn name(text: &str) -> ModuleName<'_> {
+    fn name(text: &'static str) -> ModuleName<'static> {
         ModuleName::new(text.as_bytes())
     }
 
-    fn parsed(text: &str) -> Registry<'_> {
-        Registry::parse(text.as_bytes(), b"f").unwrap()
+    fn parsed(text: &str) -> &'static mut Registry {
+        Registry::parse(keep(text.as_bytes()), b"f").unwrap()
     }
 
     fn written(registry: &Registry) -> String {
@@ -425,15 +425,15 @@ mod tests {
     fn the_designed_example_is_read_and_written_unchanged() {
         let text =
             "# comments stay, at the top\next4:S\nhci_nokia:2\n#@ hci_nokia myapp otherapp\n";
-        assert_eq!(written(&parsed(text)), text);
+        assert_eq!(written(parsed(text)), text);
     }
 
     #[test]
     fn an_old_file_is_normalised() {
         let old = "snd-hda-intel:1\next4:S\n\n# note\nsnd_hda_intel:2\n";
-        assert_eq!(written(&parsed(old)), "# note\next4:S\nsnd_hda_intel:3\n");
+        assert_eq!(written(parsed(old)), "# note\next4:S\nsnd_hda_intel:3\n");
         assert_eq!(
-            written(&parsed("#@ a x y\n#@ gone z\na-b:1\na:1")),
+            written(parsed("#@ a x y\n#@ gone z\na-b:1\na:1")),
             "a:2\n#@ a x y\na_b:1\n"
         );
     }
@@ -455,7 +455,7 @@ mod tests {
             "a:4294967295\nA:1\na:1",
         ] {
             let text = format!("# top\n{bad}\n");
-            let error = Registry::parse(text.as_bytes(), b"f").unwrap_err();
+            let error = Registry::parse(keep(text.as_bytes()), b"f").unwrap_err();
             assert!(
                 matches!(error.kind(), ErrorKind::Parse { line: 2.. }),
                 "{bad}"
@@ -465,26 +465,26 @@ mod tests {
 
     #[test]
     fn merging_twice_changes_nothing_more() {
-        let mut registry = parsed("a:3\n#@ a p q\nb:1\n");
+        let registry = parsed("a:3\n#@ a p q\nb:1\n");
         let other = parsed("a:2\n#@ a q r\nb:S\nc-d:1\n#@ c_d p\n");
         for _ in 0..2 {
             for entry in other.entries() {
                 registry.merge(entry.name, entry);
             }
             let wanted = "a:3\n#@ a p q r\nb:S\nc_d:1\n#@ c_d p\n";
-            assert_eq!(written(&registry), wanted);
+            assert_eq!(written(registry), wanted);
         }
     }
 
     #[test]
     fn an_owner_counts_once() {
-        let mut registry = parsed("");
+        let registry = parsed("");
         let one = Hold::Dynamic(1);
         assert_eq!(registry.add(name("a-b"), one, Some(b"p")), Added::Changed);
         assert_eq!(registry.add(name("a_b"), one, Some(b"p")), Added::Same);
         assert_eq!(registry.add(name("a_b"), one, Some(b"q")), Added::Changed);
         assert_eq!(registry.add(name("a_b"), one, None), Added::Changed);
-        assert_eq!(written(&registry), "a_b:3\n#@ a_b p q\n");
+        assert_eq!(written(registry), "a_b:3\n#@ a_b p q\n");
         assert_eq!(
             registry.remove(name("a_b"), Some(b"r")),
             Removed::NotRegistered
@@ -492,43 +492,43 @@ mod tests {
         assert_eq!(registry.remove(name("a_b"), None), Removed::Changed);
         assert_eq!(registry.remove(name("a_b"), None), Removed::OwnedByOthers);
         assert_eq!(registry.remove(name("a-b"), Some(b"p")), Removed::Changed);
-        assert_eq!(written(&registry), "a_b:1\n#@ a_b q\n");
+        assert_eq!(written(registry), "a_b:1\n#@ a_b q\n");
         assert_eq!(registry.remove(name("a_b"), Some(b"q")), Removed::Changed);
-        assert_eq!(written(&registry), "");
+        assert_eq!(written(registry), "");
         assert_eq!(registry.remove(name("a_b"), None), Removed::NotRegistered);
     }
 
     #[test]
     fn static_wins_and_keeps_the_owners() {
-        let mut registry = parsed("a:2\n#@ a p\n");
+        let registry = parsed("a:2\n#@ a p\n");
         assert_eq!(registry.add(name("a"), Hold::Static, None), Added::Changed);
         assert_eq!(
             registry.add(name("a"), Hold::Dynamic(1), Some(b"q")),
             Added::StaysStatic
         );
-        assert_eq!(written(&registry), "a:S\n#@ a p\n");
+        assert_eq!(written(registry), "a:S\n#@ a p\n");
         assert_eq!(registry.remove(name("a"), Some(b"p")), Removed::StaysStatic);
         assert_eq!(registry.remove(name("a"), None), Removed::StaysStatic);
-        assert_eq!(written(&registry), "a:S\n");
+        assert_eq!(written(registry), "a:S\n");
     }
 
     #[test]
     fn a_count_at_its_limit_does_not_wrap() {
-        let mut registry = parsed("a:4294967295\n");
+        let registry = parsed("a:4294967295\n");
         assert_eq!(
             registry.add(name("a"), Hold::Dynamic(1), None),
             Added::Overflow
         );
-        assert_eq!(written(&registry), "a:4294967295\n");
+        assert_eq!(written(registry), "a:4294967295\n");
     }
 
     #[test]
     fn what_is_written_is_read_back_the_same() {
         let vocabulary: [&[u8]; 9] = [b"a", b"-", b":", b"S", b"2", b"#", b"@", b" ", b"\n"];
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
-            if let Ok(registry) = Registry::parse(text, b"f") {
+            if let Ok(registry) = Registry::parse(keep(text), b"f") {
                 let once = registry.to_text();
-                let again = Registry::parse(&once, b"f").unwrap().to_text();
+                let again = Registry::parse(keep(&once), b"f").unwrap().to_text();
                 assert_eq!(once, again);
             }
         });

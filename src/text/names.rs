@@ -13,7 +13,8 @@
 //! no aliases of digits alone, and some have a module of their name (`hid:2`, `virtio:S`).
 
 use crate::error::{Error, Result};
-use crate::text::active::{parse_hold, Registry};
+use crate::format::Text;
+use crate::text::active::parse_hold;
 use crate::text::alias::is_alias;
 use crate::text::{is_control, lines, words};
 
@@ -29,11 +30,20 @@ pub enum Insist {
     May,
 }
 
+/// A name or alias that was given.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The name, as it was given.
+    pub given: Text,
+    /// What it is where no kernel has it.
+    pub insist: Insist,
+}
+
 /// What a file of names holds.
 #[derive(Default)]
-pub struct Names<'t> {
+pub struct Names {
     /// The names and aliases, in the file's order.
-    pub names: Vec<(&'t [u8], Insist)>,
+    pub names: Vec<Want>,
     /// The registry lines, with their numbers kept by empty lines in place of the others.
     pub registry: Vec<u8>,
     /// How many registry lines there are.
@@ -44,7 +54,7 @@ pub struct Names<'t> {
 ///
 /// # Errors
 /// A name that can be none.
-pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Names<'t>> {
+pub fn parse(text: Text, file: &[u8]) -> Result<Names> {
     let is_census = text.starts_with(CENSUS);
     let mut found = Names::default();
     for (number, line) in lines(text) {
@@ -59,33 +69,24 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Names<'t>> {
             continue;
         }
         let mut words = words(line);
-        let Some(name) = words.next() else {
+        let Some(given) = words.next() else {
             continue;
         };
         let second = words.next();
-        if name == b"Module" && second == Some(b"Size") {
+        if given == b"Module" && second == Some(b"Size") {
             continue; // the head of lsmod's table
         }
-        if name.iter().any(|&byte| is_control(byte)) {
+        if given.iter().any(|&byte| is_control(byte)) {
             return Err(Error::parse(file, number, "control bytes in a name", &[]));
         }
-        let is_optional = second == Some(b"?") || is_alias(name);
-        let insist = if is_optional {
-            Insist::May
-        } else {
-            Insist::Must
+        let is_optional = second == Some(b"?") || is_alias(given);
+        let insist = match is_optional {
+            true => Insist::May,
+            false => Insist::Must,
         };
-        found.names.push((name, insist));
+        found.names.push(Want { given, insist });
     }
     Ok(found)
-}
-
-/// The registry of a file of names.
-///
-/// # Errors
-/// A malformed line.
-pub fn registry<'t>(names: &'t Names<'_>, file: &[u8]) -> Result<Registry<'t>> {
-    Registry::parse(&names.registry, file)
 }
 
 /// Buses with aliases that may be a number, and without a module of their name.
@@ -113,10 +114,16 @@ fn is_registry_line(line: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::error::{kind_of, ErrorKind};
+    use crate::format::keep;
+    use crate::text::active::Registry;
+
+    fn registry(names: &Names) -> Result<&'static mut Registry> {
+        Registry::parse(keep(&names.registry), b"f")
+    }
 
     fn named(text: &str) -> Vec<(String, Insist)> {
-        let names = parse(text.as_bytes(), b"f").unwrap().names;
-        let owned = |&(name, insist): &(&[u8], _)| (String::from_utf8_lossy(name).into(), insist);
+        let names = parse(keep(text.as_bytes()), b"f").unwrap().names;
+        let owned = |want: &Want| (String::from_utf8_lossy(want.given).into(), want.insist);
         names.iter().map(owned).collect()
     }
 
@@ -148,12 +155,13 @@ mod tests {
         let text =
             "platform:8250\nmdio:00000000000000000000000100001010\ni2c:5000\nhid:2\nvirtio:S\na:01\n";
         let names = parse(text.as_bytes(), b"f").unwrap();
-        let wanted: [&[u8]; 3] = [
+        let wanted: [Text; 3] = [
             b"platform:8250",
             b"mdio:00000000000000000000000100001010",
             b"i2c:5000",
         ];
-        assert_eq!(names.names, wanted.map(|name| (name, Insist::May)));
+        let insist = Insist::May;
+        assert_eq!(names.names, wanted.map(|given| Want { given, insist }));
         assert_eq!(names.registry, b"\n\n\nhid:2\nvirtio:S\na:01\n"[..]);
         // Nor in a census, whatever its aliases look like.
         assert_eq!(named("# limopack census\nhid:2\n").len(), 1);
@@ -162,27 +170,25 @@ mod tests {
     #[test]
     fn registry_lines_are_taken_apart_with_their_numbers() {
         let text = b"# top\next4:S\nvfat\nhci_nokia:2\n#@ hci_nokia myapp\n";
-        let names = parse(text, b"f").unwrap();
-        assert_eq!(names.names, [(&b"vfat"[..], Insist::Must)]);
+        let names = parse(keep(text), b"f").unwrap();
+        let (given, insist) = (b"vfat", Insist::Must);
+        assert_eq!(names.names, [Want { given, insist }]);
         assert_eq!(names.registered, 3);
         assert_eq!(
             names.registry,
             b"\next4:S\n\nhci_nokia:2\n#@ hci_nokia myapp\n"
         );
-        assert_eq!(registry(&names, b"f").unwrap().entries().len(), 2);
+        assert_eq!(registry(&names).unwrap().entries().len(), 2);
         let bad = parse(b"a:1\n#@ a b/c\n", b"f").unwrap();
-        assert_eq!(
-            kind_of(registry(&bad, b"f")),
-            Some(ErrorKind::Parse { line: 2 })
-        );
+        assert_eq!(kind_of(registry(&bad)), Some(ErrorKind::Parse { line: 2 }));
     }
 
     #[test]
     fn no_text_panics() {
         let vocabulary: [&[u8]; 8] = [b"a", b":S", b":1", b" ", b"\n", b"#@", b"?", b"\x01"];
         crate::text::tests::every_text(&vocabulary, 5, &mut |text| {
-            if let Ok(names) = parse(text, b"f") {
-                let _ = registry(&names, b"f");
+            if let Ok(names) = parse(keep(text), b"f") {
+                let _ = registry(&names);
             }
         });
     }

@@ -193,7 +193,7 @@ fn the_examples_of_page_and_readme_are_command_lines() {
 
 #[test]
 fn the_registry_of_page_and_readme_is_one() {
-    let page = page::man();
+    let page = page::man().leak();
     let shown = page.split("-offset indent\n").map(|rest| {
         let end = rest.find(".Ed").unwrap_or(0);
         &rest[..end]
