@@ -200,6 +200,7 @@ impl Wanted {
     }
 
     /// Finds the packages that the user names.
+    #[inline(never)]
     fn select(&mut self, task: &Task<'_>, ties: &Ties, given: Text) -> Result<()> {
         let status = &task.contents.status;
         let spec = Spec::new(given);
@@ -286,6 +287,7 @@ impl Wanted {
     }
 
     /// The kernels of `--kernel`, or those of the packages.
+    #[inline(never)]
     fn choose_kernels(&mut self, task: &Task<'_>) -> Result<()> {
         let given = &task.request.kernels;
         if !given.is_empty() {
@@ -614,6 +616,7 @@ impl<'a> Task<'a> {
 
     /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has
     /// gone, and by hand.
+    #[inline(never)]
     fn look_after_purged(&self, dropped: &[&Stanza<'static>], caller: Caller) -> Result<()> {
         let mut names = Vec::new();
         for stanza in dropped {
@@ -680,6 +683,7 @@ impl<'a> Task<'a> {
     }
 
     /// The stems of the packages of which nothing is to be left in `info/`, sorted.
+    #[inline(never)]
     fn gone(&self, wanted: &Wanted, edit: &Edit<'_>) -> Vec<Text> {
         let mut gone = queue::packages(&wanted.notes);
         let mut new = Vec::new();
@@ -707,6 +711,7 @@ impl<'a> Task<'a> {
 
     /// Drops the notes that have had their day: what was pending and is done, and what was
     /// forgotten and is installed again.
+    #[inline(never)]
     fn remember(&self, wanted: &Wanted) -> Result<()> {
         let done = [&wanted.notes[..], &wanted.settled].concat();
         if !done.is_empty() {
@@ -725,6 +730,7 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
+    #[inline(never)]
     fn warn(&self, wanted: &Wanted, edit: &Edit<'_>) {
         let stanzas = self.contents.status.all;
         for &at in &wanted.chosen {
@@ -754,6 +760,7 @@ impl<'a> Task<'a> {
 }
 
 /// What the database half would do, a step a line, sorted.
+#[inline(never)]
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {

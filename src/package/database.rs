@@ -278,6 +278,7 @@ impl Database {
     ///
     /// # Errors
     /// Any step, and those of `work`; `status` is the old or the new file as a whole.
+    #[inline(never)]
     pub fn edit(
         &self,
         root: &Root,

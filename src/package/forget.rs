@@ -99,6 +99,7 @@ pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Text {
 }
 
 /// Decides what changes.
+#[inline(never)]
 pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
     let status = situation.status;
     let mut search = Search::new(situation);
@@ -227,6 +228,7 @@ impl<'t, 'a> Search<'t, 'a> {
 
     /// Every package that leaves and on which somebody depends who stays, or who gets a stand-in:
     /// that keeps its package's dependencies.
+    #[inline(never)]
     fn find_dependants(&mut self) {
         self.leaving = self.names_of(&self.all_of(Role::Leaves));
         if self.leaving.entries().is_empty() {
@@ -326,6 +328,7 @@ impl<'t, 'a> Search<'t, 'a> {
 
     /// Every package that leaves and has a dependency that was installed automatically and that
     /// nobody else wants: apt would offer it for removal.
+    #[inline(never)]
     fn find_orphans(&mut self) {
         let situation = self.situation;
         let mut wishes = Vec::new();
@@ -429,6 +432,7 @@ fn each_provided<'t>(stanza: &Stanza<'t>, see: &mut dyn FnMut(&'t [u8])) {
 }
 
 /// The stanza that takes a package's place.
+#[inline(never)]
 fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
     const FIELDS: &[&[u8]] = &[
         b"Architecture",
