@@ -34,39 +34,43 @@ const LONGEST: usize = 200;
 pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     let database = Database::needed(root, request.root.is_some())?;
-    let locks = match request.mode {
+    let mut locks = None;
+    let is_to_wait = match request.mode {
         // What the call would do: find the lock held, and queue.
-        Mode::DryRun if caller != Caller::Anybody && database.is_locked(root)? => {
-            return Task::read(root, &database, request, report)?.defer();
-        }
-        Mode::DryRun => None,
+        Mode::DryRun => caller != Caller::Anybody && database.is_locked(root)?,
         Mode::Execute => match database.lock(root, caller) {
-            Ok(locks) => Some(locks),
-            Err(error) if is_to_wait(&error, caller) => {
-                return Task::read(root, &database, request, report)?.defer()
+            Ok(taken) => {
+                locks = Some(taken);
+                false
             }
+            Err(error) if is_somebodys(&error, caller) => true,
             Err(error) => return Err(error),
         },
     };
-    database.check_journal(root)?;
+    if !is_to_wait {
+        database.check_journal(root)?;
+    }
     let task = Task::read(root, &database, request, report)?;
-    let mut wanted = Wanted::new(&task);
+    if is_to_wait {
+        return task.defer();
+    }
+    let mut wanted = Wanted::new(task);
     let ties = database.ties(root)?;
     for given in &request.packages {
-        wanted.select(&task, &ties, given)?;
+        wanted.select(task, &ties, given)?;
     }
-    wanted.choose_kernels(&task)?;
+    wanted.choose_kernels(task)?;
     let result = task.forget(&wanted);
     drop(locks);
     match result {
-        Err(error) if is_to_wait(&error, caller) => task.defer(),
+        Err(error) if is_somebodys(&error, caller) => task.defer(),
         result => result.map(drop),
     }
 }
 
 /// Whether the package manager's script has met somebody who holds what it needs, perhaps the
 /// package manager itself: then its request waits, and not the script.
-fn is_to_wait(error: &Error, caller: Caller) -> bool {
+fn is_somebodys(error: &Error, caller: Caller) -> bool {
     error.kind() == ErrorKind::Busy && caller != Caller::Anybody
 }
 
@@ -137,13 +141,13 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         }
         return Ok(());
     }
-    let mut wanted = Wanted::new(&task);
-    for note in &pending {
-        wanted.take_pending(&task, note)?;
+    let mut wanted = Wanted::new(task);
+    for note in pending {
+        wanted.take_pending(task, note)?;
     }
     sort_once(&mut wanted.kernels);
     let dropped = task.forget(&wanted)?;
-    task.look_after_purged(&dropped, caller)?;
+    task.look_after_purged(dropped, caller)?;
     drop(locks);
     Ok(())
 }
@@ -152,7 +156,7 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
 struct Task<'a> {
     root: &'a Root,
     database: &'a Database,
-    contents: Contents,
+    contents: &'static Contents,
     /// What was forgotten before.
     remembered: Notes,
     /// Its positions.
@@ -196,22 +200,28 @@ impl Wanted {
     }
 
     /// Finds the packages that the user names.
+    #[inline(never)]
     fn select(&mut self, task: &Task<'_>, ties: &Ties, given: Text) -> Result<()> {
         let status = &task.contents.status;
         let spec = Spec::new(given);
-        let mut found = spec.among(&status.names);
-        found.retain(|entry| subject(entry.name).is_none());
-        found.retain(|entry| {
-            let is_there = status.all[entry.at].is_there();
-            if !is_there {
+        let mut found = Vec::new();
+        for entry in spec.among(&status.names) {
+            if subject(entry.name).is_some() {
+                continue;
+            }
+            if status.all[entry.at].is_there() {
+                found.push(entry);
+            } else {
                 let what = "{} is not installed; skipped";
                 task.report.debug(what, &[entry.name]);
             }
-            is_there
-        });
+        }
         if found.len() > 1 && !spec.is_pattern() {
-            let names = found.iter().map(|e| fill("{}:{}", &[e.name, e.arch]));
-            let names = names.collect::<Vec<_>>().join(&b", "[..]);
+            let mut names = Vec::new();
+            for entry in found {
+                names.push(fill("{}:{}", &[entry.name, entry.arch]));
+            }
+            let names = names.join(&b", "[..]);
             return Err(Error::refused("{} is ambiguous: {}", &[given, &names]));
         }
         let before = self.chosen.len();
@@ -243,20 +253,23 @@ impl Wanted {
         }
         if task.request.stand_ins == StandIns::Refuse {
             let stand_in = fill("{}{}", &[PREFIX, given]);
-            let found = Spec::new(stand_in).among(&status.names);
-            self.plain.extend(found.iter().map(|entry| entry.at));
+            for entry in Spec::new(stand_in).among(&status.names) {
+                self.plain.push(entry.at);
+            }
         }
-        self.gone.extend(gone);
+        for entry in gone {
+            self.gone.push(task.remembered.all[entry.at]);
+        }
         Ok(())
     }
 
     /// Takes a package; `files` is its list.
-    fn choose(&mut self, task: &Task<'_>, at: usize, files: &[u8], kernels: Vec<Text>) {
+    fn choose(&mut self, task: &Task<'_>, at: usize, files: &[u8], kernels: &'static [Text]) {
         if core::mem::replace(&mut self.is_chosen[at], true) {
             return;
         }
         let stanza = &task.contents.status.all[at];
-        let mark: Text = match is_auto(&task.contents.marks, stanza.package, stanza.arch) {
+        let mark: Text = match is_auto(task.contents.marks, stanza.package, stanza.arch) {
             true => b"auto",
             false => b"manual",
         };
@@ -274,12 +287,14 @@ impl Wanted {
     }
 
     /// The kernels of `--kernel`, or those of the packages.
+    #[inline(never)]
     fn choose_kernels(&mut self, task: &Task<'_>) -> Result<()> {
         let given = &task.request.kernels;
         if !given.is_empty() {
             self.kernels = given.clone();
+            let given = given.clone().leak();
             for note in &mut self.notes {
-                note.kernels = given.clone();
+                note.kernels = given;
             }
             return Ok(());
         }
@@ -287,12 +302,14 @@ impl Wanted {
             if note.kernels.is_empty() {
                 return Err(owns_no_module(note.package));
             }
-            self.kernels.extend_from_slice(&note.kernels);
+            self.kernels.extend_from_slice(note.kernels);
         }
         // A kernel that has gone since is no reason to fail for ever.
-        for kernel in self.gone.iter().flat_map(|note| &note.kernels) {
-            if task.root.has(directory(kernel))? {
-                self.kernels.push(kernel);
+        for note in &self.gone {
+            for kernel in note.kernels {
+                if task.root.has(directory(kernel))? {
+                    self.kernels.push(kernel);
+                }
             }
         }
         sort_once(&mut self.kernels);
@@ -307,10 +324,10 @@ impl Wanted {
                     "{} is no longer installed; nothing to forget",
                     &[note.package],
                 );
-                self.gone.push(note.clone());
-                self.settled.push(note.clone());
+                self.gone.push(*note);
+                self.settled.push(*note);
             }
-            Some(_) if !task.has_base(&note.kernels)? => {
+            Some(_) if !task.has_base(note.kernels)? => {
                 task.report.note(
                     "{} waits: nothing says what its kernels have to keep; see --install",
                     &[note.package],
@@ -318,12 +335,12 @@ impl Wanted {
             }
             Some((at, _)) => {
                 let files = task.files(note.package)?;
-                self.choose(task, at, files, note.kernels.clone());
+                self.choose(task, at, files, note.kernels);
                 if note.mark == b"plain" {
                     self.plain.push(at);
                 }
-                self.settled.push(note.clone());
-                self.kernels.extend_from_slice(&note.kernels);
+                self.settled.push(*note);
+                self.kernels.extend_from_slice(note.kernels);
             }
         }
         Ok(())
@@ -364,39 +381,40 @@ impl<'a> Task<'a> {
         database: &'a Database,
         request: &'a Request,
         report: &'a Report,
-    ) -> Result<Task<'a>> {
+    ) -> Result<&'a Task<'a>> {
         let contents = database.read(root)?;
         let remembered = queue::read(root, FORGOTTEN)?;
-        Ok(Task {
+        Ok(Box::leak(Box::new(Task {
             root,
             database,
             contents,
-            remembered_names: by_package(&remembered.all),
+            remembered_names: by_package(remembered.all),
             remembered,
             request,
             report,
-        })
+        })))
     }
 
     /// The list of a package's files.
     fn files(&self, stem: &[u8]) -> Result<Text> {
-        Ok(self.database.files(self.root, stem)?.unwrap_or_default())
+        self.database.files(self.root, stem)
     }
 
     /// The package of a note, if it is there.
-    fn find(&self, package: &[u8]) -> Option<(usize, &Stanza<'static>)> {
-        let status = &self.contents.status;
-        let found = Spec::new(package).among(&status.names).into_iter();
-        let mut found = found.map(|entry| (entry.at, &status.all[entry.at]));
-        found.find(|(_, stanza)| stanza.is_there())
+    fn find(&self, package: &[u8]) -> Option<(usize, &'static Stanza<'static>)> {
+        let status = self.contents.status;
+        for entry in Spec::new(package).among(&status.names) {
+            let stanza = &status.all[entry.at];
+            if stanza.is_there() {
+                return Some((entry.at, stanza));
+            }
+        }
+        None
     }
 
-    /// Packages of this name that were forgotten before.
-    fn forgotten_before(&self, spec: &Spec<'_>) -> Vec<Note<'static>> {
-        let found = spec.among(&self.remembered_names).into_iter();
-        found
-            .map(|entry| self.remembered.all[entry.at].clone())
-            .collect()
+    /// Packages of this name that were forgotten before: where their notes are.
+    fn forgotten_before(&self, spec: &Spec<'_>) -> &'static [Entry<'static>] {
+        spec.among(&self.remembered_names)
     }
 
     /// In a maintainer script: checks what can be checked, and queues the rest.
@@ -411,7 +429,7 @@ impl<'a> Task<'a> {
             let before = notes.len();
             for entry in spec.among(&listed) {
                 if subject(entry.name).is_none() {
-                    notes.extend(self.pending_note(&entry, &spec, &ties)?);
+                    notes.extend(self.pending_note(entry, &spec, &ties)?);
                 }
             }
             if notes.len() > before + 1 && !spec.is_pattern() {
@@ -434,8 +452,8 @@ impl<'a> Task<'a> {
         }
         let mut waiting = Vec::new();
         for note in &notes {
-            if !self.has_base(&note.kernels)? {
-                waiting.extend_from_slice(&note.kernels);
+            if !self.has_base(note.kernels)? {
+                waiting.extend_from_slice(note.kernels);
             }
         }
         sort_once(&mut waiting);
@@ -444,20 +462,19 @@ impl<'a> Task<'a> {
             self.report.warn(what, &[&waiting.join(&b", "[..])]);
         }
         if request.mode == Mode::DryRun {
-            let queued = notes.iter().map(|note| {
+            let mut queued = Vec::new();
+            for note in &notes {
                 let kernels = note.kernels.join(&b" "[..]);
-                fill("queue {} {} {}\n", &[note.package, note.mark, &kernels])
-            });
-            let mut queued: Vec<Text> = queued.collect();
+                let parts: [&[u8]; 3] = [note.package, note.mark, &kernels];
+                queued.push(fill("queue {} {} {}\n", &parts));
+            }
             sort_once(&mut queued);
             return print(&queued.concat());
         }
-        queue::change(root, PENDING, &notes, &|_| false)?;
-        let mut names: Vec<Text> = notes.iter().map(|note| note.package).collect();
-        sort_once(&mut names);
+        queue::change(root, PENDING, &notes, &[])?;
         self.report.note(
             "{}: queued; done when the package manager has ended",
-            &[&names.join(&b", "[..])],
+            &[&queue::packages(&notes).join(&b", "[..])],
         );
         Ok(())
     }
@@ -490,7 +507,7 @@ impl<'a> Task<'a> {
             return Ok(None);
         }
         if !self.request.kernels.is_empty() {
-            kernels = self.request.kernels.clone();
+            kernels = self.request.kernels.clone().leak();
         }
         // dpkg may not have the package in `status` yet, so its list is what counts.
         match self.contents.status.named(entry.name).next() {
@@ -543,16 +560,16 @@ impl<'a> Task<'a> {
 
     /// Prunes, then edits the database, then cleans up; everything that can be refused is refused
     /// before the first step. The stand-ins that went are given back.
-    fn forget(&self, wanted: &Wanted) -> Result<Vec<Stanza<'static>>> {
+    fn forget(&self, wanted: &Wanted) -> Result<&'static [&'static Stanza<'static>]> {
         let (root, request, report) = (self.root, self.request, self.report);
         let was_auto = |package: &[u8]| {
             let note = self.remembered_names.find(package).first();
             note.map_or(false, |entry| self.remembered.all[entry.at].mark == b"auto")
         };
         let edit = forget::plan(&Situation {
-            status: &self.contents.status,
+            status: self.contents.status,
             chosen: &wanted.chosen,
-            marks: &self.contents.marks,
+            marks: self.contents.marks,
             was_auto: &was_auto,
             plain: &wanted.plain,
         });
@@ -565,17 +582,17 @@ impl<'a> Task<'a> {
         if request.mode == Mode::DryRun {
             prune::carry_out(plans, request, report)?;
             print(&edit_lines(wanted, &edit))?;
-            return Ok(edit.dropped);
+            return Ok(edit.dropped.leak());
         }
         let gone = self.gone(wanted, &edit);
         let mut plans = Some(plans);
         self.database
-            .edit(root, &self.contents, &edit, &gone, &mut || {
+            .edit(root, self.contents, &edit, &gone, &mut || {
                 prune::carry_out(plans.take().unwrap_or_default(), request, report)?;
                 // Remembered before `status` changes: a note too many is harmless, since that is
                 // asked first.
                 if !wanted.notes.is_empty() {
-                    queue::change(root, FORGOTTEN, &wanted.notes, &|_| false)?;
+                    queue::change(root, FORGOTTEN, &wanted.notes, &[])?;
                 }
                 self.sync_kernels(wanted)
             })?;
@@ -589,47 +606,56 @@ impl<'a> Task<'a> {
         for stanza in &edit.dropped {
             report.note("{}: removed, no longer needed", &[stanza.package]);
         }
-        for note in wanted.gone.iter().filter(|_| wanted.settled.is_empty()) {
-            report.note("{} is forgotten already", &[note.package]);
+        if wanted.settled.is_empty() {
+            for note in &wanted.gone {
+                report.note("{} is forgotten already", &[note.package]);
+            }
         }
-        Ok(edit.dropped)
+        Ok(edit.dropped.leak())
     }
 
     /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has
     /// gone, and by hand.
-    fn look_after_purged(&self, dropped: &[Stanza<'static>], caller: Caller) -> Result<()> {
-        let entry = |stanza: &Stanza<'static>| Entry {
-            name: stanza.package,
-            arch: stanza.arch,
-            at: 0,
-        };
+    #[inline(never)]
+    fn look_after_purged(&self, dropped: &[&Stanza<'static>], caller: Caller) -> Result<()> {
+        let mut names = Vec::new();
+        for stanza in dropped {
+            names.push(stanza.package);
+        }
+        sort_once(&mut names);
         let purged = Purged {
             root: self.root,
             database: self.database,
-            status: &self.contents.status,
-            dropped: &Catalog::new(dropped.iter().map(entry).collect()),
+            status: self.contents.status,
+            dropped: &names,
             report: self.report,
         };
-        let marked = purged::marked(self.root, &self.remembered.all)?;
+        let marked = purged::marked(self.root, self.remembered.all)?;
         for &kernel in &marked {
-            let Some(reason) = purged.reason_to_stay(kernel)? else {
+            let reason = purged.reason_to_stay(kernel)?;
+            if reason.is_empty() {
                 match self.request.mode {
                     Mode::DryRun => print(fill("remove kernel {}\n", &[kernel]))?,
                     Mode::Execute => purged.remove(kernel)?,
                 }
                 continue;
-            };
+            }
             let what = "kernel {} was purged, but {}; its modules stay";
             match dropped.is_empty() && caller.is_hook() {
                 true => self.report.debug(what, &[kernel, reason]),
                 false => self.report.note(what, &[kernel, reason]),
             }
         }
-        for note in self.remembered.all.iter().filter(|_| !dropped.is_empty()) {
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        for note in self.remembered.all {
             let package = split_at_byte(note.package, b':').0;
-            let is_nobodys = purged.dropped.has(fill("{}{}", &[PREFIX, package]))
-                && self.find(note.package).is_none();
-            for &kernel in note.kernels.iter().filter(|_| is_nobodys) {
+            let stand_in = fill("{}{}", &[PREFIX, package]);
+            if names.binary_search(&stand_in).is_err() || self.find(note.package).is_some() {
+                continue;
+            }
+            for &kernel in note.kernels {
                 let is_there = self.root.has(file_of(kernel, b"kernel"))?;
                 if is_there && marked.binary_search(&kernel).is_err() {
                     let what = "kernel {}: its modules stay; no package brings them any more";
@@ -657,9 +683,13 @@ impl<'a> Task<'a> {
     }
 
     /// The stems of the packages of which nothing is to be left in `info/`, sorted.
+    #[inline(never)]
     fn gone(&self, wanted: &Wanted, edit: &Edit<'_>) -> Vec<Text> {
-        let mut gone: Vec<Text> = wanted.notes.iter().map(|note| note.package).collect();
-        let mut new: Vec<Text> = edit.stand_ins.iter().map(|new| new.stem).collect();
+        let mut gone = queue::packages(&wanted.notes);
+        let mut new = Vec::new();
+        for stand_in in &edit.stand_ins {
+            new.push(stand_in.stem);
+        }
         sort_once(&mut new);
         for stanza in &edit.dropped {
             let stem = stem(stanza.package, stanza);
@@ -681,22 +711,28 @@ impl<'a> Task<'a> {
 
     /// Drops the notes that have had their day: what was pending and is done, and what was
     /// forgotten and is installed again.
+    #[inline(never)]
     fn remember(&self, wanted: &Wanted) -> Result<()> {
-        let done = by_package(&wanted.notes);
-        let settled = by_package(&wanted.settled);
-        if !wanted.settled.is_empty() || !wanted.notes.is_empty() {
-            let is_done = |note: &Note<'_>| is_in(&settled, note) || is_in(&done, note);
-            queue::change(self.root, PENDING, &[], &is_done)?;
+        let done = [&wanted.notes[..], &wanted.settled].concat();
+        if !done.is_empty() {
+            queue::change(self.root, PENDING, &[], &done)?;
         }
-        let is_back = |note: &Note<'_>| !is_in(&done, note) && self.find(note.package).is_some();
-        if self.remembered.all.iter().any(is_back) {
-            queue::change(self.root, FORGOTTEN, &[], &is_back)?;
+        let new = queue::packages(&wanted.notes);
+        let mut back = Vec::new();
+        for note in self.remembered.all {
+            if new.binary_search(&note.package).is_err() && self.find(note.package).is_some() {
+                back.push(*note);
+            }
+        }
+        if !back.is_empty() {
+            queue::change(self.root, FORGOTTEN, &[], &back)?;
         }
         Ok(())
     }
 
+    #[inline(never)]
     fn warn(&self, wanted: &Wanted, edit: &Edit<'_>) {
-        let stanzas = &self.contents.status.all;
+        let stanzas = self.contents.status.all;
         for &at in &wanted.chosen {
             let stanza = &stanzas[at];
             if words(stanza.status).next() == Some(b"hold") {
@@ -706,14 +742,14 @@ impl<'a> Task<'a> {
                 );
             }
         }
-        let plain = wanted.plain.iter().map(|&at| {
+        let mut plain = Vec::new();
+        for &at in &wanted.plain {
             let package = stanzas[at].package;
-            let (name, arch) = (subject(package).unwrap_or(package), &b""[..]);
-            Entry { name, arch, at }
-        });
-        let plain = Catalog::new(plain.collect());
+            plain.push(subject(package).unwrap_or(package));
+        }
+        sort_once(&mut plain);
         for (package, dependant) in &edit.dependants {
-            if plain.has(package) {
+            if plain.binary_search(package).is_ok() {
                 self.report.warn(
                     "{} depends on {}, which goes without a stand-in",
                     &[dependant, package],
@@ -723,13 +759,8 @@ impl<'a> Task<'a> {
     }
 }
 
-/// Whether the package of a note is one of these.
-fn is_in(names: &Catalog<'_>, note: &Note<'_>) -> bool {
-    let (name, arch) = split_at_byte(note.package, b':');
-    names.find(name).iter().any(|entry| entry.arch == arch)
-}
-
 /// What the database half would do, a step a line, sorted.
+#[inline(never)]
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {

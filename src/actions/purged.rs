@@ -15,7 +15,6 @@ use crate::package::queue::Note;
 use crate::system::folder::{is_temporary, Patience};
 use crate::system::tree::{walk, Fate, Scope, Sizes};
 use crate::system::{running_kernel, Folder, Report, Root};
-use crate::text::catalog::Catalog;
 use crate::text::stanza::Stanzas;
 use crate::text::{find, lines, sort_once};
 use rustix::fs::FileType;
@@ -30,8 +29,8 @@ pub struct Purged<'a> {
     pub database: &'a Database,
     /// The packages.
     pub status: &'a Stanzas<'static>,
-    /// The names of those of them that have just gone.
-    pub dropped: &'a Catalog<'static>,
+    /// The names of those of them that have just gone, sorted.
+    pub dropped: &'a [Text],
     /// Where messages go.
     pub report: &'a Report,
 }
@@ -42,9 +41,11 @@ pub struct Purged<'a> {
 /// They cannot be looked for.
 pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
-    for &kernel in forgotten.iter().flat_map(|note| &note.kernels) {
-        if root.has(file_of(kernel, MARK))? {
-            kernels.push(kernel);
+    for note in forgotten {
+        for &kernel in note.kernels {
+            if root.has(file_of(kernel, MARK))? {
+                kernels.push(kernel);
+            }
         }
     }
     sort_once(&mut kernels);
@@ -52,70 +53,68 @@ pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
 }
 
 impl Purged<'_> {
-    /// What speaks for a kernel, if anything does.
+    /// What speaks for a kernel; nothing, if nothing does.
     ///
     /// # Errors
     /// It cannot be found out.
-    pub fn reason_to_stay(&self, kernel: &[u8]) -> Result<Option<Text>> {
+    #[inline(never)]
+    pub fn reason_to_stay(&self, kernel: &[u8]) -> Result<Text> {
         if kernel == running_kernel() || running(self.root)? == Some(kernel) {
-            return Ok(Some(b"it runs"));
+            return Ok(b"it runs");
         }
-        for stanza in &self.status.all {
-            let is_known = !matches!(stanza.state(), b"" | b"not-installed");
-            if is_known
-                && find(stanza.package, kernel).is_some()
-                && !self.dropped.has(stanza.package)
+        for stanza in self.status.all {
+            let state = stanza.state();
+            if find(stanza.package, kernel).is_some()
+                && !state.is_empty()
+                && state != b"not-installed"
+                && self.dropped.binary_search(&stanza.package).is_err()
             {
-                return Ok(Some(fill("{} is known", &[stanza.package])));
+                return Ok(fill("{} is known", &[stanza.package]));
             }
         }
-        for (place, is_image) in [
-            (&b"boot"[..], is_image_of as fn(&[u8], &[u8]) -> bool),
-            (directory(kernel), is_image),
-        ] {
+        for &place in &[b"boot", directory(kernel)] {
             let Some(folder) = Folder::open(self.root, place)? else {
                 continue;
             };
             for entry in folder.entries()? {
-                if is_image(entry.name, kernel) {
-                    return Ok(Some(fill("{} is there", &[folder.shown(entry.name)])));
+                let is_image = match place == b"boot" {
+                    true => is_image_of(entry.name, kernel),
+                    false => entry.name.starts_with(b"vmlinu"),
+                };
+                if is_image {
+                    return Ok(fill("{} is there", &[folder.shown(entry.name)]));
                 }
             }
         }
         self.owner(kernel)
     }
 
-    /// A package that owns a file of the kernel.
-    fn owner(&self, kernel: &[u8]) -> Result<Option<Text>> {
+    /// A package that owns a file of the kernel, if there is one.
+    fn owner(&self, kernel: &[u8]) -> Result<Text> {
         let below = fill("/lib/modules/{}/", &[kernel]);
         for entry in self.database.listed(self.root)?.entries() {
             let stem = stem_of(entry);
-            let files = self.database.files(self.root, stem)?.unwrap_or_default();
-            let is_below = |(_, file): (usize, &[u8])| {
+            for (_, file) in lines(self.database.files(self.root, stem)?) {
                 let file = file.strip_prefix(b"/usr").unwrap_or(file);
-                file.starts_with(below)
-            };
-            if lines(files).any(is_below) {
-                return Ok(Some(fill("{} owns files of it", &[stem])));
+                if file.starts_with(below) {
+                    return Ok(fill("{} owns files of it", &[stem]));
+                }
             }
         }
-        Ok(None)
+        Ok(b"")
     }
 
     /// Removes the modules of a kernel, and then, if nothing but their indexes is left, all of it.
     ///
     /// # Errors
     /// The first step that fails; the mark stays then.
+    #[inline(never)]
     pub fn remove(&self, kernel: Text) -> Result<()> {
-        let modules = Folder::open(self.root, b"lib/modules")?;
+        let Some(modules) = Folder::open(self.root, b"lib/modules")? else {
+            return Ok(());
+        };
         // A link or another mount is not ours to remove.
-        let (Some(modules), Some(folder)) = (
-            &modules,
-            match &modules {
-                Some(modules) => modules.enter(kernel)?,
-                None => None,
-            },
-        ) else {
+        let Some(folder) = modules.enter(kernel)? else {
             return Ok(());
         };
         folder.lock(Patience::Short)?;
@@ -159,9 +158,4 @@ impl Purged<'_> {
 fn is_image_of(name: &[u8], kernel: &[u8]) -> bool {
     let is_beside = name.starts_with(b"System.map") || name.starts_with(b"config");
     find(name, kernel).is_some() && !is_beside
-}
-
-/// Whether a file beside the modules is the kernel itself.
-fn is_image(name: &[u8], _kernel: &[u8]) -> bool {
-    name.starts_with(b"vmlinu")
 }

@@ -50,19 +50,19 @@ pub struct Locks {
 /// `status` and apt's marks, read once.
 pub struct Contents {
     /// `status`.
-    pub status: Stanzas<'static>,
+    pub status: &'static Stanzas<'static>,
     /// apt's extended_states; empty where there is none.
-    pub marks: Stanzas<'static>,
+    pub marks: &'static Stanzas<'static>,
     /// The file that `status` was.
     stamp: Stamp,
 }
 
 /// What gives the administrator a say in packages.
 pub struct Ties {
-    /// The packages with diversions.
-    diverting: Catalog<'static>,
-    /// The files with a changed mode.
-    overridden: Catalog<'static>,
+    /// The packages with diversions, sorted.
+    diverting: Vec<Text>,
+    /// The files with a changed mode, sorted.
+    overridden: Vec<Text>,
 }
 
 const STATUS: &[u8] = b"status";
@@ -115,12 +115,12 @@ impl Database {
     /// It cannot be looked for.
     pub fn find(root: &Root, is_root_named: bool) -> Result<Option<Database>> {
         let dpkg = dpkg_directory(is_root_named);
-        let places = [
+        let places: [(Manager, &[u8]); 3] = [
             (Manager::Dpkg, dpkg),
             (Manager::Opkg, b"usr/lib/opkg"),
             (Manager::Opkg, b"var/lib/opkg"),
         ];
-        for (manager, directory) in places {
+        for &(manager, directory) in &places {
             if root.has(fill("{}/status", &[directory]))? {
                 return Ok(Some(Database { manager, directory }));
             }
@@ -199,7 +199,7 @@ impl Database {
     ///
     /// # Errors
     /// Anything that dpkg would not read, or a file without a package.
-    pub fn read(&self, root: &Root) -> Result<Contents> {
+    pub fn read(&self, root: &Root) -> Result<&'static Contents> {
         let path = self.path(STATUS);
         let shown = root.shown(path);
         // Taken first, so that a file that is replaced meanwhile differs from it.
@@ -215,11 +215,11 @@ impl Database {
             Manager::Opkg => b"",
         };
         let marks = parse(marks, root.shown(path))?;
-        Ok(Contents {
+        Ok(Box::leak(Box::new(Contents {
             status,
             marks,
             stamp,
-        })
+        })))
     }
 
     /// Reads what gives the administrator a say in packages.
@@ -227,29 +227,32 @@ impl Database {
     /// # Errors
     /// It cannot be read.
     pub fn ties(&self, root: &Root) -> Result<Ties> {
-        let entry = |name| Entry {
-            name,
-            arch: &[],
-            at: 0,
-        };
-        let diversions = root.text_or_empty(self.path(b"diversions"))?;
-        // Three lines each: the file, where it went, whose diversion it is.
-        let owners = lines(diversions).filter(|(number, _)| number % 3 == 0);
-        let diverting = owners.map(|(_, line)| entry(line)).collect();
-        let overrides = root.text_or_empty(self.path(b"statoverride"))?;
-        let files = lines(overrides).filter_map(|(_, line)| words(line).nth(3));
+        let (mut diverting, mut overridden) = (Vec::new(), Vec::new());
+        for (number, line) in lines(root.text_or_empty(self.path(b"diversions"))?) {
+            // Three lines each: the file, where it went, whose diversion it is.
+            if number % 3 == 0 {
+                diverting.push(line);
+            }
+        }
+        for (_, line) in lines(root.text_or_empty(self.path(b"statoverride"))?) {
+            if let Some(file) = words(line).nth(3) {
+                overridden.push(file);
+            }
+        }
+        sort_once(&mut diverting);
+        sort_once(&mut overridden);
         Ok(Ties {
-            diverting: Catalog::new(diverting),
-            overridden: Catalog::new(files.map(entry).collect()),
+            diverting,
+            overridden,
         })
     }
 
-    /// The files of a package, one a line; `stem` is its name in `info/`.
+    /// The files of a package, one a line, if it has any; `stem` is its name in `info/`.
     ///
     /// # Errors
     /// The list cannot be read.
-    pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Option<&'static [u8]>> {
-        root.text(self.path(fill("info/{}.list", &[stem])))
+    pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Text> {
+        root.text_or_empty(self.path(fill("info/{}.list", &[stem])))
     }
 
     /// The names of every package with a list, with the architecture where it is part of the stem.
@@ -275,6 +278,7 @@ impl Database {
     ///
     /// # Errors
     /// Any step, and those of `work`; `status` is the old or the new file as a whole.
+    #[inline(never)]
     pub fn edit(
         &self,
         root: &Root,
@@ -288,32 +292,29 @@ impl Database {
             return self.clean(root, contents, gone);
         }
         let info = Folder::create(root, self.path(b"info"))?;
-        let mut names = Vec::new();
+        let mut empty: Vec<(&[u8], &[&[u8]])> = Vec::new();
         for new in &edit.stand_ins {
-            names.push(fill("{}.list", &[new.stem]));
-            names.push(fill("{}.md5sums", &[new.stem]));
+            empty.push((fill("{}.list", &[new.stem]), &[]));
+            empty.push((fill("{}.md5sums", &[new.stem]), &[]));
         }
-        let empty: Vec<(&[u8], &[&[u8]])> = names.iter().map(|name| (&name[..], &[][..])).collect();
-        let new_info = info.stage(Naming::Hidden, &empty)?;
-
         let mut parts = edit.parts.clone();
         // A file whose last stanza has no empty line behind it needs one before a new stanza.
         if !edit.stand_ins.is_empty() && !parts.last().map_or(true, |last| last.ends_with(b"\n\n"))
         {
             parts.push(b"\n");
         }
-        parts.extend(edit.stand_ins.iter().map(|new| &new.text[..]));
-        let folder = Folder::create(root, self.directory)?;
-        let new_status = folder.stage(Naming::Dpkg, &[(STATUS, &parts)])?;
-        let marks = marks_without(contents, gone);
-        let apt = match marks {
-            Some(_) => Some(Folder::create(root, STATES.0)?),
-            None => None,
-        };
-        let new_marks = match (&apt, &marks) {
-            (Some(apt), Some(parts)) => Some(apt.stage(Naming::Hidden, &[(STATES.1, parts)])?),
-            _ => None,
-        };
+        for new in &edit.stand_ins {
+            parts.push(new.text);
+        }
+        let (folder, apt);
+        // In the order in which they take their places.
+        let mut staged = vec![info.stage(Naming::Hidden, &empty)?];
+        folder = Folder::create(root, self.directory)?;
+        staged.push(folder.stage(Naming::Dpkg, &[(STATUS, &parts)])?);
+        if let Some(parts) = marks_without(contents, gone) {
+            apt = Folder::create(root, STATES.0)?;
+            staged.push(apt.stage(Naming::Hidden, &[(STATES.1, &parts)])?);
+        }
 
         work()?;
         if root.stamp(self.path(STATUS))? != contents.stamp {
@@ -322,10 +323,8 @@ impl Database {
                 &[folder.shown(STATUS)],
             ));
         }
-        new_info.commit()?;
-        new_status.commit()?;
-        if let Some(new_marks) = new_marks {
-            new_marks.commit()?;
+        for files in staged {
+            files.commit()?;
         }
         self.clean_info(root, gone)
     }
@@ -368,12 +367,13 @@ impl Ties {
         if !stanza.field(b"Conffiles").is_empty() {
             return refuse(b"configuration files; purge it with the package manager");
         }
-        if self.diverting.has(stanza.package) {
+        if self.diverting.binary_search(&stanza.package).is_ok() {
             return refuse(b"diversions (dpkg-divert --list)");
         }
-        let overridden = &self.overridden;
-        if !overridden.entries().is_empty() && lines(files).any(|(_, file)| overridden.has(file)) {
-            return refuse(b"files with a changed mode (dpkg-statoverride --list)");
+        for (_, file) in lines(files).filter(|_| !self.overridden.is_empty()) {
+            if self.overridden.binary_search(&file).is_ok() {
+                return refuse(b"files with a changed mode (dpkg-statoverride --list)");
+            }
         }
         Ok(())
     }
@@ -381,7 +381,7 @@ impl Ties {
 
 /// apt's marks without those of packages that go; `None` if there are none to go.
 fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
-    let marks = &contents.marks;
+    let marks = contents.marks;
     let mut goes = vec![false; marks.all.len()];
     for stem in gone {
         let (package, arch) = split_at_byte(stem, b':');
@@ -395,11 +395,9 @@ fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
 /// opkg's lock file is removed by its holder, so that we may lock one that is gone.
 fn lock_opkg(root: &Root) -> Result<Locks> {
     let mut locks = Vec::new();
-    for (directory, path) in [
-        (&b"var/lock"[..], &b"var/lock/opkg.lock"[..]),
-        (b"run", b"run/opkg.lock"),
-    ] {
+    for &directory in &[&b"var/lock"[..], b"run"] {
         if root.has(directory)? {
+            let path = fill("{}/opkg.lock", &[directory]);
             let mut taken = lock(root, path)?;
             for _ in 0..3 {
                 if taken.is_at(root, path) {
@@ -432,7 +430,7 @@ pub fn stem_of(entry: &Entry<'static>) -> Text {
 }
 
 /// The kernels below which a package has files, from its list.
-pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
+pub fn kernels_of(files: &[u8]) -> &[&[u8]] {
     let mut kernels: Vec<&[u8]> = Vec::new();
     for (_, file) in lines(files) {
         let file = file.strip_prefix(b"/usr").unwrap_or(file);
@@ -452,7 +450,7 @@ pub fn kernels_of(files: &[u8]) -> Vec<&[u8]> {
         }
     }
     sort_once(&mut kernels);
-    kernels
+    kernels.leak()
 }
 
 #[cfg(test)]

@@ -17,6 +17,10 @@ use crate::text::stanza::{name_in, Stanza, Stanzas};
 /// What the names of stand-ins begin with.
 pub const PREFIX: &[u8] = b"limopack-stand-in-";
 
+const VERSION: &[u8] = b"Version";
+const SOURCE: &[u8] = b"Source";
+const PROVIDES: &[u8] = b"Provides";
+
 /// Whether a package with dependants gets a stand-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StandIns {
@@ -29,11 +33,11 @@ pub enum StandIns {
 /// What is known of the packages, and which are to be forgotten.
 pub struct Situation<'t, 'a> {
     /// The packages.
-    pub status: &'a Stanzas<'t>,
+    pub status: &'t Stanzas<'t>,
     /// Positions of the stanzas to forget.
     pub chosen: &'a [usize],
     /// apt's extended_states.
-    pub marks: &'a Stanzas<'t>,
+    pub marks: &'a Stanzas<'a>,
     /// Whether a package for which a stand-in is there was installed automatically.
     pub was_auto: &'a dyn Fn(&[u8]) -> bool,
     /// Positions of packages that get no stand-in, and of stand-ins that go although needed.
@@ -45,7 +49,7 @@ pub struct StandIn {
     /// Its name in `info/`: with `:arch` where several architectures can be there together.
     pub stem: Text,
     /// Its stanza.
-    pub text: Vec<u8>,
+    pub text: Text,
 }
 
 /// What changes.
@@ -55,7 +59,7 @@ pub struct Edit<'t> {
     /// Stanzas that come at its end.
     pub stand_ins: Vec<StandIn>,
     /// Stand-ins that go, because the real package is back or nobody needs them.
-    pub dropped: Vec<Stanza<'t>>,
+    pub dropped: Vec<&'t Stanza<'t>>,
     /// Forgotten packages and who depends on them.
     pub dependants: Vec<(&'t [u8], &'t [u8])>,
 }
@@ -95,6 +99,7 @@ pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Text {
 }
 
 /// Decides what changes.
+#[inline(never)]
 pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
     let status = situation.status;
     let mut search = Search::new(situation);
@@ -120,7 +125,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
         };
         match subject(stanza.package) {
             Some(_) if stands_in => continue,
-            Some(_) => edit.dropped.push(*stanza),
+            Some(_) => edit.dropped.push(stanza),
             None if stands_in => {
                 let new = [PREFIX, stanza.package].concat();
                 // dpkg keeps the stanza of one that somebody removed; two would be too many.
@@ -176,7 +181,7 @@ impl<'t, 'a> Search<'t, 'a> {
     fn new(situation: &'a Situation<'t, 'a>) -> Self {
         let status = situation.status;
         let mut roles = Vec::with_capacity(status.all.len());
-        for stanza in &status.all {
+        for stanza in status.all {
             roles.push(match (stanza.is_there(), subject(stanza.package)) {
                 (false, _) => Role::Absent,
                 (true, None) => Role::Stays,
@@ -206,19 +211,24 @@ impl<'t, 'a> Search<'t, 'a> {
         }
     }
 
-    fn stanza(&self, at: usize) -> &'a Stanza<'t> {
+    fn stanza(&self, at: usize) -> &'t Stanza<'t> {
         &self.situation.status.all[at]
     }
 
     /// Positions of all packages of a role.
     fn all_of(&self, role: Role) -> Vec<usize> {
-        let roles = self.roles.iter().enumerate();
-        let is_one = |(at, &other): (usize, &Role)| (other == role).then_some(at);
-        roles.filter_map(is_one).collect()
+        let mut all = Vec::new();
+        for (at, &other) in self.roles.iter().enumerate() {
+            if other == role {
+                all.push(at);
+            }
+        }
+        all
     }
 
     /// Every package that leaves and on which somebody depends who stays, or who gets a stand-in:
     /// that keeps its package's dependencies.
+    #[inline(never)]
     fn find_dependants(&mut self) {
         self.leaving = self.names_of(&self.all_of(Role::Leaves));
         if self.leaving.entries().is_empty() {
@@ -228,10 +238,10 @@ impl<'t, 'a> Search<'t, 'a> {
         let provided = self.provided();
         let mut needs = Vec::new();
         for (at, stanza) in self.situation.status.all.iter().enumerate() {
-            if !matches!(self.roles[at], Role::Stays | Role::Leaves) {
+            if self.roles[at] != Role::Stays && self.roles[at] != Role::Leaves {
                 continue;
             }
-            for field in [stanza.pre_depends, stanza.depends] {
+            for field in &[stanza.pre_depends, stanza.depends] {
                 each_name(field, &mut |name| {
                     if let Some(first) = self.leaving.first(name) {
                         if !self.is_satisfied(group_of(field, name), &provided) {
@@ -311,13 +321,14 @@ impl<'t, 'a> Search<'t, 'a> {
             let mut real = names.find(relation.name).iter().filter(stays);
             let mut others = provided.find(relation.name).iter();
             relation.qualifier.is_empty()
-                && (real.any(|entry| relation.accepts(self.stanza(entry.at).field(b"Version")))
+                && (real.any(|entry| relation.accepts(self.stanza(entry.at).field(VERSION)))
                     || others.any(|entry| provides(self.stanza(entry.at), &relation)))
         })
     }
 
     /// Every package that leaves and has a dependency that was installed automatically and that
     /// nobody else wants: apt would offer it for removal.
+    #[inline(never)]
     fn find_orphans(&mut self) {
         let situation = self.situation;
         let mut wishes = Vec::new();
@@ -331,7 +342,7 @@ impl<'t, 'a> Search<'t, 'a> {
             if is_auto_itself {
                 continue;
             }
-            for field in [stanza.pre_depends, stanza.depends] {
+            for field in &[stanza.pre_depends, stanza.depends] {
                 each_name(field, &mut |name| {
                     for (other, needed) in situation.status.named(name) {
                         if self.roles[other] == Role::Stays
@@ -355,8 +366,8 @@ impl<'t, 'a> Search<'t, 'a> {
         }
         self.held = self.names_of(&held);
         self.is_wanted = vec![false; self.roles.len()];
-        for role in [Role::Stays, Role::StandsIn] {
-            for at in self.all_of(role) {
+        for role in &[Role::Stays, Role::StandsIn] {
+            for at in self.all_of(*role) {
                 self.note_wishes(at);
             }
         }
@@ -377,7 +388,7 @@ impl<'t, 'a> Search<'t, 'a> {
         }
         let stanza = self.stanza(at);
         let (recommended, suggested) = (stanza.field(b"Recommends"), stanza.field(b"Suggests"));
-        for field in [stanza.pre_depends, stanza.depends, recommended, suggested] {
+        for field in &[stanza.pre_depends, stanza.depends, recommended, suggested] {
             each_name(field, &mut |name| {
                 for entry in self.held.find(name) {
                     self.is_wanted[entry.at] |= entry.at != at;
@@ -411,7 +422,7 @@ fn each_provided<'t>(stanza: &Stanza<'t>, see: &mut dyn FnMut(&'t [u8])) {
     let refused = [stanza.field(b"Conflicts"), stanza.field(b"Breaks")];
     for group in groups(stanza.provides) {
         let mut is_exclusive = false;
-        for field in refused {
+        for field in &refused {
             each_name(field, &mut |other| is_exclusive |= other == name_in(group));
         }
         if !is_exclusive {
@@ -421,44 +432,49 @@ fn each_provided<'t>(stanza: &Stanza<'t>, see: &mut dyn FnMut(&'t [u8])) {
 }
 
 /// The stanza that takes a package's place.
+#[inline(never)]
 fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
-    let (package, version) = (stanza.package, stanza.field(b"Version"));
-    let mut provides = Vec::new();
-    push_filled(&mut provides, "{} (= {})", &[package, version]);
-    each_provided(stanza, &mut |group| {
-        provides.extend_from_slice(b", ");
-        provides.extend_from_slice(group);
-    });
-    // Scanners find a kernel's flaws by the source of its packages.
-    let source = match stanza.field(b"Source") {
-        b"" => package,
-        source => source,
-    };
-    let mut text = Vec::with_capacity(512);
-    let fields: [(&[u8], &[u8]); 14] = [
-        (b"Package", name),
-        (b"Status", b"install ok installed"),
-        (b"Priority", b"optional"),
-        (b"Section", b"kernel"),
-        (b"Maintainer", b"limopack <root@localhost>"),
-        (b"Architecture", stanza.arch),
-        (b"Multi-Arch", stanza.field(b"Multi-Arch")),
-        (b"Source", source),
-        (b"Version", version),
-        (b"Provides", &provides),
-        (b"Pre-Depends", stanza.pre_depends),
-        (b"Depends", stanza.depends),
-        (b"Recommends", stanza.field(b"Recommends")),
-        (b"Suggests", stanza.field(b"Suggests")),
+    const FIELDS: &[&[u8]] = &[
+        b"Architecture",
+        b"Multi-Arch",
+        SOURCE,
+        VERSION,
+        PROVIDES,
+        b"Pre-Depends",
+        b"Depends",
+        b"Recommends",
+        b"Suggests",
     ];
-    for (field, value) in fields {
+    let package = stanza.package;
+    let mut provides = Vec::new();
+    push_filled(
+        &mut provides,
+        "{} (= {})",
+        &[package, stanza.field(VERSION)],
+    );
+    each_provided(stanza, &mut |group| {
+        push_filled(&mut provides, ", {}", &[group]);
+    });
+    let mut text = Vec::with_capacity(512);
+    let beginning = "Package: {}\nStatus: install ok installed\nPriority: optional\n\
+        Section: kernel\nMaintainer: limopack <root@localhost>\n";
+    push_filled(&mut text, beginning, &[name]);
+    for &field in FIELDS {
+        let mut value = stanza.field(field);
+        // Scanners find a kernel's flaws by the source of its packages.
+        if field == SOURCE && value.is_empty() {
+            value = package;
+        }
+        if field == PROVIDES {
+            value = &provides;
+        }
         if !value.is_empty() {
             push_filled(&mut text, "{}: {}\n", &[field, value]);
         }
     }
     let description = "Description: stands in for {}, whose modules limopack removed\n\n";
     push_filled(&mut text, description, &[package]);
-    let stem = stem(name, stanza);
+    let (stem, text) = (stem(name, stanza), text.leak());
     StandIn { stem, text }
 }
 
@@ -487,16 +503,16 @@ mod tests {
         let states = states.leak().as_bytes();
         let chosen: Vec<usize> = status.named(name.as_bytes()).map(|(at, _)| at).collect();
         let edit = plan(&Situation {
-            status: &status,
+            status,
             chosen: &chosen,
-            marks: &parse(states, b"s").unwrap(),
+            marks: parse(states, b"s").unwrap(),
             was_auto: &|_| false,
             plain: &[],
         });
         let mut left = edit.parts.concat();
         edit.stand_ins
             .iter()
-            .for_each(|new| left.extend_from_slice(&new.text));
+            .for_each(|new| left.extend_from_slice(new.text));
         let dependants = edit.dependants.iter();
         let dependants = dependants.map(|(_, who)| String::from_utf8(who.to_vec()).unwrap());
         (String::from_utf8(left).unwrap(), dependants.collect())

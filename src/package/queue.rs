@@ -18,21 +18,21 @@ pub const PENDING: &[u8] = b"pending";
 pub const FORGOTTEN: &[u8] = b"forgotten";
 
 /// A line of either file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note<'t> {
     /// The package, with `:arch` where it needs one.
     pub package: &'t [u8],
     /// `stand-in` or `plain`; `auto` or `manual`.
     pub mark: &'t [u8],
     /// The kernels whose modules it brought.
-    pub kernels: Vec<&'t [u8]>,
+    pub kernels: &'t [&'t [u8]],
 }
 
 /// The notes of a file.
 #[derive(Default)]
 pub struct Notes {
     /// All of them.
-    pub all: Vec<Note<'static>>,
+    pub all: &'static [Note<'static>],
     /// Where the file is that has lost notes; `None` where it is whole, or there is none.
     pub damaged: Option<Text>,
 }
@@ -58,12 +58,14 @@ pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
     let mut is_damaged = text.is_empty() || whole < text.len();
     let mut all = Vec::new();
     for (_, line) in lines(&text[..whole]) {
-        match parse(line).filter(|note| matches!(note.mark, b"auto" | b"manual")) {
-            Some(note) => all.push(note),
-            None => is_damaged = true,
+        let note = parse(line);
+        match note.mark == b"auto" || note.mark == b"manual" {
+            true => all.push(note),
+            false => is_damaged = true,
         }
     }
     let damaged = is_damaged.then_some(shown);
+    let all = all.leak();
     Ok(Notes { all, damaged })
 }
 
@@ -71,24 +73,44 @@ pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
 ///
 /// # Errors
 /// A line that is no note.
-pub fn notes<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Note<'t>>> {
+pub fn notes<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t [Note<'t>]> {
     let mut notes = Vec::new();
     for (number, line) in lines(text) {
         let note = parse(line);
-        let what = "not PACKAGE MARK KERNEL...";
-        notes.push(note.ok_or_else(|| Error::parse(file, number, what, &[]))?);
+        if note.package.is_empty() {
+            let what = "not PACKAGE MARK KERNEL...";
+            return Err(Error::parse(file, number, what, &[]));
+        }
+        notes.push(note);
     }
-    Ok(notes)
+    Ok(notes.leak())
 }
 
-fn parse(line: &[u8]) -> Option<Note<'_>> {
+/// A line's note; one without a package is none.
+fn parse(line: &[u8]) -> Note<'_> {
     let mut words = words(line);
-    Some(Note {
-        package: words.next()?,
-        // A line written by hand may be the package alone.
-        mark: words.next().unwrap_or_default(),
-        kernels: words.collect(),
-    })
+    let package = words.next().unwrap_or_default();
+    // A line written by hand may be the package alone.
+    let mark = words.next().unwrap_or_default();
+    let mut kernels = Vec::new();
+    for kernel in words {
+        kernels.push(kernel);
+    }
+    Note {
+        package,
+        mark,
+        kernels: kernels.leak(),
+    }
+}
+
+/// The packages of notes, sorted.
+pub fn packages<'t>(notes: &[Note<'t>]) -> Vec<&'t [u8]> {
+    let mut packages = Vec::with_capacity(notes.len());
+    for note in notes {
+        packages.push(note.package);
+    }
+    sort_once(&mut packages);
+    packages
 }
 
 /// Positions of notes by the names of their packages, without and with the architecture.
@@ -101,35 +123,30 @@ pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
     Catalog::new(entries)
 }
 
-/// Changes a file under a lock: the notes of packages for which `is_done` is true go, and each of
-/// `new` comes, in place of the one of its package. Nothing is written if nothing changes.
+/// Changes a file under a lock: the notes of the packages of `done` go, and each of `new` comes, in
+/// place of the one of its package. Nothing is written if nothing changes.
 ///
 /// # Errors
 /// It cannot be read or written; it is as it was then.
-pub fn change(
-    root: &Root,
-    name: &[u8],
-    new: &[Note<'_>],
-    is_done: &dyn Fn(&Note<'_>) -> bool,
-) -> Result<()> {
+pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[Note<'_>]) -> Result<()> {
     let folder = Folder::create(root, DIRECTORY)?;
     folder.lock(Patience::Endless)?;
-    let coming = by_package(new);
-    let is_coming = |note: &Note<'_>| {
-        let (name, arch) = split_at_byte(note.package, b':');
-        coming.find(name).iter().any(|entry| entry.arch == arch)
-    };
-    let mut notes = read(root, name)?.all;
-    let before = notes.len();
-    notes.retain(|note| !is_done(note) && !is_coming(note));
-    if notes.len() == before && new.is_empty() {
+    let leaving = packages(&[new, done].concat());
+    let before = read(root, name)?.all;
+    let mut notes = new.to_vec();
+    for note in before {
+        if leaving.binary_search(&note.package).is_err() {
+            notes.push(*note);
+        }
+    }
+    if notes.len() == before.len() && new.is_empty() {
         return Ok(());
     }
-    let mut lines: Vec<&[u8]> = Vec::with_capacity(notes.len() + new.len());
-    for note in notes.iter().chain(new) {
+    let mut lines: Vec<&[u8]> = Vec::with_capacity(notes.len());
+    for note in &notes {
         let mut line = Vec::new();
         push_filled(&mut line, "{} {}", &[note.package, note.mark]);
-        for kernel in &note.kernels {
+        for kernel in note.kernels {
             line.push(b' ');
             line.extend_from_slice(kernel);
         }
@@ -156,9 +173,10 @@ mod tests {
 
     #[test]
     fn a_line_is_package_mark_and_kernels() {
-        let note = parse(b"k:armhf plain 6.1 6.2").unwrap();
+        let note = parse(b"k:armhf plain 6.1 6.2");
         assert_eq!(note.kernels, [b"6.1", b"6.2"]);
-        assert!(parse(b"k").is_some() && parse(b"").is_none());
+        assert_eq!(parse(b"k").package, b"k");
+        assert!(notes(b"k\n", b"f").is_ok() && notes(b"\n", b"f").is_err());
     }
 
     #[test]
@@ -198,16 +216,15 @@ mod tests {
                     .to_vec(),
             )
         };
-        let note = |line: &'static str| parse(line.as_bytes()).unwrap();
-        let none = |_: &Note<'_>| false;
+        let note = |line: &'static str| parse(line.as_bytes());
         let new = [note("k:b plain 1"), note("k:a plain 1"), note("a plain 2")];
-        change(&root, PENDING, &new, &none).unwrap();
+        change(&root, PENDING, &new, &[]).unwrap();
         assert_eq!(read().unwrap(), "a plain 2\nk:a plain 1\nk:b plain 1\n");
-        change(&root, PENDING, &[note("k:b stand-in 2")], &none).unwrap();
+        change(&root, PENDING, &[note("k:b stand-in 2")], &[]).unwrap();
         assert_eq!(read().unwrap(), "a plain 2\nk:a plain 1\nk:b stand-in 2\n");
-        change(&root, PENDING, &[], &|note| note.package == b"k:a").unwrap();
+        change(&root, PENDING, &[], &[note("k:a")]).unwrap();
         assert_eq!(read().unwrap(), "a plain 2\nk:b stand-in 2\n");
-        change(&root, PENDING, &[], &|_| true).unwrap();
+        change(&root, PENDING, &[], &[note("a"), note("k:b")]).unwrap();
         assert!(scratch.names("var/lib/limopack").is_empty());
     }
 }

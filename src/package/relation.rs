@@ -2,8 +2,8 @@
 //! else satisfies them; where there is doubt, nobody does, and a stand-in is made.
 //! (Debian Policy 7.1; dpkg: lib/dpkg/version.c)
 
-use crate::text::split_at_byte;
 use crate::text::stanza::{name_in, position, trim};
+use crate::text::{split_at_byte, words};
 use core::cmp::Ordering;
 
 /// One alternative of a dependency.
@@ -105,16 +105,13 @@ pub fn relation(text: &[u8]) -> Relation<'_> {
 impl Relation<'_> {
     /// Whether a version is one that the relation asks for.
     pub fn accepts(&self, version: &[u8]) -> bool {
-        let order = compare(version, self.version);
-        match self.operator {
-            b"" => true,
-            b"=" => order == Ordering::Equal,
-            b">=" | b">" => order != Ordering::Less,
-            b"<=" | b"<" => order != Ordering::Greater,
-            b">>" => order == Ordering::Greater,
-            b"<<" => order == Ordering::Less,
-            _ => false,
-        }
+        // The operators that are content with that order.
+        let content: &[u8] = match compare(version, self.version) {
+            Ordering::Less => b"<= < <<",
+            Ordering::Equal => b"= >= > <= <",
+            Ordering::Greater => b">= > >>",
+        };
+        self.operator.is_empty() || words(content).any(|operator| operator == self.operator)
     }
 }
 

@@ -37,14 +37,18 @@ impl<'a> Spec<'a> {
     }
 
     /// The names that it means. Only a pattern looks at all of them.
-    pub fn among<'t>(&self, names: &Catalog<'t>) -> Vec<Entry<'t>> {
-        let mut found = match self.is_pattern() {
+    pub fn among<'t>(&self, names: &Catalog<'t>) -> &'t [Entry<'t>] {
+        let candidates = match self.is_pattern() {
             true => names.entries(),
             false => names.find(self.name),
+        };
+        let mut found = Vec::new();
+        for entry in candidates {
+            if self.matches(entry.name, entry.arch) {
+                found.push(*entry);
+            }
         }
-        .to_vec();
-        found.retain(|entry| self.matches(entry.name, entry.arch));
-        found
+        found.leak()
     }
 }
 

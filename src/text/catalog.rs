@@ -16,9 +16,9 @@ pub struct Entry<'t> {
 }
 
 /// Entries, sorted.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Catalog<'t> {
-    entries: Vec<Entry<'t>>,
+    entries: &'t [Entry<'t>],
     /// The bits of all names.
     bits: u64,
 }
@@ -50,12 +50,13 @@ impl<'t> Catalog<'t> {
         for entry in &entries {
             bits |= bit(entry.name);
         }
+        let entries = entries.leak();
         Catalog { entries, bits }
     }
 
     /// All entries, sorted by name, then by what tells them apart.
-    pub fn entries(&self) -> &[Entry<'t>] {
-        &self.entries
+    pub fn entries(&self) -> &'t [Entry<'t>] {
+        self.entries
     }
 
     /// Where the entries of a name begin in [`Catalog::entries`].
@@ -70,7 +71,7 @@ impl<'t> Catalog<'t> {
     }
 
     /// The entries of a name.
-    pub fn find(&self, name: &[u8]) -> &[Entry<'t>] {
+    pub fn find(&self, name: &[u8]) -> &'t [Entry<'t>] {
         let Some(first) = self.first(name) else {
             return &[];
         };

@@ -30,12 +30,12 @@ pub struct Stanza<'t> {
 }
 
 /// The stanzas of a file.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Stanzas<'t> {
     /// The file.
     pub text: &'t [u8],
     /// Its stanzas, in its order.
-    pub all: Vec<Stanza<'t>>,
+    pub all: &'t [Stanza<'t>],
     /// Their positions by package and architecture.
     pub names: Catalog<'t>,
 }
@@ -45,7 +45,7 @@ impl<'t> Stanzas<'t> {
     pub fn named<'s>(
         &'s self,
         package: &[u8],
-    ) -> impl Iterator<Item = (usize, &'s Stanza<'t>)> + 's {
+    ) -> impl Iterator<Item = (usize, &'t Stanza<'t>)> + 's {
         let found = self.names.find(package).iter();
         found.map(|entry| (entry.at, &self.all[entry.at]))
     }
@@ -55,13 +55,18 @@ impl<'t> Stanzas<'t> {
     pub fn without(&self, goes: &[bool]) -> Vec<&'t [u8]> {
         let mut parts = Vec::new();
         let mut start = 0;
-        for (stanza, _) in self.all.iter().zip(goes).filter(|(_, goes)| **goes) {
-            let at = position(self.text, stanza.text);
-            parts.push(&self.text[start..at]);
-            start = at + stanza.text.len();
+        for (at, stanza) in self.all.iter().enumerate() {
+            if goes[at] {
+                let end = position(self.text, stanza.text);
+                if start < end {
+                    parts.push(&self.text[start..end]);
+                }
+                start = end + stanza.text.len();
+            }
         }
-        parts.push(&self.text[start..]);
-        parts.retain(|part| !part.is_empty());
+        if start < self.text.len() {
+            parts.push(&self.text[start..]);
+        }
         parts
     }
 }
@@ -72,41 +77,45 @@ impl<'t> Stanzas<'t> {
 /// What dpkg would not read, either, or would read as less than it is: a NUL, a carriage return
 /// at the end of a line, a comment, a line that is no field, a missing final newline, a stanza
 /// without a package or with a name that no package can have, two of one package and architecture.
-pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Stanzas<'t>> {
+pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
     let mut all: Vec<Stanza<'t>> = Vec::new();
-    let mut stanza = Stanza::default();
-    // Whether a stanza is open, on which line it began, and which known field came last.
+    // Whether the last one is open, on which line it began, and which known field came last.
     let (mut is_open, mut first_number, mut known) = (false, 0, None);
     let mut bits = 0;
     let (mut rest, mut number) = (text, 0);
-    while !rest.is_empty() {
+    loop {
         let start = text.len() - rest.len();
         let (line, after) = split_at_byte(rest, b'\n');
-        rest = after;
         number += 1;
         let fail = |what: &[u8]| Err(Error::parse(file, number, "{}", &[what]));
         if line.is_empty() {
-            if is_open {
-                all.push(checked(stanza, file, first_number)?);
-                is_open = false;
+            if let Some(stanza) = all.last().filter(|_| is_open) {
+                check(stanza, file, first_number)?;
             }
+            is_open = false;
+            if rest.is_empty() {
+                break;
+            }
+            rest = after;
             continue;
         }
+        rest = after;
         if line[line.len() - 1] == b'\r' {
             return fail(b"a carriage return at the end of the line");
         }
-        match line[0] {
-            b' ' | b'\t' if !is_open => return fail(b"a stanza begins with a space"),
-            b' ' | b'\t' => {
-                if let Some(field) = known {
-                    let value = stanza.known(field);
-                    let begin = position(text, value);
-                    *value = trim(&text[begin..start + line.len()]);
-                }
-                continue;
+        if matches!(line[0], b' ' | b'\t') {
+            if !is_open {
+                return fail(b"a stanza begins with a space");
             }
-            b'#' => return fail(b"a comment, which dpkg does not read"),
-            _ => {}
+            if let (Some(field), Some(stanza)) = (known, all.last_mut()) {
+                let value = stanza.known(field);
+                let begin = position(text, value);
+                *value = trim(&text[begin..start + line.len()]);
+            }
+            continue;
+        }
+        if line[0] == b'#' {
+            return fail(b"a comment, which dpkg does not read");
         }
         let (name, value) = split_at_byte(line, b':');
         if name.len() == line.len() || name.is_empty() {
@@ -118,20 +127,19 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Stanzas<'t>> {
                 let begin = position(text, before.text);
                 before.text = &text[begin..start];
             }
-            let text = &text[start..];
-            stanza = Stanza {
-                text,
+            all.push(Stanza {
+                text: &text[start..],
                 ..Stanza::default()
-            };
+            });
             (is_open, first_number, bits) = (true, number, 0);
         }
+        let Some(stanza) = all.last_mut() else {
+            break;
+        };
         let bit = bit(name);
-        if bits & bit != 0 {
-            // Rarely, and then mostly for another name of the same bit.
-            let text = &text[position(text, stanza.text)..start];
-            if has_field(text, name) {
-                return fail(b"a field that the stanza has already");
-            }
+        // Rarely, and then mostly for another name of the same bit.
+        if bits & bit != 0 && has_field(&text[position(text, stanza.text)..start], name) {
+            return fail(b"a field that the stanza has already");
         }
         bits |= bit;
         known = known_field(name);
@@ -139,22 +147,16 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Stanzas<'t>> {
             *stanza.known(field) = trim(value);
         }
     }
-    if is_open {
-        all.push(checked(stanza, file, first_number)?);
-    }
     if !text.is_empty() && !text.ends_with(b"\n") {
-        return Err(Error::parse(
-            file,
-            0,
-            "the last line has no newline; is the file cut off?",
-            &[],
-        ));
+        let what = "the last line has no newline; is the file cut off?";
+        return Err(Error::parse(file, 0, what, &[]));
     }
     if memchr::memchr(0, text).is_some() {
         return Err(Error::parse(file, 0, "NUL bytes in a text file", &[]));
     }
     let names = by_name(&all, file)?;
-    Ok(Stanzas { text, all, names })
+    let all = all.leak();
+    Ok(Box::leak(Box::new(Stanzas { text, all, names })))
 }
 
 /// Where a slice of a text begins in it.
@@ -175,19 +177,22 @@ enum Field {
 
 /// Which known field a name is of.
 fn known_field(name: &[u8]) -> Option<Field> {
-    let ends = (name[0] | 0x20, name[name.len() - 1] | 0x20);
-    let (field, known): (Field, &[u8]) = match (name.len(), ends) {
-        (7, (b'p', b'e')) => (Field::Package, b"Package"),
-        (12, (b'a', b'e')) => (Field::Architecture, b"Architecture"),
-        (6, (b's', b's')) => (Field::Status, b"Status"),
-        (11, (b'p', b's')) => (Field::PreDepends, b"Pre-Depends"),
-        (7, (b'd', b's')) => (Field::Depends, b"Depends"),
-        (8, (b'p', b's')) => (Field::Provides, b"Provides"),
-        _ => return None,
-    };
-    // Written as everybody writes it, as a rule.
-    let is_known = is_equal(name, known) || name.eq_ignore_ascii_case(known);
-    is_known.then_some(field)
+    const KNOWN: &[(&[u8], Field)] = &[
+        (b"Package", Field::Package),
+        (b"Architecture", Field::Architecture),
+        (b"Status", Field::Status),
+        (b"Pre-Depends", Field::PreDepends),
+        (b"Depends", Field::Depends),
+        (b"Provides", Field::Provides),
+    ];
+    for (known, field) in KNOWN {
+        // Written as everybody writes it, as a rule.
+        if name.len() == known.len() && (is_equal(name, known) || name.eq_ignore_ascii_case(known))
+        {
+            return Some(*field);
+        }
+    }
+    None
 }
 
 /// Whether a stanza's text has a field of this name.
@@ -195,20 +200,20 @@ fn has_field(text: &[u8], name: &[u8]) -> bool {
     lines(text).any(|(_, line)| split_at_byte(line, b':').0.eq_ignore_ascii_case(name))
 }
 
-/// Gives a stanza whose names are good.
-fn checked<'t>(stanza: Stanza<'t>, file: &[u8], number: usize) -> Result<Stanza<'t>> {
+/// Refuses a stanza whose names are not good.
+fn check(stanza: &Stanza<'_>, file: &[u8], number: usize) -> Result<()> {
     if stanza.package.is_empty() {
         let what = "a stanza without a Package field";
         return Err(Error::parse(file, number, what, &[]));
     }
     // They are parts of file names and words of our own lists.
-    for text in [stanza.package, stanza.arch] {
+    for &text in &[stanza.package, stanza.arch] {
         if name_in(text).len() != text.len() || text.starts_with(b".") {
             let what = "a stanza of no package: {}";
             return Err(Error::parse(file, number, what, &[text]));
         }
     }
-    Ok(stanza)
+    Ok(())
 }
 
 /// The package's name, or architecture or version, that a text begins with.
@@ -225,14 +230,13 @@ fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Catalog<'t>> {
         entries.push(Entry { name, arch, at });
     }
     let names = Catalog::new(entries);
-    let mut pairs = names.entries().windows(2);
-    match pairs.find(|pair| (pair[0].name, pair[0].arch) == (pair[1].name, pair[1].arch)) {
-        None => Ok(names),
-        Some(pair) => {
+    for pair in names.entries().windows(2) {
+        if pair[0].name == pair[1].name && pair[0].arch == pair[1].arch {
             let what = "two stanzas of package {}";
-            Err(Error::parse(file, 0, what, &[pair[0].name]))
+            return Err(Error::parse(file, 0, what, &[pair[0].name]));
         }
     }
+    Ok(names)
 }
 
 /// Without spaces and tabs at both ends.
@@ -292,7 +296,8 @@ impl<'t> Stanza<'t> {
     /// Whether the package's files are there, in whatever state of configuration: then its
     /// dependencies count.
     pub fn is_there(&self) -> bool {
-        !matches!(self.state(), b"" | b"not-installed" | b"config-files")
+        const ABSENT: &[&[u8]] = &[b"", b"not-installed", b"config-files"];
+        !ABSENT.contains(&self.state())
     }
 
     /// Whether nothing is left to be done about the package: it is configured, or not there.

@@ -272,7 +272,7 @@ fn stanzas(data: &[u8]) {
     let Ok(status) = stanza::parse(rest, b"f") else {
         return;
     };
-    let all = &status.all;
+    let all = status.all;
     let joined: Vec<&[u8]> = all.iter().map(|stanza| stanza.text).collect();
     assert!(
         rest.ends_with(&joined.concat()),
@@ -299,7 +299,7 @@ fn stanzas(data: &[u8]) {
     };
     let chosen: Vec<usize> = (0..all.len()).filter(|&at| is_meant(&all[at])).collect();
     let edit = plan(&Situation {
-        status: &status,
+        status,
         chosen: &chosen,
         marks: &stanza::Stanzas::default(),
         was_auto: &|_| false,
@@ -311,7 +311,7 @@ fn stanzas(data: &[u8]) {
     }
     for stand_in in &edit.stand_ins {
         assert!(!stand_in.stem.contains(&b'/') && !stand_in.stem.contains(&b'\n'));
-        new.extend_from_slice(&stand_in.text);
+        new.extend_from_slice(stand_in.text);
     }
     let after = stanza::parse(&new, b"f")
         .expect("what is written is read")
