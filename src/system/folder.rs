@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, keep, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::{
-    c_string, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
+    c_string, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, write_all, Root,
 };
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,6 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, 
 use rustix::io::Errno;
 use rustix::thread::Timespec;
 use std::cell::Cell;
-use std::io::IoSlice;
 
 /// An open directory.
 pub struct Folder {
@@ -284,7 +283,7 @@ impl Folder {
     /// # Errors
     /// It cannot be removed.
     pub fn unlink(&self, name: &[u8]) -> Result<()> {
-        let removed = c_string(name).and_then(|name| remove_file_in(self.fd.as_fd(), &name));
+        let removed = c_string(name).and_then(|name| remove_file_in(self.fd.as_fd(), name));
         removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
     }
 
@@ -293,7 +292,7 @@ impl Folder {
     /// # Errors
     /// It cannot be removed for another reason.
     pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
-        let removed = c_string(name).and_then(|name| remove_empty_in(self.fd.as_fd(), &name));
+        let removed = c_string(name).and_then(|name| remove_empty_in(self.fd.as_fd(), name));
         removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
     }
 
@@ -355,7 +354,7 @@ impl Folder {
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<Stat>> {
-        let stat = c_string(name).and_then(|name| stat_if_there(self.fd.as_fd(), &name));
+        let stat = c_string(name).and_then(|name| stat_if_there(self.fd.as_fd(), name));
         stat.or_else(|errno| io("stat", self.shown(name), Err(errno)))
     }
 
@@ -374,28 +373,28 @@ impl Folder {
     /// It cannot be opened.
     pub fn enter(&self, name: &[u8]) -> Result<Option<Folder>> {
         let shown = self.shown(name);
-        let opened = c_string(name).and_then(|name| enter_in(self.fd.as_fd(), &name));
+        let opened = c_string(name).and_then(|name| enter_in(self.fd.as_fd(), name));
         let opened = io("open", shown, opened)?;
         Ok(opened.map(|fd| Folder::of(fd, shown)))
     }
 
     fn unlinkat(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
-        unlink_in(self.fd.as_fd(), &c_string(name)?, flags)
+        unlink_in(self.fd.as_fd(), c_string(name)?, flags)
     }
 
     fn link(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
         let (old, new) = (c_string(old)?, c_string(new)?);
-        retry(|| rustix::fs::linkat(&self.fd, &*old, &self.fd, &*new, AtFlags::empty()))
+        retry(|| rustix::fs::linkat(&self.fd, old, &self.fd, new, AtFlags::empty()))
     }
 
     fn rename(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
         let (old, new) = (c_string(old)?, c_string(new)?);
-        retry(|| rustix::fs::renameat(&self.fd, &*old, &self.fd, &*new))
+        retry(|| rustix::fs::renameat(&self.fd, old, &self.fd, new))
     }
 
     fn mkdir(&self, name: &[u8]) -> rustix::io::Result<()> {
         let name = c_string(name)?;
-        retry(|| rustix::fs::mkdirat(&self.fd, &*name, Mode::from_raw_mode(0o755)))
+        retry(|| rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)))
     }
 
     /// The number of the directory's file system.
@@ -505,32 +504,19 @@ fn unlink_in(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::
 
 /// Writes parts one behind the other, many with each call.
 fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
-    // Far below the kernel's limit of 1024 (linux: include/uapi/linux/uio.h, UIO_MAXIOV).
-    const MOST: usize = 256;
-    for some in parts.chunks(MOST) {
-        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|part| IoSlice::new(part)).collect();
-        let mut left: usize = some.iter().map(|part| part.len()).sum();
-        let mut first = 0;
-        while left > 0 {
-            let written = retry(|| rustix::io::writev(file, &slices[first..]))?;
-            if written == 0 {
-                return Err(Errno::IO);
-            }
-            left -= written;
-            // A short write may end inside a part.
-            let mut skip = written;
-            while first < some.len() && skip >= slices[first].len() {
-                skip -= slices[first].len();
-                first += 1;
-            }
-            if let (true, Some(slice)) = (skip > 0, slices.get_mut(first)) {
-                let part = some[first];
-                let begin = part.len() - slice.len() + skip;
-                *slice = IoSlice::new(&part[begin..]);
-            }
+    const ROOM: usize = 64 * 1024;
+    let mut buffer = Vec::with_capacity(ROOM);
+    for &part in parts {
+        if buffer.len() + part.len() > ROOM {
+            write_all(file.as_fd(), &buffer)?;
+            buffer.clear();
+        }
+        match part.len() > ROOM {
+            true => write_all(file.as_fd(), part)?,
+            false => buffer.extend_from_slice(part),
         }
     }
-    Ok(())
+    write_all(file.as_fd(), &buffer)
 }
 
 /// Gives a new file the mode and owner of the one that it replaces, or [`NEW_MODE`] whatever

@@ -22,7 +22,7 @@ use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, CWD};
 use rustix::io::Errno;
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 /// Adds verb and path to a system call's error; EINTR is the caller's to repeat.
@@ -40,6 +40,17 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rusti
     }
 }
 
+/// Writes all of it.
+pub(crate) fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match retry(|| rustix::io::write(file, bytes))? {
+            0 => return Err(Errno::IO),
+            written => bytes = &bytes[written..],
+        }
+    }
+    Ok(())
+}
+
 /// Opens `name` in a directory, or in the working directory ([`rustix::fs::CWD`]); what is opened
 /// is not inherited.
 pub(crate) fn open_in(
@@ -49,13 +60,13 @@ pub(crate) fn open_in(
     mode: Mode,
 ) -> rustix::io::Result<OwnedFd> {
     let name = c_string(name)?;
-    retry(|| rustix::fs::openat(directory, &*name, flags | OFlags::CLOEXEC, mode))
+    retry(|| rustix::fs::openat(directory, name, flags | OFlags::CLOEXEC, mode))
 }
 
 /// What `name` in a directory is, a link itself; no name means the directory, or whatever else the
 /// descriptor is (Linux 2.6.39, also for `O_PATH`, which fstat takes since 3.6 only).
 pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
-    stat_at(directory, &c_string(name)?)
+    stat_at(directory, c_string(name)?)
 }
 
 /// The same for a name that is ready for the kernel.
@@ -73,8 +84,9 @@ pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
-pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<CString> {
-    CString::new(name).map_err(|_| Errno::INVAL)
+pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<&'static CStr> {
+    let bytes = [name, b"\0"].concat().leak();
+    CStr::from_bytes_with_nul(bytes).map_err(|_| Errno::INVAL)
 }
 
 /// Whether a call failed because there is nothing of that name.

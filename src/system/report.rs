@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, push_escaped};
-use crate::system::{io, retry};
+use crate::system::{io, retry, write_all};
 use rustix::io::Errno;
 
 /// How much is said on stderr.
@@ -133,13 +133,9 @@ fn write_stderr(bytes: &[u8]) {
 ///
 /// # Errors
 /// Everything else, a full disk above all.
-pub fn print(mut data: &[u8]) -> Result<()> {
-    while !data.is_empty() {
-        match retry(|| rustix::io::write(rustix::stdio::stdout(), data)) {
-            Ok(written) => data = &data[written..],
-            Err(Errno::PIPE) => return Ok(()),
-            Err(errno) => return io("write", b"standard output", Err(errno)),
-        }
+pub fn print(data: &[u8]) -> Result<()> {
+    match write_all(rustix::stdio::stdout(), data) {
+        Err(Errno::PIPE) => Ok(()),
+        written => io("write", b"standard output", written),
     }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::{decimal, fill, keep, Text};
 use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, CWD};
 use rustix::io::Errno;
 use std::cell::Cell;
 
@@ -81,7 +81,7 @@ impl Root {
             let name = c_string(path)?;
             // EAGAIN: something was renamed meanwhile and the kernel is not sure.
             for _ in 0..3 {
-                match retry(|| rustix::fs::openat2(dir, &*name, flags, Mode::empty(), resolve)) {
+                match retry(|| rustix::fs::openat2(dir, name, flags, Mode::empty(), resolve)) {
                     Err(Errno::AGAIN) => {}
                     Err(Errno::NOSYS | Errno::PERM) => {
                         self.openat2_is_missing.set(true);
@@ -150,14 +150,16 @@ impl Root {
         }
     }
 
+    fn stat(&self, path: &[u8]) -> rustix::io::Result<Stat> {
+        stat_in(self.open_at(path, OFlags::PATH)?.as_fd(), b"")
+    }
+
     /// The stamp of the file at `path`.
     ///
     /// # Errors
     /// There is none, or it cannot be told.
     pub fn stamp(&self, path: &[u8]) -> Result<Stamp> {
-        let file = self.open_at(path, OFlags::PATH);
-        let stat = file.and_then(|file| stat_in(file.as_fd(), b""));
-        let stat = io("open", self.shown(path), stat)?;
+        let stat = io("open", self.shown(path), self.stat(path))?;
         Ok(Stamp {
             device: stat.st_dev,
             inode: stat.st_ino,
@@ -190,17 +192,19 @@ impl Root {
     /// # Errors
     /// It cannot be told.
     pub fn is_same_directory(&self, first: &[u8], second: &[u8]) -> Result<bool> {
-        let stat = |path| match self.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(errno) if is_missing(errno) => Ok(None),
-            opened => {
-                let stat = opened.and_then(|directory| stat_in(directory.as_fd(), b""));
-                io("open", self.shown(path), stat).map(Some)
+        let mut before = None;
+        for path in [first, second] {
+            let stat = match self.stat(path) {
+                Err(errno) if is_missing(errno) => return Ok(false),
+                stat => io("open", self.shown(path), stat)?,
+            };
+            let file = Some((stat.st_dev, stat.st_ino));
+            if before == file {
+                return Ok(true);
             }
-        };
-        Ok(match (stat(first)?, stat(second)?) {
-            (Some(a), Some(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
-            _ => false,
-        })
+            before = file;
+        }
+        Ok(false)
     }
 }
 
