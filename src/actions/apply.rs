@@ -31,6 +31,7 @@ const LONGEST: usize = 200;
 ///
 /// # Errors
 /// Every refusal, with nothing changed; a held lock; a step that failed.
+#[inline(never)]
 pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     let database = Database::needed(root, request.root.is_some())?;
@@ -79,6 +80,7 @@ fn is_somebodys(error: &Error, caller: Caller) -> bool {
 ///
 /// # Errors
 /// A held lock, a step that failed; by hand only.
+#[inline(never)]
 pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     if caller == Caller::DpkgHookUnderApt {
@@ -99,6 +101,7 @@ pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
 
 /// What every other call does at its end: settles what is pending if the lock is free. That is
 /// a service, so its failure is said and no more.
+#[inline(never)]
 pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
     let caller = Caller::of_environment(request.root.is_some());
     if request.mode == Mode::DryRun || caller != Caller::Anybody {
