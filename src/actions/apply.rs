@@ -432,7 +432,7 @@ impl<'a> Task<'a> {
             let before = notes.len();
             for entry in spec.among(&listed) {
                 if subject(entry.name).is_none() {
-                    notes.extend(self.pending_note(entry, &spec, &ties)?);
+                    self.take(entry, &spec, &ties, &mut notes)?;
                 }
             }
             if notes.len() > before + 1 && !spec.is_pattern() {
@@ -495,19 +495,21 @@ impl<'a> Task<'a> {
         Ok(true)
     }
 
-    /// What is queued of a package that has a list; nothing, if a pattern skips it.
-    fn pending_note(
+    /// Adds what is queued of a package that has a list; nothing, if a pattern skips it.
+    #[inline(never)]
+    fn take(
         &self,
         entry: &Entry<'static>,
         spec: &Spec<'_>,
         ties: &Ties,
-    ) -> Result<Option<Note<'static>>> {
+        notes: &mut Vec<Note<'static>>,
+    ) -> Result<()> {
         let package = stem_of(entry);
         let files = self.files(package)?;
         let mut kernels = kernels_of(files);
         if kernels.is_empty() && spec.is_pattern() {
             self.skip_without_modules(entry.name);
-            return Ok(None);
+            return Ok(());
         }
         if !self.request.kernels.is_empty() {
             kernels = self.request.kernels.clone().leak();
@@ -534,11 +536,12 @@ impl<'a> Task<'a> {
             StandIns::Make => b"stand-in",
             StandIns::Refuse => b"plain",
         };
-        Ok(Some(Note {
+        notes.push(Note {
             package,
             mark,
             kernels,
-        }))
+        });
+        Ok(())
     }
 
     fn skip_without_modules(&self, package: &[u8]) {
