@@ -42,6 +42,7 @@ pub struct Purged<'a> {
 ///
 /// # Errors
 /// They cannot be looked for.
+#[inline(never)]
 pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
     for note in forgotten {
