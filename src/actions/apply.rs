@@ -31,6 +31,7 @@ const LONGEST: usize = 200;
 ///
 /// # Errors
 /// Every refusal, with nothing changed; a held lock; a step that failed.
+#[inline(never)]
 pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     let database = Database::needed(root, request.root.is_some())?;
@@ -79,6 +80,7 @@ fn is_somebodys(error: &Error, caller: Caller) -> bool {
 ///
 /// # Errors
 /// A held lock, a step that failed; by hand only.
+#[inline(never)]
 pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     if caller == Caller::DpkgHookUnderApt {
@@ -99,6 +101,7 @@ pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
 
 /// What every other call does at its end: settles what is pending if the lock is free. That is
 /// a service, so its failure is said and no more.
+#[inline(never)]
 pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
     let caller = Caller::of_environment(request.root.is_some());
     if request.mode == Mode::DryRun || caller != Caller::Anybody {
@@ -224,6 +227,7 @@ impl Wanted {
             let names = names.join(&b", "[..]);
             return Err(Error::refused("{} is ambiguous: {}", &[given, &names]));
         }
+        let is_plain = task.request.stand_ins == StandIns::Refuse;
         let before = self.chosen.len();
         for entry in found {
             let at = entry.at;
@@ -242,16 +246,13 @@ impl Wanted {
                 ));
             }
             ties.check(stanza, files)?;
-            self.choose(task, at, files, kernels);
-            if task.request.stand_ins == StandIns::Refuse {
-                self.plain.push(at);
-            }
+            self.choose(task, at, files, kernels, is_plain);
         }
         let gone = task.forgotten_before(&spec);
         if self.chosen.len() == before && gone.is_empty() {
             task.explain_nothing(given, &spec)?;
         }
-        if task.request.stand_ins == StandIns::Refuse {
+        if is_plain {
             let stand_in = fill("{}{}", &[PREFIX, given]);
             for entry in Spec::new(stand_in).among(&status.names) {
                 self.plain.push(entry.at);
@@ -263,8 +264,18 @@ impl Wanted {
         Ok(())
     }
 
-    /// Takes a package; `files` is its list.
-    fn choose(&mut self, task: &Task<'_>, at: usize, files: &[u8], kernels: &'static [Text]) {
+    /// Takes a package; `files` is its list, and one that is plain gets no stand-in.
+    fn choose(
+        &mut self,
+        task: &Task<'_>,
+        at: usize,
+        files: &[u8],
+        kernels: &'static [Text],
+        is_plain: bool,
+    ) {
+        if is_plain {
+            self.plain.push(at);
+        }
         if core::mem::replace(&mut self.is_chosen[at], true) {
             return;
         }
@@ -318,31 +329,22 @@ impl Wanted {
 
     /// Takes a pending package, if the time for it has come.
     fn take_pending(&mut self, task: &Task<'_>, note: &Note<'static>) -> Result<()> {
-        match task.find(note.package) {
-            None => {
-                task.report.debug(
-                    "{} is no longer installed; nothing to forget",
-                    &[note.package],
-                );
-                self.gone.push(*note);
-                self.settled.push(*note);
-            }
-            Some(_) if !task.has_base(note.kernels)? => {
-                task.report.note(
-                    "{} waits: nothing says what its kernels have to keep; see --install",
-                    &[note.package],
-                );
-            }
-            Some((at, _)) => {
-                let files = task.files(note.package)?;
-                self.choose(task, at, files, note.kernels);
-                if note.mark == b"plain" {
-                    self.plain.push(at);
-                }
-                self.settled.push(*note);
-                self.kernels.extend_from_slice(note.kernels);
-            }
+        let Some(at) = task.find(note.package) else {
+            let what = "{} is no longer installed; nothing to forget";
+            task.report.debug(what, &[note.package]);
+            self.gone.push(*note);
+            self.settled.push(*note);
+            return Ok(());
+        };
+        if !task.has_base(note.kernels)? {
+            let what = "{} waits: nothing says what its kernels have to keep; see --install";
+            task.report.note(what, &[note.package]);
+            return Ok(());
         }
+        let files = task.files(note.package)?;
+        self.choose(task, at, files, note.kernels, note.mark == b"plain");
+        self.settled.push(*note);
+        self.kernels.extend_from_slice(note.kernels);
         Ok(())
     }
 }
@@ -400,13 +402,12 @@ impl<'a> Task<'a> {
         self.database.files(self.root, stem)
     }
 
-    /// The package of a note, if it is there.
-    fn find(&self, package: &[u8]) -> Option<(usize, &'static Stanza<'static>)> {
+    /// The position of a note's package, if it is there.
+    fn find(&self, package: &[u8]) -> Option<usize> {
         let status = self.contents.status;
         for entry in Spec::new(package).among(&status.names) {
-            let stanza = &status.all[entry.at];
-            if stanza.is_there() {
-                return Some((entry.at, stanza));
+            if status.all[entry.at].is_there() {
+                return Some(entry.at);
             }
         }
         None
@@ -429,7 +430,7 @@ impl<'a> Task<'a> {
             let before = notes.len();
             for entry in spec.among(&listed) {
                 if subject(entry.name).is_none() {
-                    notes.extend(self.pending_note(entry, &spec, &ties)?);
+                    self.take(entry, &spec, &ties, &mut notes)?;
                 }
             }
             if notes.len() > before + 1 && !spec.is_pattern() {
@@ -464,9 +465,7 @@ impl<'a> Task<'a> {
         if request.mode == Mode::DryRun {
             let mut queued = Vec::new();
             for note in &notes {
-                let kernels = note.kernels.join(&b" "[..]);
-                let parts: [&[u8]; 3] = [note.package, note.mark, &kernels];
-                queued.push(fill("queue {} {} {}\n", &parts));
+                queued.push(fill("queue {}", &[queue::line(note)]));
             }
             sort_once(&mut queued);
             return print(&queued.concat());
@@ -492,19 +491,21 @@ impl<'a> Task<'a> {
         Ok(true)
     }
 
-    /// What is queued of a package that has a list; nothing, if a pattern skips it.
-    fn pending_note(
+    /// Adds what is queued of a package that has a list; nothing, if a pattern skips it.
+    #[inline(never)]
+    fn take(
         &self,
         entry: &Entry<'static>,
         spec: &Spec<'_>,
         ties: &Ties,
-    ) -> Result<Option<Note<'static>>> {
+        notes: &mut Vec<Note<'static>>,
+    ) -> Result<()> {
         let package = stem_of(entry);
         let files = self.files(package)?;
         let mut kernels = kernels_of(files);
         if kernels.is_empty() && spec.is_pattern() {
             self.skip_without_modules(entry.name);
-            return Ok(None);
+            return Ok(());
         }
         if !self.request.kernels.is_empty() {
             kernels = self.request.kernels.clone().leak();
@@ -531,11 +532,12 @@ impl<'a> Task<'a> {
             StandIns::Make => b"stand-in",
             StandIns::Refuse => b"plain",
         };
-        Ok(Some(Note {
+        notes.push(Note {
             package,
             mark,
             kernels,
-        }))
+        });
+        Ok(())
     }
 
     fn skip_without_modules(&self, package: &[u8]) {
@@ -585,10 +587,9 @@ impl<'a> Task<'a> {
             return Ok(edit.dropped.leak());
         }
         let gone = self.gone(wanted, &edit);
-        let mut plans = Some(plans);
         self.database
             .edit(root, self.contents, &edit, &gone, &mut || {
-                prune::carry_out(plans.take().unwrap_or_default(), request, report)?;
+                prune::carry_out(core::mem::take(&mut plans), request, report)?;
                 // Remembered before `status` changes: a note too many is harmless, since that is
                 // asked first.
                 if !wanted.notes.is_empty() {
@@ -713,15 +714,16 @@ impl<'a> Task<'a> {
     /// forgotten and is installed again.
     #[inline(never)]
     fn remember(&self, wanted: &Wanted) -> Result<()> {
-        let done = [&wanted.notes[..], &wanted.settled].concat();
+        let new = queue::packages(&wanted.notes);
+        let mut done = queue::packages(&wanted.settled);
+        done.extend_from_slice(&new);
         if !done.is_empty() {
             queue::change(self.root, PENDING, &[], &done)?;
         }
-        let new = queue::packages(&wanted.notes);
         let mut back = Vec::new();
         for note in self.remembered.all {
             if new.binary_search(&note.package).is_err() && self.find(note.package).is_some() {
-                back.push(*note);
+                back.push(note.package);
             }
         }
         if !back.is_empty() {

@@ -21,6 +21,9 @@ use rustix::fs::FileType;
 
 const MARK: &[u8] = b".limopack-purged";
 
+/// The states of packages of which nothing is left.
+const UNKNOWN: &[&[u8]] = &[b"", b"not-installed"];
+
 /// What is asked whether a kernel is still somebody's.
 pub struct Purged<'a> {
     /// Where the kernels are.
@@ -39,6 +42,7 @@ pub struct Purged<'a> {
 ///
 /// # Errors
 /// They cannot be looked for.
+#[inline(never)]
 pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
     for note in forgotten {
@@ -63,10 +67,8 @@ impl Purged<'_> {
             return Ok(b"it runs");
         }
         for stanza in self.status.all {
-            let state = stanza.state();
             if find(stanza.package, kernel).is_some()
-                && !state.is_empty()
-                && state != b"not-installed"
+                && !UNKNOWN.contains(&stanza.state())
                 && self.dropped.binary_search(&stanza.package).is_err()
             {
                 return Ok(fill("{} is known", &[stanza.package]));
@@ -90,6 +92,7 @@ impl Purged<'_> {
     }
 
     /// A package that owns a file of the kernel, if there is one.
+    #[inline(never)]
     fn owner(&self, kernel: &[u8]) -> Result<Text> {
         let below = fill("/lib/modules/{}/", &[kernel]);
         for entry in self.database.listed(self.root)?.entries() {

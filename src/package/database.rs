@@ -41,10 +41,13 @@ pub struct Database {
     directory: Text,
 }
 
-/// The locks; dropped in this order, the reverse of the one in which they were taken.
-pub struct Locks {
-    _database: RecordLock,
-    _frontend: Option<RecordLock>,
+/// The locks, in the order in which they were taken; they are given back in the reverse one.
+pub struct Locks(Vec<RecordLock>);
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        while self.0.pop().is_some() {}
+    }
 }
 
 /// `status` and apt's marks, read once.
@@ -151,18 +154,17 @@ impl Database {
     /// # Errors
     /// [`crate::error::ErrorKind::Busy`] where somebody has them.
     pub fn lock(&self, root: &Root, caller: Caller) -> Result<Locks> {
+        let mut locks = Locks(Vec::new());
         if self.manager == Manager::Opkg {
-            return lock_opkg(root);
+            lock_opkg(root, &mut locks.0)?;
+            return Ok(locks);
         }
         // apt keeps the frontend's lock for its hook and gives back the other.
-        let frontend = match caller {
-            Caller::AptHook => None,
-            _ => Some(lock(root, self.path(b"lock-frontend"))?),
-        };
-        Ok(Locks {
-            _database: lock(root, self.path(b"lock"))?,
-            _frontend: frontend,
-        })
+        if caller != Caller::AptHook {
+            locks.0.push(lock(root, self.path(b"lock-frontend"))?);
+        }
+        locks.0.push(lock(root, self.path(b"lock"))?);
+        Ok(locks)
     }
 
     /// Whether the manager runs.
@@ -393,8 +395,8 @@ fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
 }
 
 /// opkg's lock file is removed by its holder, so that we may lock one that is gone.
-fn lock_opkg(root: &Root) -> Result<Locks> {
-    let mut locks = Vec::new();
+#[inline(never)]
+fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
     for &directory in &[&b"var/lock"[..], b"run"] {
         if root.has(directory)? {
             let path = fill("{}/opkg.lock", &[directory]);
@@ -408,17 +410,11 @@ fn lock_opkg(root: &Root) -> Result<Locks> {
             locks.push(taken);
         }
     }
-    let database = locks.pop();
-    let none = || {
-        Error::refused(
-            "no place for opkg's lock: neither {} nor /run",
-            &[root.shown(b"var/lock")],
-        )
-    };
-    Ok(Locks {
-        _database: database.ok_or_else(none)?,
-        _frontend: locks.pop(),
-    })
+    if locks.is_empty() {
+        let what = "no place for opkg's lock: neither {} nor /run";
+        return Err(Error::refused(what, &[root.shown(b"var/lock")]));
+    }
+    Ok(())
 }
 
 /// The stem of a name that [`Database::listed`] gives.

@@ -5,7 +5,7 @@
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, push_filled, Text};
+use crate::format::{fill, Text};
 use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
 use crate::text::catalog::{Catalog, Entry};
@@ -123,35 +123,36 @@ pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
     Catalog::new(entries)
 }
 
+/// A note's line.
+pub fn line(note: &Note<'_>) -> Text {
+    let mut words = vec![note.package, note.mark];
+    words.extend_from_slice(note.kernels);
+    fill("{}\n", &[&words.join(&b" "[..])])
+}
+
 /// Changes a file under a lock: the notes of the packages of `done` go, and each of `new` comes, in
 /// place of the one of its package. Nothing is written if nothing changes.
 ///
 /// # Errors
 /// It cannot be read or written; it is as it was then.
-pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[Note<'_>]) -> Result<()> {
+pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Result<()> {
     let folder = Folder::create(root, DIRECTORY)?;
     folder.lock(Patience::Endless)?;
-    let leaving = packages(&[new, done].concat());
-    let before = read(root, name)?.all;
-    let mut notes = new.to_vec();
-    for note in before {
+    let mut leaving = packages(new);
+    leaving.extend_from_slice(done);
+    sort_once(&mut leaving);
+    let notes = read(root, name)?.all;
+    let mut lines = Vec::new();
+    for note in notes {
         if leaving.binary_search(&note.package).is_err() {
-            notes.push(*note);
+            lines.push(line(note));
         }
     }
-    if notes.len() == before.len() && new.is_empty() {
+    if lines.len() == notes.len() && new.is_empty() {
         return Ok(());
     }
-    let mut lines: Vec<&[u8]> = Vec::with_capacity(notes.len());
-    for note in &notes {
-        let mut line = Vec::new();
-        push_filled(&mut line, "{} {}", &[note.package, note.mark]);
-        for kernel in note.kernels {
-            line.push(b' ');
-            line.extend_from_slice(kernel);
-        }
-        line.push(b'\n');
-        lines.push(line.leak());
+    for note in new {
+        lines.push(line(note));
     }
     sort_once(&mut lines);
     let text = lines.concat();
@@ -222,9 +223,9 @@ mod tests {
         assert_eq!(read().unwrap(), "a plain 2\nk:a plain 1\nk:b plain 1\n");
         change(&root, PENDING, &[note("k:b stand-in 2")], &[]).unwrap();
         assert_eq!(read().unwrap(), "a plain 2\nk:a plain 1\nk:b stand-in 2\n");
-        change(&root, PENDING, &[], &[note("k:a")]).unwrap();
+        change(&root, PENDING, &[], &[b"k:a"]).unwrap();
         assert_eq!(read().unwrap(), "a plain 2\nk:b stand-in 2\n");
-        change(&root, PENDING, &[], &[note("a"), note("k:b")]).unwrap();
+        change(&root, PENDING, &[], &[b"a", b"k:b"]).unwrap();
         assert!(scratch.names("var/lib/limopack").is_empty());
     }
 }

@@ -117,26 +117,26 @@ impl Relation<'_> {
 
 /// The order of two versions: epoch, upstream version, revision.
 pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    let (a_epoch, a) = split_epoch(a);
-    let (b_epoch, b) = split_epoch(b);
-    let (a_upstream, a_revision) = split_revision(a);
-    let (b_upstream, b_revision) = split_revision(b);
-    compare_part(a_epoch, b_epoch)
-        .then_with(|| compare_part(a_upstream, b_upstream))
-        .then_with(|| compare_part(a_revision, b_revision))
-}
-
-fn split_epoch(version: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(b':', version) {
-        Some(colon) => (&version[..colon], &version[colon + 1..]),
-        None => (b"0", version),
+    let (a, b) = (parts(a), parts(b));
+    for (at, part) in a.iter().enumerate() {
+        let order = compare_part(part, b[at]);
+        if order != Ordering::Equal {
+            return order;
+        }
     }
+    Ordering::Equal
 }
 
-fn split_revision(version: &[u8]) -> (&[u8], &[u8]) {
+/// A version's epoch, upstream version and revision.
+#[inline(never)]
+fn parts(version: &[u8]) -> [&[u8]; 3] {
+    let (epoch, version) = match memchr::memchr(b':', version) {
+        Some(colon) => (&version[..colon], &version[colon + 1..]),
+        None => (&b"0"[..], version),
+    };
     match memchr::memrchr(b'-', version) {
-        Some(dash) => (&version[..dash], &version[dash + 1..]),
-        None => (version, b""),
+        Some(dash) => [epoch, &version[..dash], &version[dash + 1..]],
+        None => [epoch, version, b""],
     }
 }
 

@@ -11,6 +11,7 @@ pub struct Spec<'a> {
 
 impl<'a> Spec<'a> {
     /// Takes a name apart.
+    #[inline(never)]
     pub fn new(spec: &'a [u8]) -> Self {
         match memchr::memrchr(b':', spec) {
             Some(colon) => Spec {

@@ -83,29 +83,29 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
     let (mut is_open, mut first_number, mut known) = (false, 0, None);
     let mut bits = 0;
     let (mut rest, mut number) = (text, 0);
-    loop {
+    // What is wrong with the line.
+    let mut what = loop {
         let start = text.len() - rest.len();
         let (line, after) = split_at_byte(rest, b'\n');
         number += 1;
-        let fail = |what: &[u8]| Err(Error::parse(file, number, "{}", &[what]));
         if line.is_empty() {
             if let Some(stanza) = all.last().filter(|_| is_open) {
                 check(stanza, file, first_number)?;
             }
             is_open = false;
             if rest.is_empty() {
-                break;
+                break "";
             }
             rest = after;
             continue;
         }
         rest = after;
         if line[line.len() - 1] == b'\r' {
-            return fail(b"a carriage return at the end of the line");
+            break "a carriage return at the end of the line";
         }
         if matches!(line[0], b' ' | b'\t') {
             if !is_open {
-                return fail(b"a stanza begins with a space");
+                break "a stanza begins with a space";
             }
             if let (Some(field), Some(stanza)) = (known, all.last_mut()) {
                 let value = stanza.known(field);
@@ -115,11 +115,11 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
             continue;
         }
         if line[0] == b'#' {
-            return fail(b"a comment, which dpkg does not read");
+            break "a comment, which dpkg does not read";
         }
         let (name, value) = split_at_byte(line, b':');
         if name.len() == line.len() || name.is_empty() {
-            return fail(b"a line without a field name");
+            break "a line without a field name";
         }
         if !is_open {
             // Each stanza reaches to the next, so that what is left of the file is what was there.
@@ -134,25 +134,29 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
             (is_open, first_number, bits) = (true, number, 0);
         }
         let Some(stanza) = all.last_mut() else {
-            break;
+            break "";
         };
         let bit = bit(name);
         // Rarely, and then mostly for another name of the same bit.
         if bits & bit != 0 && has_field(&text[position(text, stanza.text)..start], name) {
-            return fail(b"a field that the stanza has already");
+            break "a field that the stanza has already";
         }
         bits |= bit;
         known = known_field(name);
         if let Some(field) = known {
             *stanza.known(field) = trim(value);
         }
+    };
+    if what.is_empty() {
+        number = 0;
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            what = "the last line has no newline; is the file cut off?";
+        } else if memchr::memchr(0, text).is_some() {
+            what = "NUL bytes in a text file";
+        }
     }
-    if !text.is_empty() && !text.ends_with(b"\n") {
-        let what = "the last line has no newline; is the file cut off?";
-        return Err(Error::parse(file, 0, what, &[]));
-    }
-    if memchr::memchr(0, text).is_some() {
-        return Err(Error::parse(file, 0, "NUL bytes in a text file", &[]));
+    if !what.is_empty() {
+        return Err(Error::parse(file, number, what, &[]));
     }
     let names = by_name(&all, file)?;
     let all = all.leak();
@@ -187,8 +191,7 @@ fn known_field(name: &[u8]) -> Option<Field> {
     ];
     for (known, field) in KNOWN {
         // Written as everybody writes it, as a rule.
-        if name.len() == known.len() && (is_equal(name, known) || name.eq_ignore_ascii_case(known))
-        {
+        if name == *known || name.eq_ignore_ascii_case(known) {
             return Some(*field);
         }
     }
@@ -196,11 +199,13 @@ fn known_field(name: &[u8]) -> Option<Field> {
 }
 
 /// Whether a stanza's text has a field of this name.
+#[inline(never)]
 fn has_field(text: &[u8], name: &[u8]) -> bool {
     lines(text).any(|(_, line)| split_at_byte(line, b':').0.eq_ignore_ascii_case(name))
 }
 
 /// Refuses a stanza whose names are not good.
+#[inline(never)]
 fn check(stanza: &Stanza<'_>, file: &[u8], number: usize) -> Result<()> {
     if stanza.package.is_empty() {
         let what = "a stanza without a Package field";
@@ -223,6 +228,7 @@ pub fn name_in(text: &[u8]) -> &[u8] {
     &text[..end.unwrap_or(text.len())]
 }
 
+#[inline(never)]
 fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Catalog<'t>> {
     let mut entries = Vec::with_capacity(stanzas.len());
     for (at, stanza) in stanzas.iter().enumerate() {
