@@ -148,7 +148,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
     for alias in census.aliases() {
         match survey.kernel.look_up(alias)? {
             Found::Modules(modules) => {
-                let names = modules.iter().map(|line| line.path.name());
+                let names = modules.iter().map(|line| line.path().name());
                 // One driver of several is enough: they are rivals.
                 if names.clone().all(|name| !survey.keeps(name)) {
                     lost.extend(names.map(|name| (name.to_kernel(), alias)));
@@ -178,7 +178,9 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
         for alias in orphans {
             match sibling.look_up(alias)? {
                 Found::Modules(modules) => {
-                    let names = modules.iter().map(|module| module.path.name().to_kernel());
+                    let names = modules
+                        .iter()
+                        .map(|module| module.path().name().to_kernel());
                     let names: Vec<Text> = names.collect();
                     let text = fill("kernel {} has {}", &[version, &names.join(&b", "[..])]);
                     survey

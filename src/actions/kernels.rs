@@ -211,7 +211,7 @@ pub fn survey<'r>(
     version: Text,
     folder: Folder,
     sizes: Sizes,
-) -> Result<Survey<'r>> {
+) -> Result<Box<Survey<'r>>> {
     let mut survey = Survey::take(root, machine, version, folder, sizes)?;
     for sibling in siblings.iter().filter(|sibling| sibling.version != version) {
         survey.compare(sibling)?;

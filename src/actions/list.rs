@@ -6,7 +6,7 @@ use crate::cli::Request;
 use crate::error::Result;
 use crate::format::Text;
 use crate::needs::kernel::{file_of, Found};
-use crate::needs::sources::{add_boot, add_loaded, kept, Machine};
+use crate::needs::sources::{add_boot, add_loaded, keep_all, Machine};
 use crate::needs::survey::{message, Finding, Kind};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
@@ -122,7 +122,8 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
     let version = kernel.version();
     let mut findings = Vec::new();
     let registry = registry(root, kernel)?;
-    let mut closure = kept(machine, kernel, &registry, &mut findings)?;
+    let mut closure = Closure::default();
+    keep_all(&mut closure, machine, kernel, &registry, &mut findings)?;
     for finding in findings
         .iter()
         .filter(|finding| finding.kind != Kind::FileSystem)
@@ -166,7 +167,7 @@ fn named(
         let name = &want.given;
         match kernel.find(name)? {
             Found::Modules(lines) => {
-                for line in lines {
+                for &line in lines {
                     closure.add(line, Why::Named);
                 }
                 *found = true;

@@ -56,7 +56,11 @@ pub fn plan(
 }
 
 /// Refuses a kernel for what was found, or warns where that is forced or harmless.
-fn accept<'r>(survey: Survey<'r>, request: &Request, report: &Report) -> Result<Survey<'r>> {
+fn accept<'r>(
+    survey: Box<Survey<'r>>,
+    request: &Request,
+    report: &Report,
+) -> Result<Box<Survey<'r>>> {
     for path in &survey.mounts {
         report.warn("{} belongs to another mount and is left alone", &[path]);
     }

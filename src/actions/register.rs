@@ -136,7 +136,7 @@ fn add_by_name(
     let (mut modules, mut absent) = (Vec::new(), Vec::new());
     for &name in loaded {
         match kernel.line(name)? {
-            Some(line) => modules.push(line.path.name()),
+            Some(line) => modules.push(line.path().name()),
             // What was loaded from elsewhere is on no disk that a prune could clear.
             None if kernel.is_builtin(name)? => {}
             None => absent.push(name.to_kernel()),
@@ -168,7 +168,7 @@ pub fn remove(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let mut is_registered = vec![false; wanted.len()];
     for turn in &mut turns {
         let kernel = Kernel::open(root, turn.version);
-        let kernel = kernel.as_ref();
+        let kernel = kernel.as_deref();
         let mut modules: Vec<(ModuleName<'_>, usize)> = Vec::new();
         for (at, want) in wanted.iter().enumerate() {
             let named = registered_as(&turn.registry, kernel, want.given)?;
@@ -218,7 +218,7 @@ fn registered_as<'n>(
         return Ok(Vec::new());
     };
     Ok(match kernel.look_up(given)? {
-        Found::Modules(lines) => lines.iter().map(|line| line.path.name()).collect(),
+        Found::Modules(lines) => lines.iter().map(|line| line.path().name()).collect(),
         _ => Vec::new(),
     })
 }
@@ -248,7 +248,7 @@ fn look_up(
             let (given, name) = (&want.given, module_named(want.given));
             places.push(match kernel.find(given)? {
                 Found::Modules(lines) => {
-                    Place::Files(lines.iter().map(|line| line.path.name()).collect())
+                    Place::Files(lines.iter().map(|line| line.path().name()).collect())
                 }
                 Found::Builtin => Place::Builtin,
                 Found::Nothing

@@ -35,7 +35,7 @@ pub enum Layout {
 /// A binary index over borrowed bytes.
 pub struct Trie<'t> {
     bytes: &'t [u8],
-    file: Vec<u8>,
+    file: &'t [u8],
     pub(super) root: u32,
     pub(super) room: Cell<Room>,
 }
@@ -89,13 +89,13 @@ impl<'t> Trie<'t> {
     ///
     /// # Errors
     /// Not an index of this version.
-    pub fn new(bytes: &'t [u8], file: &[u8]) -> Result<Self> {
-        let mut trie = Trie {
+    pub fn new(bytes: &'t [u8], file: &'t [u8]) -> Result<Box<Self>> {
+        let mut trie = Box::new(Trie {
             bytes,
-            file: file.to_vec(),
+            file,
             root: 0,
             room: Cell::default(),
-        };
+        });
         if !bytes.starts_with(&HEADER) {
             return Err(trie.broken());
         }
@@ -115,7 +115,7 @@ impl<'t> Trie<'t> {
 
     pub(super) fn broken(&self) -> Error {
         Error::parse(
-            &self.file,
+            self.file,
             0,
             "not a valid index of version 2.1; run depmod",
             &[],

@@ -10,7 +10,7 @@ use crate::format::{fill, Text};
 use crate::needs::boot::{asks, parts, types, Mount};
 use crate::needs::facts;
 use crate::needs::kernel::Found;
-use crate::needs::rules::files;
+use crate::needs::rules::each_file;
 use crate::needs::Kernel;
 use crate::system::listing::Listing;
 use crate::system::{Folder, Root};
@@ -26,6 +26,9 @@ const DEEPEST: usize = 64;
 /// Directories that every device has and that hold no device.
 const NO_DEVICES: [&[u8]; 4] = [b"power", b"statistics", b"msi_irqs", b"queues"];
 
+/// Files with the name of a module in each line, which is loaded at boot.
+const LISTS: [Text; 2] = [b"etc/modules", b"etc/initramfs-tools/modules"];
+
 const MODULES_LOAD: &[&[u8]] = &[
     b"etc/modules-load.d",
     b"run/modules-load.d",
@@ -33,6 +36,9 @@ const MODULES_LOAD: &[&[u8]] = &[
     b"usr/lib/modules-load.d",
     b"lib/modules-load.d",
 ];
+
+/// Tables of what is mounted, and of what is to be.
+const MOUNTS: &[&[u8]] = &[b"proc/mounts", b"etc/fstab"];
 
 const INITRAMFS: &[&[u8]] = &[b"usr/share/initramfs-tools/modules.d"];
 const DRACUT: &[&[u8]] = &[b"etc/dracut.conf.d", b"usr/lib/dracut/dracut.conf.d"];
@@ -80,13 +86,14 @@ pub fn take(root: &Root) -> Result<Census> {
 /// # Errors
 /// One of the files cannot be read.
 pub fn configured(root: &Root, tell: &mut dyn FnMut(&[u8], Text)) -> Result<()> {
-    for file in [&b"etc/modules"[..], b"etc/initramfs-tools/modules"] {
-        first_words(root.text_or_empty(file)?, &mut |name| tell(name, file));
+    let mut tell_first_words = |file, text| {
+        first_words(text, &mut |name| tell(name, file));
+        Ok(())
+    };
+    for file in LISTS {
+        tell_first_words(file, root.text_or_empty(file)?)?;
     }
-    for file in files(root, MODULES_LOAD, &[b".conf"])? {
-        first_words(file.text(root)?, &mut |name| tell(name, file.path));
-    }
-    Ok(())
+    each_file(root, &[], MODULES_LOAD, &[b".conf"], &mut tell_first_words)
 }
 
 /// The first words of lines that are no comments.
@@ -154,10 +161,11 @@ impl Census {
 
     /// What is mounted, and what may be.
     fn file_systems(&mut self, root: &Root) -> Result<()> {
-        for file in [&b"proc/mounts"[..], b"etc/fstab"] {
-            let table = lines(root.text_or_empty(file)?);
-            for mount in table.filter_map(|(_, line)| Mount::of_table(line)) {
-                types(mount.kinds).for_each(|kind| self.add(fill("fs-{}", &[kind])));
+        for file in MOUNTS {
+            for (_, line) in lines(root.text_or_empty(file)?) {
+                if let Some(mount) = Mount::of_table(line) {
+                    types(mount.kinds).for_each(|kind| self.add(fill("fs-{}", &[kind])));
+                }
             }
         }
         Ok(())
@@ -166,21 +174,25 @@ impl Census {
     /// What packages want in every initramfs, by initramfs-tools or by dracut, whose configuration
     /// has lines as `add_drivers+=" NAME NAME "`.
     fn initramfs(&mut self, root: &Root) -> Result<()> {
-        for file in files(root, INITRAMFS, &[b""])? {
-            first_words(file.text(root)?, &mut |name| self.add(name));
-        }
-        let mut texts = vec![root.text_or_empty(b"etc/dracut.conf")?];
-        for file in files(root, DRACUT, &[b".conf"])? {
-            texts.push(file.text(root)?);
-        }
-        for (_, line) in texts.into_iter().flat_map(lines) {
+        each_file(root, &[], INITRAMFS, &[b""], &mut |_, text| {
+            first_words(text, &mut |name| self.add(name));
+            Ok(())
+        })?;
+        self.dracut(root.text_or_empty(b"etc/dracut.conf")?);
+        each_file(root, &[], DRACUT, &[b".conf"], &mut |_, text| {
+            self.dracut(text);
+            Ok(())
+        })
+    }
+
+    fn dracut(&mut self, text: &[u8]) {
+        for (_, line) in lines(text) {
             let (key, value) = split_at_byte(line, b'=');
             let key = key.strip_suffix(b"+").unwrap_or(key);
             for name in parts(value, b"\"' \t").filter(|name| !name.is_empty()) {
                 facts::each(key, name, &mut |name| self.add(name));
             }
         }
-        Ok(())
     }
 
     /// What the kernel has loaded or built in, what its ciphers come from, and its arrays.
@@ -214,8 +226,8 @@ impl Census {
 pub fn root_file_system(
     root: &Root,
     kernel: &Kernel<'_>,
-) -> Result<(&'static [u8], Vec<DepLine<'static>>)> {
-    for file in [&b"proc/mounts"[..], b"etc/fstab"] {
+) -> Result<(&'static [u8], &'static [DepLine<'static>])> {
+    for file in MOUNTS {
         // The last mount on `/` is the one that is seen.
         let mounts = lines(root.text_or_empty(file)?);
         let mounts =
@@ -226,10 +238,10 @@ pub fn root_file_system(
                     return Ok((kind, modules));
                 }
             }
-            return Ok((kind, Vec::new()));
+            return Ok((kind, &[]));
         }
     }
-    Ok((b"", Vec::new()))
+    Ok((b"", &[]))
 }
 
 #[cfg(test)]
@@ -310,7 +322,7 @@ mod tests {
             let root = scratch.root();
             let kernel = Kernel::open(&root, b"1").unwrap();
             let (found, modules) = root_file_system(&root, &kernel).unwrap();
-            let paths: Vec<&[u8]> = modules.iter().map(|line| line.path.0).collect();
+            let paths: Vec<&[u8]> = modules.iter().map(|line| line.path().0).collect();
             assert_eq!(
                 (found, paths.concat()),
                 (kind.as_bytes(), wanted.as_bytes().to_vec())

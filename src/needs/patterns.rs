@@ -38,13 +38,10 @@ struct Pattern {
 }
 
 impl Patterns {
-    /// None yet, and room for so many.
-    pub fn with_room(count: usize) -> Self {
-        Patterns {
-            patterns: Vec::with_capacity(count),
-            exact: Table::with_room(count),
-            ..Patterns::default()
-        }
+    /// Makes room for so many, before there are any.
+    pub fn reserve(&mut self, count: usize) {
+        self.patterns.reserve(count);
+        self.exact = Table::with_room(count);
     }
 
     /// Adds a pattern.
@@ -133,7 +130,7 @@ impl Patterns {
             return Ok(None);
         };
         let index = Trie::new(bytes.leak(), b"index in memory")?;
-        Ok(Some(Box::leak(Box::new(index))))
+        Ok(Some(Box::leak(index)))
     }
 }
 
@@ -187,7 +184,7 @@ pub enum Format {
 /// the text is read for the one kind of names and for the other when the first of them comes.
 pub enum AliasFile {
     /// depmod's index.
-    Index(Trie<'static>),
+    Index(Box<Trie<'static>>),
     /// The text that it is made from.
     Text(AliasText),
 }

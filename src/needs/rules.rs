@@ -9,10 +9,11 @@ use crate::error::{ErrorKind, Result};
 use crate::format::{fill, Text};
 use crate::needs::hidden;
 use crate::needs::patterns::{Aliases, Patterns};
+use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
 use crate::text::modprobe::{commands, joined, loading, targets, Kind};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::words;
+use crate::text::{last_part, words};
 use rustix::fs::FileType;
 
 /// How one module needs another, in the order in which it matters.
@@ -68,30 +69,28 @@ impl Rules {
     ///
     /// # Errors
     /// A file cannot be read, or a row of hidden.d is malformed.
-    pub fn read(root: &Root, directory: &[u8]) -> Result<Rules> {
-        let mut rules = Rules {
-            rules: Vec::with_capacity(ROOM),
-            modules: Patterns::with_room(ROOM),
-            ..Rules::default()
-        };
-        let mut files = files(root, MODPROBE, &[b".conf", b".alias"])?;
-        for name in [&b"modules.softdep"[..], b"modules.weakdep"] {
-            let before = files.partition_point(|file| file.name < name);
-            files.insert(before, File::new(directory, name));
-        }
-        for file in files {
-            let text = file.text(root)?;
-            let text = joined(text).map_or(text, |joined| joined.leak());
-            rules.add_commands(text);
-        }
+    pub fn read(root: &Root, directory: &[u8]) -> Result<&'static Rules> {
+        let rules = Box::leak(Box::<Rules>::default());
+        rules.rules.reserve(ROOM);
+        rules.modules.reserve(ROOM);
+        let own = [&b"modules.softdep"[..], b"modules.weakdep"]
+            .map(|name| fill("{}/{}", &[directory, name]));
+        each_file(
+            root,
+            &own,
+            MODPROBE,
+            &[b".conf", b".alias"],
+            &mut |_, text| {
+                rules.add_commands(joined(text));
+                Ok(())
+            },
+        )?;
         for row in hidden::known() {
             rules.add_row(&row);
         }
-        for file in self::files(root, HIDDEN, &[b".conf"])? {
-            let shown = root.shown(file.path);
-            let rows = hidden::rows(file.text(root)?, shown)?;
-            rows.iter().for_each(|row| rules.add_row(row));
-        }
+        each_file(root, &[], HIDDEN, &[b".conf"], &mut |path, text| {
+            hidden::rows(text, root.shown(path), &mut |row| rules.add_row(row))
+        })?;
         rules.blacklist.sort_unstable();
         Ok(rules)
     }
@@ -126,11 +125,11 @@ impl Rules {
         let Some(words) = loading(command) else {
             return;
         };
-        let words = &*words.leak();
         self.add(Need::Weak, module, words);
-        for word in targets(words).chain([module]) {
+        for word in targets(words) {
             self.aliases.add(module, word);
         }
+        self.aliases.add(module, module);
     }
 
     fn add_row(&mut self, row: &hidden::Row<'static>) {
@@ -180,50 +179,40 @@ impl Rules {
     }
 }
 
-/// A file to be read.
-pub(super) struct File {
-    name: Text,
-    pub(super) path: Text,
-}
-
-impl File {
-    fn new(directory: &[u8], name: Text) -> File {
-        File {
-            name,
-            path: fill("{}/{}", &[directory, name]),
-        }
-    }
-
-    /// Its bytes; none where it is gone, or no regular file: a link to /dev/null is how an
-    /// administrator hides a file without another in its place.
-    pub(super) fn text(&self, root: &Root) -> Result<&'static [u8]> {
-        match root.text(self.path) {
-            Err(error) if error.kind() == ErrorKind::Refused => Ok(b""),
-            text => Ok(text?.unwrap_or(b"")),
-        }
-    }
-}
-
-/// The files of directories whose names end in one of `ends`, sorted by name; each name once, from
-/// the first that has it.
-pub(super) fn files(root: &Root, directories: &[&[u8]], ends: &[&[u8]]) -> Result<Vec<File>> {
-    let mut files: Vec<File> = Vec::new();
+/// Tells path and text of each file of directories whose name ends in one of `ends`, and of `own`,
+/// which have other names, sorted by name; of one name, the file in the first directory that has it.
+///
+/// What is no regular file is passed over: a link to /dev/null is how an administrator hides a file
+/// without another in its place.
+pub(super) fn each_file(
+    root: &Root,
+    own: &[Text],
+    directories: &[&[u8]],
+    ends: &[&[u8]],
+    tell: &mut dyn FnMut(Text, Text) -> Result<()>,
+) -> Result<()> {
+    let mut paths = own.to_vec();
     for directory in directories {
         let Some(folder) = Folder::open(root, directory)? else {
             continue;
         };
-        for entry in folder.entries()? {
-            let is_file = entry.kind != FileType::Directory;
-            let is_ours = ends.iter().any(|end| entry.name.ends_with(end));
-            if !is_file || !is_ours || entry.name.starts_with(b".") {
+        for Entry { name, kind, .. } in folder.entries()? {
+            let is_ours = ends.iter().any(|end| name.ends_with(end));
+            if kind == FileType::Directory || !is_ours || name.starts_with(b".") {
                 continue;
             }
-            if let Err(at) = files.binary_search_by(|file| file.name.cmp(entry.name)) {
-                files.insert(at, File::new(directory, entry.name));
+            if let Err(at) = paths.binary_search_by(|path| last_part(path).cmp(name)) {
+                paths.insert(at, fill("{}/{}", &[directory, name]));
             }
         }
     }
-    Ok(files)
+    for path in paths {
+        match root.text(path) {
+            Err(error) if error.kind() == ErrorKind::Refused => {}
+            text => tell(path, text?.unwrap_or(b""))?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::format::{fill, some_of, Text};
 use crate::index::trie::Trie;
-use crate::needs::sources::{kept, Machine};
+use crate::needs::sources::{keep_all, Machine};
 use crate::needs::{Closure, Kernel};
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
 use crate::system::{Folder, Root};
@@ -175,7 +175,7 @@ pub struct Sibling {
 /// One kernel.
 pub struct Survey<'r> {
     /// Its index.
-    pub kernel: Kernel<'r>,
+    pub kernel: Box<Kernel<'r>>,
     /// Its directory, locked if something will be written.
     pub folder: Folder,
     /// What is registered.
@@ -203,29 +203,24 @@ impl<'r> Survey<'r> {
         version: Text,
         folder: Folder,
         sizes: Sizes,
-    ) -> Result<Survey<'r>> {
+    ) -> Result<Box<Survey<'r>>> {
         let kernel = Kernel::open_text(root, version)?;
         kernel.check()?;
-        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?;
-        let mut findings = Vec::new();
-        if !registry.is_base() {
-            findings.push(Finding::new(
-                Kind::Base,
-                ACTIVE,
-                Kind::Base.about().what.as_bytes(),
-            ));
-        }
-        let keep = kept(machine, &kernel, &registry, &mut findings)?;
-        let mut survey = Survey {
+        let mut survey = Box::new(Survey {
             kernel,
+            registry: Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?,
             folder,
-            registry,
-            keep,
+            keep: Closure::default(),
             removal: Removal::default(),
             left: Left::Nothing,
-            findings,
+            findings: Vec::new(),
             mounts: Vec::new(),
-        };
+        });
+        if !survey.registry.is_base() {
+            let text = Kind::Base.about().what.as_bytes();
+            survey.find(Kind::Base, ACTIVE, text);
+        }
+        survey.keep_all(machine)?;
         survey.files(sizes)?;
         survey.indexes()?;
         if machine.runs(version) {
@@ -237,6 +232,17 @@ impl<'r> Survey<'r> {
     /// Whether a module stays.
     pub fn keeps(&self, name: ModuleName<'_>) -> bool {
         self.keep.position(name).is_some()
+    }
+
+    fn keep_all(&mut self, machine: &Machine) -> Result<()> {
+        let findings = &mut self.findings;
+        keep_all(
+            &mut self.keep,
+            machine,
+            &self.kernel,
+            &self.registry,
+            findings,
+        )
     }
 
     fn find(&mut self, kind: Kind, name: Text, text: Text) {
@@ -255,7 +261,7 @@ impl<'r> Survey<'r> {
         let mut decide = |leaf: &Leaf<'_>| {
             let name = ModulePath(leaf.name).name();
             match self.kernel.line(name)? {
-                Some(line) => listed += usize::from(leaf.is_at(line.path.0)),
+                Some(line) => listed += usize::from(leaf.is_at(line.path().0)),
                 None => {
                     let is_left = match &old {
                         Some(old) => old.find(name)?.is_some(),
@@ -270,7 +276,7 @@ impl<'r> Survey<'r> {
             let Some(position) = self.keep.position(name) else {
                 return Ok(Fate::Goes);
             };
-            is_present[position] |= leaf.is_at(self.keep.modules()[position].line.path.0);
+            is_present[position] |= leaf.is_at(self.keep.modules()[position].path.0);
             if leaf.kind == LeafKind::Link {
                 let text = b"a symbolic link whose target may go";
                 found.push(Finding::new(Kind::Link, leaf.path(), text));
@@ -300,9 +306,12 @@ impl<'r> Survey<'r> {
     /// What is listed and not there, if fewer of the listed files were found than there are lines.
     fn stale(&mut self, found: usize) -> Result<()> {
         let text = self.kernel.file_or_empty(b"modules.dep")?;
-        let paths = || lines(text).filter_map(|(_, line)| DepLine::parse(line).ok());
-        let listed = paths().filter(|line| !line.path.is_absolute()).count();
-        if found == listed {
+        let paths = || {
+            let lines = lines(text).filter_map(|(_, line)| DepLine::parse(line).ok());
+            let paths = lines.map(|line| line.path());
+            paths.filter(|path| !path.is_absolute())
+        };
+        if found == paths().count() {
             return Ok(());
         }
         let mut disk: Vec<Text> = Vec::new();
@@ -318,9 +327,9 @@ impl<'r> Survey<'r> {
             &mut |_| {},
         )?;
         disk.sort_unstable();
-        for line in paths() {
-            if !line.path.is_absolute() && disk.binary_search(&line.path.0).is_err() {
-                self.find(Kind::Stale, line.path.0, b"");
+        for path in paths() {
+            if disk.binary_search(&path.0).is_err() {
+                self.find(Kind::Stale, path.0, b"");
             }
         }
         Ok(())
@@ -388,7 +397,7 @@ impl<'r> Survey<'r> {
     /// What stays and is not there.
     fn gone(&mut self, is_present: &[bool]) {
         for (position, is_present) in is_present.iter().enumerate() {
-            let path = self.keep.modules()[position].line.path;
+            let path = self.keep.modules()[position].path;
             if *is_present || path.is_absolute() {
                 continue;
             }

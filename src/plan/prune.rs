@@ -61,7 +61,7 @@ impl Prune {
     ///
     /// # Errors
     /// An index that cannot be written anew.
-    pub fn of(survey: Survey<'_>, order: Order) -> Result<Prune> {
+    pub fn of(survey: Box<Survey<'_>>, order: Order) -> Result<Prune> {
         Ok(Prune {
             version: survey.kernel.version(),
             rewrites: rewrites(&survey, order)?,

@@ -53,6 +53,14 @@ pub fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     }
 }
 
+/// The last part of a path.
+pub fn last_part(path: &[u8]) -> &[u8] {
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => &path[slash + 1..],
+        None => path,
+    }
+}
+
 /// Whether this can be a kernel's version: a directory's name, and one word of our own lists.
 pub fn is_version(name: &[u8]) -> bool {
     let is_bad = |&byte: &u8| byte == b'/' || byte == b' ' || is_control(byte);

@@ -7,7 +7,7 @@
 
 use crate::format::Text;
 use crate::text::table::{finished, mixed};
-use crate::text::{eight, is_same};
+use crate::text::{eight, is_same, last_part};
 use core::cmp::Ordering;
 
 /// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
@@ -219,10 +219,7 @@ impl PartialEq for ModulePath<'_> {
 impl<'t> ModulePath<'t> {
     /// The last component.
     pub fn file_name(self) -> &'t [u8] {
-        match memchr::memrchr(b'/', self.0) {
-            Some(slash) => &self.0[slash + 1..],
-            None => self.0,
-        }
+        last_part(self.0)
     }
 
     /// The directory part with its slash, or nothing.
