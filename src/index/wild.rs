@@ -159,9 +159,9 @@ impl<'t> Search<'_, 't> {
         if !node.values.is_empty() && matches(&self.room.pattern, &self.name[eaten..]) {
             self.values(node)?;
         }
-        for label in 0..=u8::MAX {
-            if let Some(child) = node.child(label) {
-                self.room.pattern.push(label);
+        for label in 0..256_u32 {
+            if let Some(child) = node.child(label as u8) {
+                self.room.pattern.push(label as u8);
                 self.each(child, eaten)?;
                 self.room.pattern.pop();
             }

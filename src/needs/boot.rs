@@ -18,7 +18,7 @@ use crate::format::{fill, keep, push_filled, Text};
 use crate::needs::facts;
 use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
-use crate::text::{find, last_part, lines, split_at_byte, words};
+use crate::text::{find, first_word, last_part, lines, split_at_byte, until, words};
 
 /// What it means if a kernel knows none of the names that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,7 +128,7 @@ impl Mount {
 
 /// Each type of a file system: `ext4,ext3` in fstab; `fuse.sshfs` is fuse.
 pub(super) fn types(kinds: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let kinds = parts(kinds, b",").map(|kind| split_at_byte(kind, b'.').0);
+    let kinds = parts(kinds, b",").map(|kind| until(kind, b'.'));
     kinds.filter(|kind| !kind.is_empty() && words(b"auto none swap").all(|no| no != *kind))
 }
 
@@ -240,7 +240,7 @@ impl Boot<'_> {
             for part in parts(cipher, b"-(),").filter(|part| !part.is_empty()) {
                 self.ask(fill("crypto-{}", &[part]), Missing::Ignore);
             }
-        } else if words(name).next() == Some(name) {
+        } else if first_word(name) == name {
             self.ask(name, Missing::Ignore);
         }
     }
@@ -356,7 +356,7 @@ impl Boot<'_> {
     /// What a mount's options ask for, and what it lies on; whether that was found.
     fn below(&mut self, mount: &Mount) -> bool {
         let mut is_found = false;
-        for options in mount.options {
+        for options in &mount.options {
             parts(options, b",").for_each(|option| is_found |= self.option(option));
         }
         if mount.is_remote() {
@@ -417,25 +417,25 @@ impl Boot<'_> {
             }
         });
         self.read(SWAP, b"proc/swaps", |boot, line| {
-            boot.source(words(line).next().unwrap_or(b""));
+            boot.source(first_word(line));
         });
         self.read(BOARD, b"proc/modules", |boot, line| {
-            boot.fact(b"board", split_at_byte(line, b' ').0);
+            boot.fact(b"board", until(line, b' '));
         });
         self.fact(b"board", b"");
         self.walk();
         if let Some(from) = self.asks_for(b"dm_mod") {
             self.read(from, b"proc/modules", |boot, line| {
-                boot.fact(b"mapped", split_at_byte(line, b' ').0);
+                boot.fact(b"mapped", until(line, b' '));
             });
         }
         // The ciphers that are in use, and the keyboard on which the passphrase is typed.
         if let Some(from) = self.asks_for(b"dm_crypt") {
             self.read(from, b"proc/crypto", |boot, line| {
                 let (key, value) = split_at_byte(line, b':');
-                match (words(key).next(), words(value).next()) {
-                    (Some(key), Some(value)) if value != b"kernel" => boot.fact(key, value),
-                    _ => {}
+                let value = first_word(value);
+                if !value.is_empty() && value != b"kernel" {
+                    boot.fact(first_word(key), value);
                 }
             });
             for light in self.entries(b"class/leds") {
@@ -475,9 +475,7 @@ impl Boot<'_> {
             None => spec,
         };
         let name = last_part(self.root.link(node).unwrap_or(node));
-        let is_flash = [b"31:", b"mtd", &b"ubi"[..]]
-            .iter()
-            .any(|head| name.starts_with(head));
+        let is_flash = words(b"31: mtd ubi").any(|head| name.starts_with(head));
         self.start(b"dev/block", name)
             || self.start(b"class/block", name)
             || is_flash && self.class(b"class/mtd")
@@ -565,7 +563,7 @@ impl Boot<'_> {
                 }
                 Some(2) => {
                     let _ = folder.read(name, &mut text);
-                    self.file(split_at_byte(&text, b'\n').0);
+                    self.file(until(&text, b'\n'));
                 }
                 Some(3) => {
                     self.start(path, name);

@@ -17,7 +17,7 @@ use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
 use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
-use crate::text::{is_control, lines, sort_once, split_at_byte, words};
+use crate::text::{first_word, is_control, lines, sort_once, split_at_byte, words};
 use rustix::fs::FileType;
 
 /// Deeper than any device lies below another.
@@ -71,7 +71,7 @@ pub fn take(root: &Root) -> Result<Census> {
         census.walk(&folder, 0, &mut buffers);
     }
     for ask in asks(root)? {
-        words(ask.names).take(1).for_each(|name| census.add(name));
+        census.add(first_word(ask.names));
     }
     census.file_systems(root)?;
     configured(root, &mut |name, _| census.add(name))?;
@@ -99,8 +99,10 @@ pub fn configured(root: &Root, tell: &mut dyn FnMut(&[u8], Text)) -> Result<()> 
 /// The first words of lines that are no comments.
 fn first_words(text: &[u8], add: &mut dyn FnMut(&[u8])) {
     for (_, line) in lines(text) {
-        let word = words(line).next();
-        word.filter(|word| !b"#;".contains(&word[0])).map(&mut *add);
+        let word = first_word(line);
+        if !matches!(word, [] | [b'#' | b';', ..]) {
+            add(word);
+        }
     }
 }
 
@@ -202,10 +204,9 @@ impl Census {
         });
         for (_, line) in lines(root.text_or_empty(b"proc/crypto")?) {
             let (key, value) = split_at_byte(line, b':');
-            let is_module = words(key).next() == Some(b"module");
-            match words(value).next() {
-                Some(name) if is_module && name != b"kernel" => self.add(name),
-                _ => {}
+            let name = first_word(value);
+            if first_word(key) == b"module" && name != b"kernel" {
+                self.add(name);
             }
         }
         for (_, line) in lines(root.text_or_empty(b"proc/mdstat")?) {

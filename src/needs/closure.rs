@@ -8,7 +8,6 @@ use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::sort::sort;
 use crate::text::table::Table;
-use core::mem::take;
 
 /// Why a module is in a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +77,6 @@ pub struct Closure {
     targets: Vec<Target>,
     /// Their positions, by name.
     target_table: Table,
-    /// Room for the rules of a module.
-    rules: Vec<u32>,
 }
 
 impl Needed {
@@ -181,19 +178,14 @@ impl Closure {
     /// modprobe has it.
     fn follow_rules(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         let Needed { path, hash, .. } = self.modules[self.followed];
-        let all = kernel.rules()?;
-        let mut rules = take(&mut self.rules);
-        all.of(path, hash, &mut rules)?;
-        for &rule in &rules {
-            let rule = all.rule(rule);
+        kernel.rules()?.of(path, hash, &mut |rule| {
             for target in targets(rule.targets) {
                 for &module in self.target(kernel, target)? {
                     self.connect(module, rule.need);
                 }
             }
-        }
-        self.rules = rules;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Notes, once, that the module whose needs are looked at needs another one.
@@ -227,21 +219,33 @@ impl Closure {
 
     /// The paths of the modules, sorted.
     pub fn paths(&self) -> Vec<&'static [u8]> {
+        let order = self.order(|module, text| text.extend_from_slice(module.path.0));
+        let path = |&position: &u32| self.modules[position as usize].path.0;
+        order.iter().map(path).collect()
+    }
+
+    /// The positions of the modules, sorted by their names.
+    pub fn by_name(&self) -> Vec<u32> {
+        self.order(|module, text| text.extend(module.name().kernel_bytes()))
+    }
+
+    /// The positions of the modules, sorted by what `push` writes of each.
+    fn order(&self, push: fn(&Needed, &mut Vec<u8>)) -> Vec<u32> {
         let mut bytes = Vec::with_capacity(self.modules.len() * 64);
         let mut starts = Vec::with_capacity(self.modules.len());
         for (position, module) in self.modules.iter().enumerate() {
             bytes.extend_from_slice(&(position as u32).to_ne_bytes());
             starts.push(bytes.len() as u32);
-            bytes.extend_from_slice(module.path.0);
+            push(module, &mut bytes);
             bytes.push(0);
         }
         sort(&bytes, &mut starts);
-        let path = |&start: &u32| {
+        for start in &mut starts {
             let mut position = [0; 4];
-            position.copy_from_slice(&bytes[start as usize - 4..start as usize]);
-            self.modules[u32::from_ne_bytes(position) as usize].path.0
-        };
-        starts.iter().map(path).collect()
+            position.copy_from_slice(&bytes[*start as usize - 4..*start as usize]);
+            *start = u32::from_ne_bytes(position);
+        }
+        starts
     }
 }
 

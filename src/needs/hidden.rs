@@ -13,7 +13,7 @@
 //! have is none.
 
 use crate::error::{Error, Result};
-use crate::text::{lines, split_at_byte, words};
+use crate::text::{lines, split_at_byte, until, words};
 
 /// Modules that need something, and what they need.
 pub struct Row<'t> {
@@ -157,7 +157,7 @@ pub fn known() -> impl Iterator<Item = Row<'static>> {
 pub fn rows<'t>(text: &'t [u8], file: &[u8], tell: &mut dyn FnMut(&Row<'t>)) -> Result<()> {
     for (number, line) in lines(text) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut row = words(split_at_byte(line, b'#').0);
+        let mut row = words(until(line, b'#'));
         let Some(modules) = row.next() else {
             continue;
         };

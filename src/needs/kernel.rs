@@ -274,7 +274,9 @@ impl<'r> Kernel<'r> {
         if let Some(rules) = self.rules.get() {
             return Ok(rules);
         }
-        let rules = Rules::read(self.root, directory(self.version))?;
+        let own = |name| file_of(self.version, name);
+        let own = [own(b"modules.softdep"), own(b"modules.weakdep")];
+        let rules = Rules::read(self.root, &own)?;
         self.rules.set(Some(rules));
         Ok(rules)
     }

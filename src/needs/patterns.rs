@@ -28,6 +28,8 @@ pub struct Patterns {
     searches: Cell<u32>,
     /// The name that was last asked for, normalised.
     name: Cell<Vec<u8>>,
+    /// Room for the numbers that a search finds.
+    found: Cell<Vec<u32>>,
 }
 
 struct Pattern {
@@ -65,17 +67,18 @@ impl Patterns {
         }
     }
 
-    /// The numbers of the patterns that a name matches, ascending, in place of what `found` holds.
-    /// The name itself is asked for only where something has its hash, or there are wildcards.
+    /// Tells the numbers of the patterns that a name matches, ascending. The name itself is asked for
+    /// only where something has its hash, or there are wildcards.
     ///
     /// # Errors
-    /// None that an input could cause.
+    /// None that an input could cause, beside those of `tell`.
     pub fn search<'n>(
         &self,
         hash: u32,
         name: &dyn Fn() -> ModuleName<'n>,
-        found: &mut Vec<u32>,
+        tell: &mut dyn FnMut(u32) -> Result<()>,
     ) -> Result<()> {
+        let mut found = self.found.take();
         found.clear();
         let is_it = |number| ModuleName::new(self.text(number)) == name();
         let mut next = self.exact.find(hash, &is_it);
@@ -88,11 +91,19 @@ impl Patterns {
             normal.clear();
             normal.extend_from_slice(name().as_written());
             normalise(&mut normal);
-            self.search_wild(&normal, found)?;
+            self.search_wild(&normal, &mut found)?;
             self.name.set(normal);
             found.sort_unstable();
-            found.dedup();
         }
+        let mut last = None;
+        for &number in &found {
+            // What is found in several ways is told once.
+            if last != Some(number) {
+                tell(number)?;
+            }
+            last = Some(number);
+        }
+        self.found.set(found);
         Ok(())
     }
 
@@ -139,8 +150,6 @@ impl Patterns {
 pub struct Aliases {
     patterns: Patterns,
     modules: Vec<Text>,
-    /// Room for the numbers that a search finds.
-    found: Cell<Vec<u32>>,
 }
 
 impl Aliases {
@@ -156,14 +165,11 @@ impl Aliases {
     /// # Errors
     /// None that an input could cause.
     pub fn search(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
-        let mut found = self.found.take();
         let name = ModuleName::new(name);
-        self.patterns.search(name.hash(), &|| name, &mut found)?;
-        for &number in &found {
+        self.patterns.search(name.hash(), &|| name, &mut |number| {
             tell(self.modules[number as usize]);
-        }
-        self.found.set(found);
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -232,7 +238,7 @@ impl AliasText {
         if let Some(aliases) = cell.get() {
             return aliases;
         }
-        let mut aliases = Aliases::default();
+        let aliases = Box::leak(Box::<Aliases>::default());
         let add = &mut |pattern: Text, module| {
             let is_meant = match needs_colon(pattern) {
                 true => is_device,
@@ -258,7 +264,6 @@ impl AliasText {
                 }
             }
         }
-        let aliases = Box::leak(Box::new(aliases));
         cell.set(Some(aliases));
         aliases
     }

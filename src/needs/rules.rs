@@ -13,7 +13,8 @@ use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
 use crate::text::modprobe::{commands, joined, loading, targets, Kind};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{last_part, words};
+use crate::text::{first_word, last_part, words};
+use core::mem::replace;
 use rustix::fs::FileType;
 
 /// How one module needs another, in the order in which it matters.
@@ -65,19 +66,17 @@ const MODPROBE: &[&[u8]] = &[
 const HIDDEN: &[&[u8]] = &[b"etc/limopack/hidden.d", b"usr/lib/limopack/hidden.d"];
 
 impl Rules {
-    /// Reads the rules for the kernel in `directory`.
+    /// Reads the rules for a kernel, whose own files of them are `own`.
     ///
     /// # Errors
     /// A file cannot be read, or a row of hidden.d is malformed.
-    pub fn read(root: &Root, directory: &[u8]) -> Result<&'static Rules> {
+    pub fn read(root: &Root, own: &[Text]) -> Result<&'static Rules> {
         let rules = Box::leak(Box::<Rules>::default());
         rules.rules.reserve(ROOM);
         rules.modules.reserve(ROOM);
-        let own = [&b"modules.softdep"[..], b"modules.weakdep"]
-            .map(|name| fill("{}/{}", &[directory, name]));
         each_file(
             root,
-            &own,
+            own,
             MODPROBE,
             &[b".conf", b".alias"],
             &mut |_, text| {
@@ -101,9 +100,8 @@ impl Rules {
                 Kind::Softdep => Need::Soft,
                 Kind::Weakdep => Need::Weak,
                 Kind::Alias => {
-                    if let Some(module) = words(command.targets).next() {
-                        self.aliases.add(command.subject, module);
-                    }
+                    let module = first_word(command.targets);
+                    self.aliases.add(command.subject, module);
                     continue;
                 }
                 Kind::Install => {
@@ -143,30 +141,31 @@ impl Rules {
         self.modules.add(module);
     }
 
-    /// The rules of a module, by number, in place of what `found` holds; `hash` is that of its path.
-    /// Of its softdeps the first alone counts, as for modprobe; of weakdeps and hidden needs, which
-    /// nothing reads but us and an initramfs, all do.
+    /// Tells the rules of a module; `hash` is that of its path. Of its softdeps the first alone
+    /// counts, as for modprobe; of weakdeps and hidden needs, which nothing reads but us and an
+    /// initramfs, all do.
     ///
     /// # Errors
-    /// None that an input could cause.
-    pub fn of(&self, path: ModulePath<'_>, hash: u32, found: &mut Vec<u32>) -> Result<()> {
-        self.modules.search(hash, &|| path.name(), found)?;
+    /// Those of `tell`.
+    pub fn of(
+        &self,
+        path: ModulePath<'_>,
+        hash: u32,
+        tell: &mut dyn FnMut(&Rule) -> Result<()>,
+    ) -> Result<()> {
         let mut has_soft = false;
-        found.retain(|&number| {
-            let is_soft = self.rule(number).need == Need::Soft;
-            !is_soft || !core::mem::replace(&mut has_soft, true)
-        });
-        Ok(())
+        self.modules.search(hash, &|| path.name(), &mut |number| {
+            let rule = &self.rules[number as usize];
+            if rule.need == Need::Soft && replace(&mut has_soft, true) {
+                return Ok(());
+            }
+            tell(rule)
+        })
     }
 
     /// Whether aliases of devices do not stand for a module (`blacklist`).
     pub fn is_blacklisted(&self, name: ModuleName<'_>) -> bool {
         self.blacklist.binary_search(&name).is_ok()
-    }
-
-    /// A rule by its number.
-    pub fn rule(&self, number: u32) -> &Rule {
-        &self.rules[number as usize]
     }
 
     /// Tells the modules that modprobe.d's aliases give a normalised name, in the order of the
@@ -233,13 +232,13 @@ mod tests {
     fn targets(rules: &Rules, name: &str) -> Vec<(Need, String)> {
         let path = format!("kernel/{name}.ko");
         let path = ModulePath(path.as_bytes());
-        let mut found = vec![77]; // of another module
-        rules.of(path, path.hash(), &mut found).unwrap();
-        let text = |&number: &u32| {
-            let Rule { need, targets } = *rules.rule(number);
-            (need, String::from_utf8_lossy(targets).into())
+        let mut found = Vec::new();
+        let tell = &mut |&Rule { need, targets }: &Rule| {
+            found.push((need, String::from_utf8_lossy(targets).into()));
+            Ok(())
         };
-        found.iter().map(text).collect()
+        rules.of(path, path.hash(), tell).unwrap();
+        found
     }
 
     fn aliases(rules: &Rules, name: &str) -> Vec<Text> {

@@ -11,6 +11,7 @@ use crate::format::{fill, keep, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
 use crate::needs::kernel::Found;
+use crate::needs::rules::Rule;
 use crate::needs::survey::{Finding, Kind};
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
@@ -18,7 +19,7 @@ use crate::system::{running_kernel, Root};
 use crate::text::active::Registry;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, split_at_byte, words};
+use crate::text::{lines, proc_modules, until, words};
 
 /// What is known of the machine, whatever the kernel.
 pub struct Machine {
@@ -162,22 +163,16 @@ pub fn add_boot(
 /// records `NAME.softdep=` and `NAME.weakdep=` that depmod does not read.
 fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
     let rules = kernel.rules()?;
-    let mut found = Vec::new();
     for (_, path) in lines(kernel.builtin()?.text()) {
         let path = ModulePath(path);
-        rules.of(path, path.hash(), &mut found)?;
-        for &number in &found {
-            add_targets(kept, kernel, rules.rule(number).targets)?;
-        }
+        let add = &mut |rule: &Rule| add_targets(kept, kernel, rule.targets);
+        rules.of(path, path.hash(), add)?;
     }
     let records = kernel.file_or_empty(b"modules.builtin.modinfo")?;
     for equals in memchr::memchr_iter(b'=', records) {
-        let is_rule = [&b".softdep"[..], b".weakdep"]
-            .iter()
-            .any(|key| records[..equals].ends_with(key));
-        if is_rule {
-            let targets = split_at_byte(&records[equals + 1..], 0).0;
-            add_targets(kept, kernel, targets)?;
+        let key = &records[..equals];
+        if key.ends_with(b".softdep") || key.ends_with(b".weakdep") {
+            add_targets(kept, kernel, until(&records[equals + 1..], 0))?;
         }
     }
     Ok(())

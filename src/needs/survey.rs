@@ -12,7 +12,7 @@ use crate::text::active::{Hold, Registry, ACTIVE};
 use crate::text::alias::alias;
 use crate::text::dep::{DepLine, DepText};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, split_at_byte};
+use crate::text::{lines, until};
 
 /// Beside a modules.dep that lists only what stays, the one that listed what is still being
 /// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
@@ -341,7 +341,7 @@ impl<'r> Survey<'r> {
         if let Some(bytes) = self.kernel.file(b"modules.dep.bin")? {
             let index = Trie::new(bytes, shown)?;
             for (_, line) in lines(self.kernel.file_or_empty(b"modules.dep")?) {
-                let path = ModulePath(split_at_byte(line, b':').0);
+                let path = ModulePath(until(line, b':'));
                 if index.find(path.name())? != Some(line) {
                     self.find(Kind::Differs, path.0, b"");
                 }
@@ -415,11 +415,12 @@ impl<'r> Survey<'r> {
 
 /// One message for all findings of a kind, as a prune gives it: what it is, and some of the names.
 pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
-    let names: Vec<Text> = findings
-        .iter()
-        .filter(|finding| finding.kind == kind)
-        .map(|finding| finding.name)
-        .collect();
+    let mut names = Vec::new();
+    for finding in findings {
+        if finding.kind == kind {
+            names.push(finding.name);
+        }
+    }
     let what = kind.about().what.as_bytes();
     match kind {
         Kind::Base | Kind::Damaged => fill("kernel {}: {}", &[version, what]),

@@ -4,8 +4,9 @@
 //! edges: those that no other dependency explains (the transitive reduction). What is needed in
 //! another way is shown where it is asked for, and marked.
 
-use crate::needs::closure::{Edge, Needed};
+use crate::needs::closure::Edge;
 use crate::needs::{Closure, Need};
+use core::mem::take;
 
 /// How far a node's subtree got.
 #[derive(Clone, Copy, PartialEq)]
@@ -17,59 +18,71 @@ enum Shown {
 /// Draws trees of one closure into a text.
 pub struct Drawing<'c> {
     closure: &'c Closure,
+    /// The modules, sorted by name.
+    order: Vec<u32>,
     /// For each module, those that it needs directly, sorted by name.
-    direct: Vec<Vec<Edge>>,
+    direct: Vec<&'static [Edge]>,
     shown: Vec<Shown>,
 }
 
 impl<'c> Drawing<'c> {
     /// Finds the direct edges of a complete closure.
     pub fn new(closure: &'c Closure) -> Self {
-        let modules = closure.modules();
-        let mut direct = vec![Vec::new(); modules.len()];
+        let count = closure.modules().len();
+        let order = closure.by_name();
+        let mut ranks = vec![0; count];
+        for (rank, &position) in order.iter().enumerate() {
+            ranks[position as usize] = rank as u32;
+        }
+        let mut direct: Vec<&[Edge]> = vec![&[]; count];
+        let mut sorted = Vec::new();
         let mut search = Search::new(closure);
         // Those that need least first, so that what a module needs is known when it comes.
         for position in search.by_count() {
+            let position = position_of(position);
             search.explain(position);
+            // A longer cycle, whose members explain each other in turn.
+            let is_cycle =
+                dependencies(closure, position).all(|one| search.is_explained(one, position));
             let all = closure.edges(position);
-            let mut edges = all.to_vec();
-            edges.retain(|edge| {
-                edge.need != Need::Dependency || !search.is_explained(edge.to as usize, position)
-            });
-            if edges.iter().all(|edge| edge.need != Need::Dependency) {
-                // A longer cycle, whose members explain each other in turn.
-                edges.extend(all.iter().filter(|edge| edge.need == Need::Dependency));
+            sorted.clear();
+            for (at, edge) in all.iter().enumerate() {
+                let to = edge.to as usize;
+                let is_other = edge.need != Need::Dependency;
+                if is_other || is_cycle || !search.is_explained(to, position) {
+                    sorted.push(ranked(ranks[to], at));
+                }
             }
-            sort_by_name(&mut edges, modules);
-            direct[position] = edges;
+            sorted.sort_unstable();
+            let edges = sorted.iter().map(|&edge| all[position_of(edge)]);
+            direct[position] = edges.collect::<Vec<Edge>>().leak();
         }
         Drawing {
             closure,
+            order,
             direct,
-            shown: vec![Shown::No; modules.len()],
+            shown: vec![Shown::No; count],
         }
     }
 
     /// Draws the modules that no other needs, by name, and then whatever a cycle left over.
     pub fn draw(mut self, indent: &[u8]) -> Vec<u8> {
         let mut is_needed = vec![false; self.direct.len()];
-        for edge in self.direct.iter().flatten() {
-            is_needed[edge.to as usize] = true;
+        for &edges in &self.direct {
+            for edge in edges {
+                is_needed[edge.to as usize] = true;
+            }
         }
-        let modules = self.closure.modules();
-        let need = Need::Dependency;
-        let mut order: Vec<Edge> = (0..modules.len() as u32)
-            .map(|to| Edge { to, need })
-            .collect();
-        sort_by_name(&mut order, modules);
-        let order = order.iter().map(|edge| edge.to as usize);
         let mut out = Vec::new();
-        for top in order.clone().filter(|&position| !is_needed[position]) {
-            self.draw_top(top, indent, &mut out);
+        let order = take(&mut self.order);
+        for &top in &order {
+            if !is_needed[top as usize] {
+                self.draw_top(top as usize, indent, &mut out);
+            }
         }
-        for left in order {
-            if self.shown[left] == Shown::No {
-                self.draw_top(left, indent, &mut out);
+        for &left in &order {
+            if self.shown[left as usize] == Shown::No {
+                self.draw_top(left as usize, indent, &mut out);
             }
         }
         out
@@ -169,12 +182,12 @@ impl<'c> Search<'c> {
         }
     }
 
-    /// All positions, those with the fewest dependencies first.
-    fn by_count(&self) -> Vec<usize> {
+    /// All positions, ranked by their dependencies, those with the fewest first.
+    fn by_count(&self) -> Vec<u64> {
         let counts = self.counts.iter().enumerate();
         let mut order: Vec<u64> = counts.map(|(at, &count)| ranked(count, at)).collect();
         order.sort_unstable();
-        order.into_iter().map(position_of).collect()
+        order
     }
 
     fn is_explained(&self, dependency: usize, position: usize) -> bool {
@@ -185,7 +198,7 @@ impl<'c> Search<'c> {
     /// that one, unless it needs that one in turn: in a cycle both edges stay rather than none.
     fn explain(&mut self, position: usize) {
         let mark = position as u32;
-        let mut own = core::mem::take(&mut self.own);
+        let mut own = take(&mut self.own);
         own.clear();
         // A module needs more than what it needs does, so that most are covered when they come.
         let counts = &self.counts;
@@ -240,12 +253,6 @@ fn mark(need: Need) -> &'static [u8] {
         Need::Weak => b" (weak)",
         Need::Hidden => b" (hidden)",
     }
-}
-
-/// Sorts edges by the names that they lead to; of the same, one stays.
-fn sort_by_name(edges: &mut Vec<Edge>, modules: &[Needed]) {
-    edges.sort_unstable_by_key(|edge| modules[edge.to as usize].name());
-    edges.dedup();
 }
 
 #[cfg(test)]
@@ -337,7 +344,7 @@ mod tests {
             }
             closure.complete(&kernel).unwrap();
             let mut search = Search::new(&closure);
-            for position in search.by_count() {
+            for position in search.by_count().into_iter().map(position_of) {
                 search.explain(position);
                 let wanted = explained(&closure, position);
                 for at in dependencies(&closure, position) {

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, split_at_byte};
+use crate::text::{lines, split_at_byte, split_inline, until};
 use std::cell::Cell;
 
 /// One line of modules.dep.
@@ -33,7 +33,7 @@ impl<'t> DepLine<'t> {
 
     /// The module's file.
     pub fn path(&self) -> ModulePath<'t> {
-        ModulePath(split_at_byte(self.0, b':').0)
+        ModulePath(until(self.0, b':'))
     }
 
     /// The files of the modules that this one needs, as far as the line tells.
@@ -41,7 +41,7 @@ impl<'t> DepLine<'t> {
         // By the space alone, which depmod writes, and busybox too.
         let mut rest = split_at_byte(self.0, b':').1;
         core::iter::from_fn(move || loop {
-            let (word, behind) = split_at_byte(rest, b' ');
+            let (word, behind) = split_inline(rest, b' ');
             rest = behind;
             match (word.is_empty(), behind.is_empty()) {
                 (false, _) => return Some(ModulePath(word)),
@@ -157,7 +157,7 @@ impl<'t> Paths<'t> {
             let path = ModulePath(&text[..end]);
             let quick = match part {
                 Part::Tail => path.quick_tail_hash(),
-                Part::Whole => path.quick_hash(),
+                Part::Whole => None,
             };
             let Some(hash) = quick.or_else(|| Some(part.hash(self.before(end)?.name()))) else {
                 continue;
@@ -187,7 +187,7 @@ impl<'t> Paths<'t> {
             }
         };
         let start = path.0.as_ptr() as usize - self.text.as_ptr() as usize;
-        Some(split_at_byte(&self.text[start..], b'\n').0)
+        Some(until(&self.text[start..], b'\n'))
     }
 
     /// An error where the chain is too long, and others would be shorter.

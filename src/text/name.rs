@@ -245,7 +245,6 @@ impl<'t> ModulePath<'t> {
 
     /// The same for a path that ends in `.ko`: eight bytes at a time, without a look for where the
     /// name begins. Lines before the path may stand before it. `None` where that takes a longer look.
-    #[inline(always)]
     pub fn quick_hash(self) -> Option<u32> {
         let [stem @ .., b'.', b'k', b'o'] = self.0 else {
             return None;
@@ -284,12 +283,15 @@ impl<'t> ModulePath<'t> {
         if !has_control_or_dot(path) && path.last().map_or(false, |&byte| byte != b'/') {
             return true;
         }
-        let is_sound_dot = |dot: usize| dot > 0 && self.0[dot - 1] != b'/';
-        // A dot at the start of a component is `.`, `..` or a hidden file: never a module.
-        memchr::memchr_iter(b'.', self.0).all(is_sound_dot)
-            && self.0.iter().all(|&byte| byte >= b' ')
-            && !self.0.is_empty()
-            && !self.0.ends_with(b"/")
+        let mut before = b'/';
+        for &byte in self.0 {
+            // A dot at the start of a component is `.`, `..` or a hidden file: never a module.
+            if byte < b' ' || (byte == b'.' && before == b'/') {
+                return false;
+            }
+            before = byte;
+        }
+        before != b'/'
     }
 
     /// Whether this is one of depmod's `external` modules.

@@ -14,7 +14,7 @@ use crate::text::name::ModuleName;
 pub fn names<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<ModuleName<'t>>> {
     let mut names = Vec::new();
     for (number, line) in super::lines(text) {
-        let name = super::split_at_byte(line, b' ').0;
+        let name = super::until(line, b' ');
         if name.is_empty() {
             let what = "no module name at the start of the line";
             return Err(Error::parse(file, number, what, &[]));

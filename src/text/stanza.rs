@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::catalog::{bit, Catalog, Entry};
-use crate::text::{lines, split_at_byte};
+use crate::text::{lines, split_at_byte, split_inline};
 use memchr::arch::all::is_equal;
 
 /// One stanza, with the empty lines behind it. The fields that nearly every question is about
@@ -81,7 +81,7 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Stanzas<'t>> {
     let (mut rest, mut number) = (text, 0);
     while !rest.is_empty() {
         let start = text.len() - rest.len();
-        let (line, after) = split_at_byte(rest, b'\n');
+        let (line, after) = split_inline(rest, b'\n');
         rest = after;
         number += 1;
         let fail = |what: &[u8]| Err(Error::parse(file, number, "{}", &[what]));
@@ -108,7 +108,7 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<Stanzas<'t>> {
             b'#' => return fail(b"a comment, which dpkg does not read"),
             _ => {}
         }
-        let (name, value) = split_at_byte(line, b':');
+        let (name, value) = split_inline(line, b':');
         if name.len() == line.len() || name.is_empty() {
             return fail(b"a line without a field name");
         }
