@@ -63,7 +63,7 @@ pub fn tree(root: &Root, request: &Request, report: &Report) -> Result<()> {
                 out.push(b'\n');
                 indent = b"  ";
             }
-            out.extend(Drawing::new(closure).draw(indent));
+            Drawing::new(closure).draw(indent, &mut out);
         },
     )?;
     print(&out)

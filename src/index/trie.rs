@@ -9,7 +9,7 @@
 use crate::error::{Error, Result};
 use crate::index::wild::Room;
 use crate::text::name::{kernel_byte, ModuleName};
-use std::cell::Cell;
+use std::cell::RefCell;
 
 #[cfg(test)]
 #[path = "../../tests/cli/trie.rs"]
@@ -37,7 +37,7 @@ pub struct Trie<'t> {
     bytes: &'t [u8],
     file: &'t [u8],
     pub(super) root: u32,
-    pub(super) room: Cell<Room>,
+    pub(super) room: RefCell<Room>,
 }
 
 /// What stands behind a node's prefix.
@@ -94,7 +94,7 @@ impl<'t> Trie<'t> {
             bytes,
             file,
             root: 0,
-            room: Cell::default(),
+            room: RefCell::default(),
         });
         if !bytes.starts_with(&HEADER) {
             return Err(trie.broken());

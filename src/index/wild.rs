@@ -36,12 +36,10 @@ impl<'t> Trie<'t> {
             trie: self,
             name,
             tell,
-            room: self.room.take(),
+            room: &mut self.room.borrow_mut(),
         };
         search.room.stars.clear();
-        let found = search.walk(self.root, 0, 0);
-        self.room.set(search.room);
-        found.ok_or_else(|| self.broken())
+        search.walk(self.root, 0, 0).ok_or_else(|| self.broken())
     }
 }
 
@@ -53,7 +51,7 @@ struct Search<'s, 't> {
     trie: &'s Trie<'t>,
     name: &'s [u8],
     tell: Tell<'s, 't>,
-    room: Room,
+    room: &'s mut Room,
 }
 
 impl<'t> Search<'_, 't> {

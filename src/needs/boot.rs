@@ -132,6 +132,13 @@ pub(super) fn types(kinds: &[u8]) -> impl Iterator<Item = &[u8]> {
     kinds.filter(|kind| !kind.is_empty() && words(b"auto none swap").all(|no| no != *kind))
 }
 
+/// Tells each line of a file; there is none where the file is missing.
+pub(super) fn each_line(root: &Root, file: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
+    let text = root.text_or_empty(file)?;
+    lines(text).for_each(|(_, line)| tell(line));
+    Ok(())
+}
+
 /// The parts of a text between separators.
 pub(super) fn parts<'t>(
     text: &'t [u8],
@@ -178,17 +185,14 @@ pub fn asks(root: &Root) -> Result<&'static [Ask]> {
     if boot.mounts.is_empty() {
         boot.mounts(place, b"proc/mounts", Mount::of_table);
     }
-    let running = boot.mount_at(b"/");
-    if let Some(mount) = running {
-        boot.running_root(mount);
-    }
+    boot.running_root();
     boot.read(FSTAB, b"etc/fstab", Boot::line_of_fstab);
     boot.read(CRYPTTAB, b"etc/crypttab", Boot::line_of_crypttab);
     let resume = b"etc/initramfs-tools/conf.d/resume";
     boot.read(RESUME, resume, |boot, line| {
         boot.option(line);
     });
-    if running.is_some() {
+    if boot.mount_at(b"/").is_some() {
         boot.running_system();
     }
     boot.walk();
@@ -211,9 +215,9 @@ impl Boot<'_> {
     }
 
     fn each_line(&mut self, file: &[u8], look: &mut dyn FnMut(&mut Self, Text)) {
-        match self.root.text_or_empty(file) {
-            Ok(text) => lines(text).for_each(|(_, line)| look(self, line)),
-            Err(error) => self.result = Err(error),
+        let read = each_line(self.root, file, &mut |line| look(self, line));
+        if read.is_err() {
+            self.result = read;
         }
     }
 
@@ -276,7 +280,10 @@ impl Boot<'_> {
     }
 
     /// What is mounted on `/`, and on `/usr`.
-    fn running_root(&mut self, mount: &Mount) {
+    fn running_root(&mut self) {
+        let Some(mount) = self.mount_at(b"/") else {
+            return;
+        };
         self.is_new(b"/");
         let missing =
             match words(b"rootfs tmpfs ramfs overlay").position(|kind| kind == mount.kinds) {

@@ -7,7 +7,7 @@
 
 use crate::error::Result;
 use crate::format::{fill, Text};
-use crate::needs::boot::{asks, parts, types, Mount};
+use crate::needs::boot::{asks, each_line, parts, types, Mount};
 use crate::needs::facts;
 use crate::needs::kernel::Found;
 use crate::needs::rules::each_file;
@@ -164,11 +164,11 @@ impl Census {
     /// What is mounted, and what may be.
     fn file_systems(&mut self, root: &Root) -> Result<()> {
         for file in MOUNTS {
-            for (_, line) in lines(root.text_or_empty(file)?) {
+            each_line(root, file, &mut |line| {
                 if let Some(mount) = Mount::of_table(line) {
                     types(mount.kinds).for_each(|kind| self.add(fill("fs-{}", &[kind])));
                 }
-            }
+            })?;
         }
         Ok(())
     }
@@ -202,16 +202,16 @@ impl Census {
         first_words(root.text_or_empty(b"proc/modules")?, &mut |name| {
             self.add(name)
         });
-        for (_, line) in lines(root.text_or_empty(b"proc/crypto")?) {
+        each_line(root, b"proc/crypto", &mut |line| {
             let (key, value) = split_at_byte(line, b':');
             let name = first_word(value);
             if first_word(key) == b"module" && name != b"kernel" {
                 self.add(name);
             }
-        }
-        for (_, line) in lines(root.text_or_empty(b"proc/mdstat")?) {
+        })?;
+        each_line(root, b"proc/mdstat", &mut |line| {
             words(line).for_each(|word| facts::each(b"level", word, &mut |name| self.add(name)));
-        }
+        })?;
         if let Ok(Some(folder)) = Folder::open(root, b"sys/module") {
             let entries = folder.entries().unwrap_or_default();
             entries.iter().for_each(|entry| self.add(entry.name));

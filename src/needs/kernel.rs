@@ -14,7 +14,7 @@ use crate::text::dep::{DepLine, DepText, Ends, Paths};
 use crate::text::lines;
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
 use crate::text::table::Table;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// An installed kernel and its files, opened as they are asked for.
 pub struct Kernel<'r> {
@@ -25,7 +25,7 @@ pub struct Kernel<'r> {
     rules: Cell<Option<&'static Rules>>,
     /// What [`SOURCES`] gives, in the same order.
     aliases: [Cell<Option<&'static AliasFile>>; 3],
-    room: Cell<Room>,
+    room: RefCell<Room>,
 }
 
 /// Where aliases are found: the index, and the text that is read where there is none.
@@ -128,7 +128,7 @@ impl<'r> Kernel<'r> {
             builtin: Cell::new(None),
             rules: Cell::new(None),
             aliases: Default::default(),
-            room: Cell::default(),
+            room: RefCell::default(),
         })
     }
 
@@ -310,19 +310,17 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// A damaged index.
     pub fn look_up(&self, name: &[u8]) -> Result<Found> {
-        let mut room = self.room.take();
+        let room = &mut *self.room.borrow_mut();
         room.set_name(name);
         // Aliases of devices have a bus before a `:`. modprobe resolves no alias to these modules, but
         // who wants a file system or a cipher can also ask for it by its name.
         let is_device = name.contains(&b':') && !name.starts_with(b"symbol:");
-        let lines = self.lines_for(&mut room, is_device)?;
-        let found = match lines.is_empty() {
+        let lines = self.lines_for(room, is_device)?;
+        Ok(match lines.is_empty() {
             false => Found::Modules(lines),
             true if self.has_builtin(&room.name)? => Found::Builtin,
             true => Found::Nothing,
-        };
-        self.room.set(room);
-        Ok(found)
+        })
     }
 
     /// The module files of a name or alias, as far as modprobe finds any. What is built in is not
@@ -331,11 +329,9 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// A damaged index.
     pub fn modules_named(&self, name: &[u8]) -> Result<&'static [DepLine<'static>]> {
-        let mut room = self.room.take();
+        let room = &mut *self.room.borrow_mut();
         room.set_name(name);
-        let lines = self.lines_for(&mut room, false)?;
-        self.room.set(room);
-        Ok(lines)
+        self.lines_for(room, false)
     }
 
     /// The lines of the modules that the name in `room` stands for, each once; one that has none is
@@ -344,19 +340,22 @@ impl<'r> Kernel<'r> {
         let Room { name, modules, .. } = room;
         let rules = self.rules()?;
         rules.alias(name, &mut |module| modules.push(module))?;
-        let mut lines: Vec<DepLine<'static>> = Vec::new();
+        let is_hidden = |line: &DepLine<'_>| is_device && rules.is_blacklisted(line.path().name());
         if modules.is_empty() {
             if let Some(line) = self.listed(ModuleName::new(name))? {
-                lines.push(line);
-            } else {
-                let source = match name.starts_with(b"symbol:") {
-                    true => SYMBOLS,
-                    false => ALIASES,
-                };
-                let aliases = self.aliases(source)?;
-                aliases.search(name, &mut |module| modules.push(module))?;
+                return Ok(match is_hidden(&line) {
+                    true => &[],
+                    false => vec![line].leak(),
+                });
             }
+            let source = match name.starts_with(b"symbol:") {
+                true => SYMBOLS,
+                false => ALIASES,
+            };
+            let aliases = self.aliases(source)?;
+            aliases.search(name, &mut |module| modules.push(module))?;
         }
+        let mut lines: Vec<DepLine<'static>> = Vec::new();
         room.known.clear();
         for module in &room.modules {
             let name = ModuleName::new(module);
@@ -365,12 +364,9 @@ impl<'r> Kernel<'r> {
             };
             let is_it = |other| lines[other as usize].path() == line.path();
             let new = lines.len() as u32;
-            if room.known.insert(name.hash(), new, &is_it).is_none() {
+            if !is_hidden(&line) && room.known.insert(name.hash(), new, &is_it).is_none() {
                 lines.push(line);
             }
-        }
-        if is_device {
-            lines.retain(|line| !rules.is_blacklisted(line.path().name()));
         }
         Ok(lines.leak())
     }
@@ -408,7 +404,8 @@ impl<'r> Kernel<'r> {
             });
         };
         // depmod chose one of two files with this name, and modprobe loads that one.
-        if !path.directory().is_empty() && !line.path().is_same_module(path) {
+        let directory = path.directory();
+        if !directory.is_empty() && directory != line.path().directory() {
             return Err(Error::refused(
                 "{} is not what kernel {} loads as {}: that is {}",
                 &[given, self.version, name.to_kernel(), line.path().0],

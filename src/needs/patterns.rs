@@ -11,7 +11,7 @@ use crate::text::alias::{alias, has_open_bracket, is_wild, matches, normalise};
 use crate::text::name::ModuleName;
 use crate::text::table::Table;
 use crate::text::{lines, shared_length, split_at_byte};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// As many searches of a list as are cheaper than an index of it.
 const SEARCHES: u32 = 12;
@@ -27,9 +27,9 @@ pub struct Patterns {
     index: Cell<Option<&'static Trie<'static>>>,
     searches: Cell<u32>,
     /// The name that was last asked for, normalised.
-    name: Cell<Vec<u8>>,
+    name: RefCell<Vec<u8>>,
     /// Room for the numbers that a search finds.
-    found: Cell<Vec<u32>>,
+    found: RefCell<Vec<u32>>,
 }
 
 struct Pattern {
@@ -78,7 +78,7 @@ impl Patterns {
         name: &dyn Fn() -> ModuleName<'n>,
         tell: &mut dyn FnMut(u32) -> Result<()>,
     ) -> Result<()> {
-        let mut found = self.found.take();
+        let found = &mut *self.found.borrow_mut();
         found.clear();
         let is_it = |number| ModuleName::new(self.text(number)) == name();
         let mut next = self.exact.find(hash, &is_it);
@@ -87,23 +87,21 @@ impl Patterns {
             next = self.patterns[number as usize].next;
         }
         if !self.wild.is_empty() {
-            let mut normal = self.name.take();
+            let normal = &mut *self.name.borrow_mut();
             normal.clear();
             normal.extend_from_slice(name().as_written());
-            normalise(&mut normal);
-            self.search_wild(&normal, &mut found)?;
-            self.name.set(normal);
+            normalise(normal);
+            self.search_wild(normal, found)?;
             found.sort_unstable();
         }
         let mut last = None;
-        for &number in &found {
+        for &number in &*found {
             // What is found in several ways is told once.
             if last != Some(number) {
                 tell(number)?;
             }
             last = Some(number);
         }
-        self.found.set(found);
         Ok(())
     }
 

@@ -256,7 +256,6 @@ impl<'r> Survey<'r> {
         let shown = self.folder.shown(UNFINISHED);
         let old = old.map(|text| DepText::new(text, shown)).transpose()?;
         let mut is_present = vec![false; self.keep.modules().len()];
-        let (mut found, mut mounts) = (Vec::new(), Vec::new());
         let (mut leftovers, mut listed) = (0, 0);
         let mut decide = |leaf: &Leaf<'_>| {
             let name = ModulePath(leaf.name).name();
@@ -269,7 +268,10 @@ impl<'r> Survey<'r> {
                     };
                     match is_left {
                         true => leftovers += 1,
-                        false => found.push(Finding::new(Kind::Unlisted, leaf.path(), b"")),
+                        false => {
+                            let found = Finding::new(Kind::Unlisted, leaf.path(), b"");
+                            self.findings.push(found);
+                        }
                     }
                 }
             }
@@ -279,15 +281,14 @@ impl<'r> Survey<'r> {
             is_present[position] |= leaf.is_at(self.keep.modules()[position].path.0);
             if leaf.kind == LeafKind::Link {
                 let text = b"a symbolic link whose target may go";
-                found.push(Finding::new(Kind::Link, leaf.path(), text));
+                self.findings
+                    .push(Finding::new(Kind::Link, leaf.path(), text));
             }
             Ok(Fate::Stays)
         };
         self.removal = walk(&self.folder, Scope::All, sizes, &mut decide, &mut |path| {
-            mounts.push(path)
+            self.mounts.push(path)
         })?;
-        self.mounts = mounts;
-        self.findings.extend(found);
         self.left = match (old.is_some(), leftovers) {
             (false, _) => Left::Nothing,
             (true, 0) => Left::Mark,
@@ -408,7 +409,7 @@ impl<'r> Survey<'r> {
                 }
                 None => fill("{} is gone", &[path.0]),
             };
-            self.findings.push(Finding::new(Kind::Gone, path.0, text));
+            self.find(Kind::Gone, path.0, text);
         }
     }
 }
