@@ -18,7 +18,7 @@ use crate::format::{fill, keep, push_filled, Text};
 use crate::needs::facts;
 use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
-use crate::text::{find, first_word, last_part, lines, split_at_byte, until, words};
+use crate::text::{find, find_word, first_word, last_part, lines, split_at_byte, until, words};
 
 /// What it means if a kernel knows none of the names that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +129,7 @@ impl Mount {
 /// Each type of a file system: `ext4,ext3` in fstab; `fuse.sshfs` is fuse.
 pub(super) fn types(kinds: &[u8]) -> impl Iterator<Item = &[u8]> {
     let kinds = parts(kinds, b",").map(|kind| until(kind, b'.'));
-    kinds.filter(|kind| !kind.is_empty() && words(b"auto none swap").all(|no| no != *kind))
+    kinds.filter(|kind| !kind.is_empty() && find_word(b"auto none swap", kind).is_none())
 }
 
 /// Tells each line of a file; there is none where the file is missing.
@@ -185,14 +185,17 @@ pub fn asks(root: &Root) -> Result<&'static [Ask]> {
     if boot.mounts.is_empty() {
         boot.mounts(place, b"proc/mounts", Mount::of_table);
     }
-    boot.running_root();
+    let running = boot.mount_at(b"/");
+    if let Some(mount) = running {
+        boot.running_root(mount);
+    }
     boot.read(FSTAB, b"etc/fstab", Boot::line_of_fstab);
     boot.read(CRYPTTAB, b"etc/crypttab", Boot::line_of_crypttab);
     let resume = b"etc/initramfs-tools/conf.d/resume";
     boot.read(RESUME, resume, |boot, line| {
         boot.option(line);
     });
-    if boot.mount_at(b"/").is_some() {
+    if running.is_some() {
         boot.running_system();
     }
     boot.walk();
@@ -280,18 +283,14 @@ impl Boot<'_> {
     }
 
     /// What is mounted on `/`, and on `/usr`.
-    fn running_root(&mut self) {
-        let Some(mount) = self.mount_at(b"/") else {
-            return;
-        };
+    fn running_root(&mut self, mount: &Mount) {
         self.is_new(b"/");
-        let missing =
-            match words(b"rootfs tmpfs ramfs overlay").position(|kind| kind == mount.kinds) {
-                // Of a live system, or of a container, which does not boot.
-                Some(3) => Missing::Warn,
-                Some(_) => Missing::Ignore,
-                None => Missing::Refuse,
-            };
+        let missing = match find_word(b"rootfs tmpfs ramfs overlay", mount.kinds) {
+            // Of a live system, or of a container, which does not boot.
+            Some(3) => Missing::Warn,
+            Some(_) => Missing::Ignore,
+            None => Missing::Refuse,
+        };
         self.kinds(mount.kinds, missing);
         self.from = DISK;
         if !self.below(mount) && missing != Missing::Ignore {
@@ -559,8 +558,7 @@ impl Boot<'_> {
         let mut text = Vec::new();
         for Entry { name, .. } in folder.entries().unwrap_or_default() {
             let inner = || fill("{}/{}", &[path, name]);
-            let mut known = words(b"driver slaves backing_file phydev dm md loop");
-            match known.position(|known| name == known) {
+            match find_word(b"driver slaves backing_file phydev dm md loop", name) {
                 Some(0) => {
                     let module = self.root.link(fill("sys/{}/module", &[inner()]));
                     self.add(last_part(module.unwrap_or(b"")));

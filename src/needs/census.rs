@@ -17,31 +17,25 @@ use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
 use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
-use crate::text::{first_word, is_control, lines, sort_once, split_at_byte, words};
+use crate::text::{find_word, first_word, is_control, lines, sort_once, split_at_byte, words};
 use rustix::fs::FileType;
 
 /// Deeper than any device lies below another.
 const DEEPEST: usize = 64;
 
 /// Directories that every device has and that hold no device.
-const NO_DEVICES: [&[u8]; 4] = [b"power", b"statistics", b"msi_irqs", b"queues"];
+const NO_DEVICES: &[u8] = b"power statistics msi_irqs queues";
 
-/// Files with the name of a module in each line, which is loaded at boot.
-const LISTS: [Text; 2] = [b"etc/modules", b"etc/initramfs-tools/modules"];
-
-const MODULES_LOAD: &[&[u8]] = &[
-    b"etc/modules-load.d",
-    b"run/modules-load.d",
-    b"usr/local/lib/modules-load.d",
-    b"usr/lib/modules-load.d",
-    b"lib/modules-load.d",
-];
+/// Files with the name of a module in each line, which is loaded at boot, and directories of such.
+const MODULES: Text = b"etc/modules etc/initramfs-tools/modules";
+const MODULES_LOAD: &[u8] = b"etc/modules-load.d run/modules-load.d usr/local/lib/modules-load.d \
+    usr/lib/modules-load.d lib/modules-load.d";
 
 /// Tables of what is mounted, and of what is to be.
-const MOUNTS: &[&[u8]] = &[b"proc/mounts", b"etc/fstab"];
+const MOUNTS: &[u8] = b"proc/mounts etc/fstab";
 
-const INITRAMFS: &[&[u8]] = &[b"usr/share/initramfs-tools/modules.d"];
-const DRACUT: &[&[u8]] = &[b"etc/dracut.conf.d", b"usr/lib/dracut/dracut.conf.d"];
+const INITRAMFS: &[u8] = b"usr/share/initramfs-tools/modules.d";
+const DRACUT: &[u8] = b"etc/dracut.conf.d usr/lib/dracut/dracut.conf.d";
 
 /// A census.
 pub struct Census {
@@ -90,10 +84,10 @@ pub fn configured(root: &Root, tell: &mut dyn FnMut(&[u8], Text)) -> Result<()> 
         first_words(text, &mut |name| tell(name, file));
         Ok(())
     };
-    for file in LISTS {
+    for file in words(MODULES) {
         tell_first_words(file, root.text_or_empty(file)?)?;
     }
-    each_file(root, &[], MODULES_LOAD, &[b".conf"], &mut tell_first_words)
+    each_file(root, &[], MODULES_LOAD, b".conf", &mut tell_first_words)
 }
 
 /// The first words of lines that are no comments.
@@ -150,7 +144,7 @@ impl Census {
                 facts::of_file(folder, name, &mut buffers.text, &mut |name| self.add(name));
             } else if buffers.listing.kind(at) == FileType::Directory
                 && depth < DEEPEST
-                && !NO_DEVICES.contains(&name)
+                && find_word(NO_DEVICES, name).is_none()
             {
                 if let Ok(Some(inner)) = folder.enter(name) {
                     self.walk(&inner, depth + 1, buffers);
@@ -163,7 +157,7 @@ impl Census {
 
     /// What is mounted, and what may be.
     fn file_systems(&mut self, root: &Root) -> Result<()> {
-        for file in MOUNTS {
+        for file in words(MOUNTS) {
             each_line(root, file, &mut |line| {
                 if let Some(mount) = Mount::of_table(line) {
                     types(mount.kinds).for_each(|kind| self.add(fill("fs-{}", &[kind])));
@@ -176,12 +170,12 @@ impl Census {
     /// What packages want in every initramfs, by initramfs-tools or by dracut, whose configuration
     /// has lines as `add_drivers+=" NAME NAME "`.
     fn initramfs(&mut self, root: &Root) -> Result<()> {
-        each_file(root, &[], INITRAMFS, &[b""], &mut |_, text| {
+        each_file(root, &[], INITRAMFS, b"", &mut |_, text| {
             first_words(text, &mut |name| self.add(name));
             Ok(())
         })?;
         self.dracut(root.text_or_empty(b"etc/dracut.conf")?);
-        each_file(root, &[], DRACUT, &[b".conf"], &mut |_, text| {
+        each_file(root, &[], DRACUT, b".conf", &mut |_, text| {
             self.dracut(text);
             Ok(())
         })
@@ -228,7 +222,7 @@ pub fn root_file_system(
     root: &Root,
     kernel: &Kernel<'_>,
 ) -> Result<(&'static [u8], &'static [DepLine<'static>])> {
-    for file in MOUNTS {
+    for file in words(MOUNTS) {
         // The last mount on `/` is the one that is seen.
         let mounts = lines(root.text_or_empty(file)?);
         let mounts =

@@ -130,6 +130,7 @@ impl Patterns {
     }
 
     /// An index whose priorities are the numbers; `None` where it would be too large for its format.
+    #[inline(never)]
     fn made_index(&self) -> Result<Option<&'static Trie<'static>>> {
         let mut writer = Writer::default();
         for &number in &self.wild {

@@ -55,15 +55,10 @@ pub struct Rules {
 const ROOM: usize = 256;
 
 /// Earlier ones hide files of later ones. (The last two are one directory on most systems.)
-const MODPROBE: &[&[u8]] = &[
-    b"etc/modprobe.d",
-    b"run/modprobe.d",
-    b"usr/local/lib/modprobe.d",
-    b"usr/lib/modprobe.d",
-    b"lib/modprobe.d",
-];
+const MODPROBE: &[u8] = b"etc/modprobe.d run/modprobe.d usr/local/lib/modprobe.d \
+    usr/lib/modprobe.d lib/modprobe.d";
 
-const HIDDEN: &[&[u8]] = &[b"etc/limopack/hidden.d", b"usr/lib/limopack/hidden.d"];
+const HIDDEN: &[u8] = b"etc/limopack/hidden.d usr/lib/limopack/hidden.d";
 
 impl Rules {
     /// Reads the rules for a kernel, whose own files of them are `own`.
@@ -74,20 +69,14 @@ impl Rules {
         let rules = Box::leak(Box::<Rules>::default());
         rules.rules.reserve(ROOM);
         rules.modules.reserve(ROOM);
-        each_file(
-            root,
-            own,
-            MODPROBE,
-            &[b".conf", b".alias"],
-            &mut |_, text| {
-                rules.add_commands(joined(text));
-                Ok(())
-            },
-        )?;
+        each_file(root, own, MODPROBE, b".conf .alias", &mut |_, text| {
+            rules.add_commands(joined(text));
+            Ok(())
+        })?;
         for row in hidden::known() {
             rules.add_row(&row);
         }
-        each_file(root, &[], HIDDEN, &[b".conf"], &mut |path, text| {
+        each_file(root, &[], HIDDEN, b".conf", &mut |path, text| {
             hidden::rows(text, root.shown(path), &mut |row| rules.add_row(row))
         })?;
         rules.blacklist.sort_unstable();
@@ -180,23 +169,24 @@ impl Rules {
 
 /// Tells path and text of each file of directories whose name ends in one of `ends`, and of `own`,
 /// which have other names, sorted by name; of one name, the file in the first directory that has it.
+/// Directories and ends are separated by blanks.
 ///
 /// What is no regular file is passed over: a link to /dev/null is how an administrator hides a file
 /// without another in its place.
 pub(super) fn each_file(
     root: &Root,
     own: &[Text],
-    directories: &[&[u8]],
-    ends: &[&[u8]],
+    directories: &[u8],
+    ends: &[u8],
     tell: &mut dyn FnMut(Text, Text) -> Result<()>,
 ) -> Result<()> {
     let mut paths = own.to_vec();
-    for directory in directories {
+    for directory in words(directories) {
         let Some(folder) = Folder::open(root, directory)? else {
             continue;
         };
         for Entry { name, kind, .. } in folder.entries()? {
-            let is_ours = ends.iter().any(|end| name.ends_with(end));
+            let is_ours = ends.is_empty() || words(ends).any(|end| name.ends_with(end));
             if kind == FileType::Directory || !is_ours || name.starts_with(b".") {
                 continue;
             }

@@ -170,6 +170,11 @@ pub fn first_word(line: &[u8]) -> &[u8] {
     words(line).next().unwrap_or(b"")
 }
 
+/// Which of the words of a line a word is, from 0.
+pub fn find_word(line: &[u8], word: &[u8]) -> Option<usize> {
+    words(line).position(|one| one == word)
+}
+
 impl<'t> Words<'t> {
     /// What is left of the line.
     pub fn rest(&self) -> &'t [u8] {
