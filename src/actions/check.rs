@@ -148,9 +148,9 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
         match survey.kernel.look_up(alias)? {
             Found::Modules(modules) => {
                 // One driver of several is enough: they are rivals.
-                if !modules.iter().any(|line| survey.keeps(line.path.name())) {
+                if !modules.iter().any(|line| survey.keeps(line.path().name())) {
                     for line in modules {
-                        lost.push((line.path.name().to_kernel(), alias));
+                        lost.push((line.path().name().to_kernel(), alias));
                     }
                 }
             }
@@ -184,7 +184,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
                 Found::Modules(modules) => {
                     let mut names = Vec::new();
                     for line in modules {
-                        names.push(line.path.name().to_kernel());
+                        names.push(line.path().name().to_kernel());
                     }
                     let text = fill("kernel {} has {}", &[version, &names.join(&b", "[..])]);
                     survey

@@ -6,7 +6,7 @@ use crate::cli::Action;
 use crate::error::Result;
 use crate::format::Text;
 use crate::needs::kernel::{file_of, Found};
-use crate::needs::sources::{add_boot, add_loaded, kept, Machine};
+use crate::needs::sources::{add_boot, add_loaded, keep_all, Machine};
 use crate::needs::survey::{message, Finding, Kind};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
@@ -66,7 +66,7 @@ fn show(
             out.push(b'\n');
             indent = b"  ";
         }
-        out.extend(Drawing::new(closure).draw(indent));
+        Drawing::new(closure).draw(indent, out);
         return;
     }
     let paths = closure.paths();
@@ -109,7 +109,8 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
     let version = kernel.version();
     let mut findings = Vec::new();
     let registry = registry(root, kernel)?;
-    let mut closure = kept(machine, kernel, registry, &mut findings)?;
+    let mut closure = Closure::default();
+    keep_all(&mut closure, machine, kernel, registry, &mut findings)?;
     for finding in findings {
         if finding.kind != Kind::FileSystem {
             warn_absent(report, b"registered", finding.name, version);
@@ -152,7 +153,7 @@ fn named(
         let name = &want.given;
         match kernel.find(name)? {
             Found::Modules(lines) => {
-                for line in lines {
+                for &line in lines {
                     closure.add(line, Why::Named);
                 }
                 *found = true;

@@ -128,7 +128,7 @@ fn add_by_name(
     let (mut modules, mut absent) = (Vec::new(), Vec::new());
     for &name in loaded {
         match kernel.line(name)? {
-            Some(line) => modules.push(line.path.name()),
+            Some(line) => modules.push(line.path().name()),
             // What was loaded from elsewhere is on no disk that a prune could clear.
             None if kernel.is_builtin(name)? => {}
             None => absent.push(name.to_kernel()),
@@ -201,7 +201,7 @@ pub fn remove(session: &Session) -> Result<()> {
 /// The modules that a name stands for in a registry: itself, or what the kernel has for it.
 fn registered_as(
     registry: &Registry,
-    kernel: &Result<Kernel<'_>>,
+    kernel: &Result<Box<Kernel<'_>>>,
     given: Text,
 ) -> Result<Vec<ModuleName<'static>>> {
     let name = module_named(given);
@@ -217,8 +217,8 @@ fn registered_as(
     }
 }
 
-fn names_of(lines: Vec<DepLine<'static>>) -> Vec<ModuleName<'static>> {
-    lines.into_iter().map(|line| line.path.name()).collect()
+fn names_of(lines: &[DepLine<'static>]) -> Vec<ModuleName<'static>> {
+    lines.iter().map(|line| line.path().name()).collect()
 }
 
 /// Where a kernel has a module.

@@ -19,7 +19,7 @@ use crate::actions::{kernels, Session};
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::needs::kernel::{directory, module_named, Found};
-use crate::needs::sources::{add_loaded, kept, Machine};
+use crate::needs::sources::{add_loaded, keep_all, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
@@ -42,7 +42,8 @@ pub fn why(session: &Session) -> Result<()> {
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         let registry = registry(root, &kernel)?;
-        let mut kept = kept(&machine, &kernel, registry, &mut Vec::new())?;
+        let mut kept = Closure::default();
+        keep_all(&mut kept, &machine, &kernel, registry, &mut Vec::new())?;
         if machine.runs(version) {
             add_loaded(&mut kept, &machine, &kernel)?;
             kept.complete(&kernel)?;
@@ -81,8 +82,8 @@ impl Answer<'_> {
         match self.kernel.find(given)? {
             Found::Modules(modules) => {
                 for module in modules {
-                    let name = module.path.name();
-                    let path = [directory(self.kernel.version()), &b"/"[..], module.path.0];
+                    let name = module.path().name();
+                    let path = [directory(self.kernel.version()), &b"/"[..], module.path().0];
                     let text = match self.root.has(&path.concat())? {
                         true => self.chain(name),
                         false => b"not on disk",

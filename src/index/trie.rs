@@ -9,7 +9,7 @@
 use crate::error::{Error, Result};
 use crate::index::wild::Room;
 use crate::text::name::{kernel_byte, ModuleName};
-use std::cell::Cell;
+use std::cell::RefCell;
 
 #[cfg(test)]
 #[path = "../../tests/cli/trie.rs"]
@@ -35,9 +35,9 @@ pub enum Layout {
 /// A binary index over borrowed bytes.
 pub struct Trie<'t> {
     bytes: &'t [u8],
-    file: Vec<u8>,
+    file: &'t [u8],
     pub(super) root: u32,
-    pub(super) room: Cell<Room>,
+    pub(super) room: RefCell<Room>,
 }
 
 /// What stands behind a node's prefix.
@@ -89,13 +89,13 @@ impl<'t> Trie<'t> {
     ///
     /// # Errors
     /// Not an index of this version.
-    pub fn new(bytes: &'t [u8], file: &[u8]) -> Result<Self> {
-        let mut trie = Trie {
+    pub fn new(bytes: &'t [u8], file: &'t [u8]) -> Result<Box<Self>> {
+        let mut trie = Box::new(Trie {
             bytes,
-            file: file.to_vec(),
+            file,
             root: 0,
-            room: Cell::default(),
-        };
+            room: RefCell::default(),
+        });
         if !bytes.starts_with(&HEADER) {
             return Err(trie.broken());
         }
@@ -115,7 +115,7 @@ impl<'t> Trie<'t> {
 
     pub(super) fn broken(&self) -> Error {
         Error::parse(
-            &self.file,
+            self.file,
             0,
             "not a valid index of version 2.1; run depmod",
             &[],

@@ -36,12 +36,10 @@ impl<'t> Trie<'t> {
             trie: self,
             name,
             tell,
-            room: self.room.take(),
+            room: &mut self.room.borrow_mut(),
         };
         search.room.stars.clear();
-        let found = search.walk(self.root, 0, 0);
-        self.room.set(search.room);
-        found.ok_or_else(|| self.broken())
+        search.walk(self.root, 0, 0).ok_or_else(|| self.broken())
     }
 }
 
@@ -53,7 +51,7 @@ struct Search<'s, 't> {
     trie: &'s Trie<'t>,
     name: &'s [u8],
     tell: Tell<'s, 't>,
-    room: Room,
+    room: &'s mut Room,
 }
 
 impl<'t> Search<'_, 't> {
@@ -159,9 +157,9 @@ impl<'t> Search<'_, 't> {
         if !node.values.is_empty() && matches(&self.room.pattern, &self.name[eaten..]) {
             self.values(node)?;
         }
-        for label in 0..=u8::MAX {
-            if let Some(child) = node.child(label) {
-                self.room.pattern.push(label);
+        for label in 0..256_u32 {
+            if let Some(child) = node.child(label as u8) {
+                self.room.pattern.push(label as u8);
                 self.each(child, eaten)?;
                 self.room.pattern.pop();
             }

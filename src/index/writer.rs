@@ -6,7 +6,7 @@
 
 use crate::index::trie::{Layout, HAS_CHILDREN, HAS_PREFIX, HAS_VALUES, HEADER, POSITION};
 use crate::text::sort::sort;
-use crate::text::split_at_byte;
+use crate::text::split_inline;
 
 /// Takes entries, then writes the index.
 #[derive(Default)]
@@ -144,7 +144,7 @@ impl<'e> Output<'e> {
     /// all behind it.
     fn leaf(&mut self, rest: &[u8]) -> u32 {
         let offset = self.bytes.len() as u32 | HAS_VALUES;
-        let (key, numbers) = split_at_byte(rest, 0);
+        let (key, numbers) = split_inline(rest, 0);
         let flag = match key.is_empty() {
             true => 0,
             false => {
@@ -158,7 +158,7 @@ impl<'e> Output<'e> {
 
     /// Writes what a text begins with: `length` bytes, and then all up to a zero byte.
     fn push_value(&mut self, text: &[u8], length: usize) {
-        let value = split_at_byte(&text[length..], 0).0;
+        let value = split_inline(&text[length..], 0).0;
         self.bytes
             .extend_from_slice(&text[..length + value.len() + 1]);
     }

@@ -18,7 +18,7 @@ use crate::format::{fill, keep, push_filled, Text};
 use crate::needs::facts;
 use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
-use crate::text::{find, lines, split_at_byte, words, Lines};
+use crate::text::{find, find_word, first_word, last_part, lines, split_at_byte, until, words};
 
 /// What it means if a kernel knows none of the names that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +58,6 @@ const BOARD: Text = b"clocks, power and pins";
 const DEVICES: &[u8] = b"devices/";
 
 /// What is mounted, or is to be.
-#[derive(Clone, Copy)]
 pub(super) struct Mount {
     /// `MAJOR:MINOR`; empty where only a table says it.
     number: Text,
@@ -71,34 +70,37 @@ pub(super) struct Mount {
 
 impl Mount {
     /// A line of fstab or /proc/mounts: `SOURCE POINT KIND[,KIND] OPTION[,OPTION] 0 0`.
-    pub(super) fn of_table(line: Text) -> Option<Mount> {
+    pub(super) fn of_table(line: Text) -> Option<Box<Mount>> {
         let mut fields = words(line);
-        let source = fields.next().filter(|source| !source.starts_with(b"#"))?;
-        let point = fields.next()?;
-        Some(Mount {
+        let mut field = || fields.next().unwrap_or(b"");
+        let (source, point, kinds, options) = (field(), field(), field(), field());
+        if point.is_empty() || source.starts_with(b"#") {
+            return None;
+        }
+        Some(Box::new(Mount {
             number: b"",
             source,
             point: match point {
                 [start @ .., b'/'] if !start.is_empty() => start,
                 _ => point,
             },
-            kinds: fields.next().unwrap_or(b""),
-            options: [fields.next().unwrap_or(b""), b""],
-        })
+            kinds,
+            options: [options, b""],
+        }))
     }
 
     /// A line of mountinfo: `ID PARENT MAJOR:MINOR ROOT POINT OPTION[,OPTION] ... - KIND SOURCE
     /// OPTION[,OPTION]`.
-    fn of_info(line: Text) -> Option<Mount> {
+    fn of_info(line: Text) -> Option<Box<Mount>> {
         let (mount, system) = line.split_at(find(line, b" - ")?);
         let (mut mount, mut system) = (words(mount), words(&system[3..]));
-        Some(Mount {
+        Some(Box::new(Mount {
             number: mount.nth(2)?,
             point: mount.nth(1)?,
             kinds: system.next()?,
             source: system.next()?,
             options: [mount.next()?, system.next().unwrap_or(b"")],
-        })
+        }))
     }
 
     fn has(&self, wanted: &[u8]) -> bool {
@@ -126,8 +128,15 @@ impl Mount {
 
 /// Each type of a file system: `ext4,ext3` in fstab; `fuse.sshfs` is fuse.
 pub(super) fn types(kinds: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let kinds = parts(kinds, b",").map(|kind| split_at_byte(kind, b'.').0);
-    kinds.filter(|kind| !kind.is_empty() && words(b"auto none swap").all(|no| no != *kind))
+    let kinds = parts(kinds, b",").map(|kind| until(kind, b'.'));
+    kinds.filter(|kind| !kind.is_empty() && find_word(b"auto none swap", kind).is_none())
+}
+
+/// Tells each line of a file; there is none where the file is missing.
+pub(super) fn each_line(root: &Root, file: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
+    let text = root.text_or_empty(file)?;
+    lines(text).for_each(|(_, line)| tell(line));
+    Ok(())
 }
 
 /// The parts of a text between separators.
@@ -138,19 +147,11 @@ pub(super) fn parts<'t>(
     text.split(move |byte| separators.contains(byte))
 }
 
-/// The last part of a path.
-fn last(path: &[u8]) -> &[u8] {
-    match memchr::memrchr(b'/', path) {
-        Some(slash) => &path[slash + 1..],
-        None => path,
-    }
-}
-
 /// The facts, as they are found.
 struct Boot<'r> {
     root: &'r Root,
     /// What is mounted, sorted by mount point; of the same, the last is the one that is seen.
-    mounts: Vec<Mount>,
+    mounts: Vec<&'static Mount>,
     /// Sorted by names; the first that asks for something is the one that is said.
     asks: Vec<Ask>,
     /// Devices and mount points that were looked at, sorted.
@@ -168,7 +169,7 @@ struct Boot<'r> {
 ///
 /// # Errors
 /// A file that is there cannot be read, except below /sys.
-pub fn asks(root: &Root) -> Result<Vec<Ask>> {
+pub fn asks(root: &Root) -> Result<&'static [Ask]> {
     let mut boot = Boot {
         root,
         mounts: Vec::new(),
@@ -185,25 +186,20 @@ pub fn asks(root: &Root) -> Result<Vec<Ask>> {
         boot.mounts(place, b"proc/mounts", Mount::of_table);
     }
     let running = boot.mount_at(b"/");
-    if let Some(mount) = &running {
+    if let Some(mount) = running {
         boot.running_root(mount);
     }
-    for (_, line) in boot.lines(b"etc/fstab") {
-        boot.line_of_fstab(line);
-    }
-    boot.set(CRYPTTAB, Missing::Ignore);
-    for (_, line) in boot.lines(b"etc/crypttab") {
-        boot.line_of_crypttab(line);
-    }
-    boot.set(RESUME, Missing::Ignore);
-    for (_, line) in boot.lines(b"etc/initramfs-tools/conf.d/resume") {
+    boot.read(FSTAB, b"etc/fstab", Boot::line_of_fstab);
+    boot.read(CRYPTTAB, b"etc/crypttab", Boot::line_of_crypttab);
+    let resume = b"etc/initramfs-tools/conf.d/resume";
+    boot.read(RESUME, resume, |boot, line| {
         boot.option(line);
-    }
+    });
     if running.is_some() {
         boot.running_system();
     }
     boot.walk();
-    boot.result.map(|()| boot.asks)
+    boot.result.map(|()| &*boot.asks.leak())
 }
 
 /// What the file systems ask for.
@@ -215,12 +211,17 @@ impl Boot<'_> {
         self.missing = missing;
     }
 
-    fn lines(&mut self, file: &[u8]) -> Lines<'static> {
-        let text = self.root.text_or_empty(file);
-        lines(text.unwrap_or_else(|error| {
-            self.result = Err(error);
-            b""
-        }))
+    /// Calls `look` with each line of a file, which `from` is called.
+    fn read(&mut self, from: Text, file: &[u8], look: fn(&mut Self, Text)) {
+        self.set(from, Missing::Ignore);
+        self.each_line(file, &mut |boot, line| look(boot, line));
+    }
+
+    fn each_line(&mut self, file: &[u8], look: &mut dyn FnMut(&mut Self, Text)) {
+        let read = each_line(self.root, file, &mut |line| look(self, line));
+        if read.is_err() {
+            self.result = read;
+        }
     }
 
     /// Asks for what has one of these names.
@@ -246,7 +247,7 @@ impl Boot<'_> {
             for part in parts(cipher, b"-(),").filter(|part| !part.is_empty()) {
                 self.ask(fill("crypto-{}", &[part]), Missing::Ignore);
             }
-        } else if words(name).next() == Some(name) {
+        } else if first_word(name) == name {
             self.ask(name, Missing::Ignore);
         }
     }
@@ -256,27 +257,27 @@ impl Boot<'_> {
     }
 
     /// What a file lists as mounted, as far as it is below this root, which is mounted at `place`.
-    fn mounts(&mut self, place: &[u8], file: &[u8], parse: fn(Text) -> Option<Mount>) {
-        for (_, line) in self.lines(file) {
+    fn mounts(&mut self, place: &[u8], file: &[u8], parse: fn(Text) -> Option<Box<Mount>>) {
+        self.each_line(file, &mut |boot, line| {
             let Some(mut mount) = parse(line) else {
-                continue;
+                return;
             };
             // What is mounted elsewhere is not seen from this root.
             match mount.point.strip_prefix(place) {
                 Some(b"") => mount.point = b"/",
                 Some(point) if point.starts_with(b"/") => mount.point = point,
-                _ => continue,
+                _ => return,
             }
-            let at = self.mounts_up_to(mount.point);
-            self.mounts.insert(at, mount);
-        }
+            let at = boot.mounts_up_to(mount.point);
+            boot.mounts.insert(at, Box::leak(mount));
+        });
     }
 
     fn mounts_up_to(&self, point: &[u8]) -> usize {
         self.mounts.partition_point(|mount| mount.point <= point)
     }
 
-    fn mount_at(&self, point: &[u8]) -> Option<Mount> {
+    fn mount_at(&self, point: &[u8]) -> Option<&'static Mount> {
         let at = self.mounts_up_to(point).checked_sub(1)?;
         Some(self.mounts[at]).filter(|mount| mount.point == point)
     }
@@ -284,13 +285,12 @@ impl Boot<'_> {
     /// What is mounted on `/`, and on `/usr`.
     fn running_root(&mut self, mount: &Mount) {
         self.is_new(b"/");
-        let missing =
-            match words(b"rootfs tmpfs ramfs overlay").position(|kind| kind == mount.kinds) {
-                // Of a live system, or of a container, which does not boot.
-                Some(3) => Missing::Warn,
-                Some(_) => Missing::Ignore,
-                None => Missing::Refuse,
-            };
+        let missing = match find_word(b"rootfs tmpfs ramfs overlay", mount.kinds) {
+            // Of a live system, or of a container, which does not boot.
+            Some(3) => Missing::Warn,
+            Some(_) => Missing::Ignore,
+            None => Missing::Refuse,
+        };
         self.kinds(mount.kinds, missing);
         self.from = DISK;
         if !self.below(mount) && missing != Missing::Ignore {
@@ -299,7 +299,7 @@ impl Boot<'_> {
         }
         self.set(USR, Missing::Warn);
         if let Some(mount) = self.mount_at(b"/usr") {
-            self.mount(&mount, Missing::Warn);
+            self.mount(mount, Missing::Warn);
         }
     }
 
@@ -317,7 +317,7 @@ impl Boot<'_> {
         }
         match self.mount_at(line.point) {
             Some(mount) if mount.kinds != b"autofs" => {
-                self.mount(&mount, mount.missing());
+                self.mount(mount, mount.missing());
                 // The type in fstab may be that of mount's helper, and no name of the kernel's; that
                 // of the root is what an image boots from that is made on something else.
                 if line.point != b"/" {
@@ -362,7 +362,7 @@ impl Boot<'_> {
     /// What a mount's options ask for, and what it lies on; whether that was found.
     fn below(&mut self, mount: &Mount) -> bool {
         let mut is_found = false;
-        for options in mount.options {
+        for options in &mount.options {
             parts(options, b",").for_each(|option| is_found |= self.option(option));
         }
         if mount.is_remote() {
@@ -374,7 +374,7 @@ impl Boot<'_> {
         }
         is_found |= self.source(mount.source);
         if mount.kinds == b"btrfs" {
-            let disk = last(self.pending.last().unwrap_or(&DEVICES));
+            let disk = last_part(self.pending.last().unwrap_or(&DEVICES));
             for id in self.entries(b"fs/btrfs") {
                 let disks = fill("fs/btrfs/{}/devices", &[id.name]);
                 if !is_found || self.follow(disks, disk).is_some() {
@@ -406,7 +406,7 @@ impl Boot<'_> {
         let mut end = path.len();
         loop {
             if let Some(mount) = self.mount_at(&path[..end.max(1)]) {
-                return !self.is_new(mount.point) || self.mount(&mount, self.missing);
+                return !self.is_new(mount.point) || self.mount(mount, self.missing);
             }
             if end == 0 {
                 return false;
@@ -417,51 +417,44 @@ impl Boot<'_> {
 
     /// What the running system has beside its file systems.
     fn running_system(&mut self) {
-        self.set(COMMAND_LINE, Missing::Ignore);
-        for (_, line) in self.lines(b"proc/cmdline") {
+        self.read(COMMAND_LINE, b"proc/cmdline", |boot, line| {
             for word in words(line) {
-                self.option(word);
+                boot.option(word);
             }
-        }
-        self.set(SWAP, Missing::Ignore);
-        for (_, line) in self.lines(b"proc/swaps") {
-            self.source(words(line).next().unwrap_or(b""));
-        }
-        self.set(BOARD, Missing::Ignore);
-        self.loaded(b"board");
+        });
+        self.read(SWAP, b"proc/swaps", |boot, line| {
+            boot.source(first_word(line));
+        });
+        self.read(BOARD, b"proc/modules", |boot, line| {
+            boot.fact(b"board", until(line, b' '));
+        });
+        self.fact(b"board", b"");
         self.walk();
-        if let Ok(at) = self.position(b"dm_mod") {
-            self.from = self.asks[at].from;
-            self.loaded(b"mapped");
+        if let Some(from) = self.asks_for(b"dm_mod") {
+            self.read(from, b"proc/modules", |boot, line| {
+                boot.fact(b"mapped", until(line, b' '));
+            });
         }
-        if let Ok(at) = self.position(b"dm_crypt") {
-            self.from = self.asks[at].from;
-            self.ciphers();
+        // The ciphers that are in use, and the keyboard on which the passphrase is typed.
+        if let Some(from) = self.asks_for(b"dm_crypt") {
+            self.read(from, b"proc/crypto", |boot, line| {
+                let (key, value) = split_at_byte(line, b':');
+                let value = first_word(value);
+                if !value.is_empty() && value != b"kernel" {
+                    boot.fact(first_word(key), value);
+                }
+            });
+            for light in self.entries(b"class/leds") {
+                if light.name.ends_with(b"capslock") {
+                    self.start(b"class/leds", light.name);
+                }
+            }
         }
     }
 
-    /// What the names of loaded modules ask for.
-    fn loaded(&mut self, place: &[u8]) {
-        self.fact(place, b"");
-        for (_, line) in self.lines(b"proc/modules") {
-            self.fact(place, split_at_byte(line, b' ').0);
-        }
-    }
-
-    /// The ciphers that are in use, and the keyboard on which the passphrase is typed.
-    fn ciphers(&mut self) {
-        for (_, line) in self.lines(b"proc/crypto") {
-            let (key, value) = split_at_byte(line, b':');
-            match (words(key).next(), words(value).next()) {
-                (Some(key), Some(value)) if value != b"kernel" => self.fact(key, value),
-                _ => {}
-            }
-        }
-        for light in self.entries(b"class/leds") {
-            if light.name.ends_with(b"capslock") {
-                self.start(b"class/leds", light.name);
-            }
-        }
+    /// What asks for a module, if anything does.
+    fn asks_for(&self, name: &[u8]) -> Option<Text> {
+        self.position(name).ok().map(|at| self.asks[at].from)
     }
 
     fn position(&self, names: &[u8]) -> core::result::Result<usize, usize> {
@@ -487,10 +480,8 @@ impl Boot<'_> {
             }
             None => spec,
         };
-        let name = last(self.root.link(node).unwrap_or(node));
-        let is_flash = [b"31:", b"mtd", &b"ubi"[..]]
-            .iter()
-            .any(|head| name.starts_with(head));
+        let name = last_part(self.root.link(node).unwrap_or(node));
+        let is_flash = words(b"31: mtd ubi").any(|head| name.starts_with(head));
         self.start(b"dev/block", name)
             || self.start(b"class/block", name)
             || is_flash && self.class(b"class/mtd")
@@ -554,7 +545,7 @@ impl Boot<'_> {
         while let Some(mut path) = self.pending.pop() {
             while path.len() > DEVICES.len() && self.is_new(path) {
                 self.look_at(path);
-                path = &path[..path.len() - last(path).len() - 1];
+                path = &path[..path.len() - last_part(path).len() - 1];
             }
         }
     }
@@ -563,22 +554,21 @@ impl Boot<'_> {
         let Some(folder) = self.folder(path) else {
             return;
         };
-        self.fact(b"/", last(path));
+        self.fact(b"/", last_part(path));
         let mut text = Vec::new();
         for Entry { name, .. } in folder.entries().unwrap_or_default() {
             let inner = || fill("{}/{}", &[path, name]);
-            let mut known = words(b"driver slaves backing_file phydev dm md loop");
-            match known.position(|known| name == known) {
+            match find_word(b"driver slaves backing_file phydev dm md loop", name) {
                 Some(0) => {
                     let module = self.root.link(fill("sys/{}/module", &[inner()]));
-                    self.add(last(module.unwrap_or(b"")));
+                    self.add(last_part(module.unwrap_or(b"")));
                 }
                 Some(1) => {
                     self.class(inner());
                 }
                 Some(2) => {
                     let _ = folder.read(name, &mut text);
-                    self.file(split_at_byte(&text, b'\n').0);
+                    self.file(until(&text, b'\n'));
                 }
                 Some(3) => {
                     self.start(path, name);

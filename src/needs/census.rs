@@ -7,35 +7,35 @@
 
 use crate::error::Result;
 use crate::format::{fill, Text};
-use crate::needs::boot::{asks, parts, types, Mount};
+use crate::needs::boot::{asks, each_line, parts, types, Mount};
 use crate::needs::facts;
 use crate::needs::kernel::Found;
-use crate::needs::rules::files;
+use crate::needs::rules::each_file;
 use crate::needs::Kernel;
 use crate::system::listing::Listing;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
 use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
-use crate::text::{is_control, lines, sort_once, split_at_byte, words};
+use crate::text::{find_word, first_word, is_control, lines, sort_once, split_at_byte, words};
 use rustix::fs::FileType;
 
 /// Deeper than any device lies below another.
 const DEEPEST: usize = 64;
 
 /// Directories that every device has and that hold no device.
-const NO_DEVICES: [&[u8]; 4] = [b"power", b"statistics", b"msi_irqs", b"queues"];
+const NO_DEVICES: &[u8] = b"power statistics msi_irqs queues";
 
-const MODULES_LOAD: &[&[u8]] = &[
-    b"etc/modules-load.d",
-    b"run/modules-load.d",
-    b"usr/local/lib/modules-load.d",
-    b"usr/lib/modules-load.d",
-    b"lib/modules-load.d",
-];
+/// Files with the name of a module in each line, which is loaded at boot, and directories of such.
+const MODULES: Text = b"etc/modules etc/initramfs-tools/modules";
+const MODULES_LOAD: &[u8] = b"etc/modules-load.d run/modules-load.d usr/local/lib/modules-load.d \
+    usr/lib/modules-load.d lib/modules-load.d";
 
-const INITRAMFS: &[&[u8]] = &[b"usr/share/initramfs-tools/modules.d"];
-const DRACUT: &[&[u8]] = &[b"etc/dracut.conf.d", b"usr/lib/dracut/dracut.conf.d"];
+/// Tables of what is mounted, and of what is to be.
+const MOUNTS: &[u8] = b"proc/mounts etc/fstab";
+
+const INITRAMFS: &[u8] = b"usr/share/initramfs-tools/modules.d";
+const DRACUT: &[u8] = b"etc/dracut.conf.d usr/lib/dracut/dracut.conf.d";
 
 /// A census.
 pub struct Census {
@@ -65,7 +65,7 @@ pub fn take(root: &Root) -> Result<Census> {
         census.walk(&folder, 0, &mut buffers);
     }
     for ask in asks(root)? {
-        words(ask.names).take(1).for_each(|name| census.add(name));
+        census.add(first_word(ask.names));
     }
     census.file_systems(root)?;
     configured(root, &mut |name, _| census.add(name))?;
@@ -80,20 +80,23 @@ pub fn take(root: &Root) -> Result<Census> {
 /// # Errors
 /// One of the files cannot be read.
 pub fn configured(root: &Root, tell: &mut dyn FnMut(&[u8], Text)) -> Result<()> {
-    for file in [&b"etc/modules"[..], b"etc/initramfs-tools/modules"] {
-        first_words(root.text_or_empty(file)?, &mut |name| tell(name, file));
+    let mut tell_first_words = |file, text| {
+        first_words(text, &mut |name| tell(name, file));
+        Ok(())
+    };
+    for file in words(MODULES) {
+        tell_first_words(file, root.text_or_empty(file)?)?;
     }
-    for file in files(root, MODULES_LOAD, &[b".conf"])? {
-        first_words(file.text(root)?, &mut |name| tell(name, file.path));
-    }
-    Ok(())
+    each_file(root, &[], MODULES_LOAD, b".conf", &mut tell_first_words)
 }
 
 /// The first words of lines that are no comments.
 fn first_words(text: &[u8], add: &mut dyn FnMut(&[u8])) {
     for (_, line) in lines(text) {
-        let word = words(line).next();
-        word.filter(|word| !b"#;".contains(&word[0])).map(&mut *add);
+        let word = first_word(line);
+        if !matches!(word, [] | [b'#' | b';', ..]) {
+            add(word);
+        }
     }
 }
 
@@ -141,7 +144,7 @@ impl Census {
                 facts::of_file(folder, name, &mut buffers.text, &mut |name| self.add(name));
             } else if buffers.listing.kind(at) == FileType::Directory
                 && depth < DEEPEST
-                && !NO_DEVICES.contains(&name)
+                && find_word(NO_DEVICES, name).is_none()
             {
                 if let Ok(Some(inner)) = folder.enter(name) {
                     self.walk(&inner, depth + 1, buffers);
@@ -154,11 +157,12 @@ impl Census {
 
     /// What is mounted, and what may be.
     fn file_systems(&mut self, root: &Root) -> Result<()> {
-        for file in [&b"proc/mounts"[..], b"etc/fstab"] {
-            let table = lines(root.text_or_empty(file)?);
-            for mount in table.filter_map(|(_, line)| Mount::of_table(line)) {
-                types(mount.kinds).for_each(|kind| self.add(fill("fs-{}", &[kind])));
-            }
+        for file in words(MOUNTS) {
+            each_line(root, file, &mut |line| {
+                if let Some(mount) = Mount::of_table(line) {
+                    types(mount.kinds).for_each(|kind| self.add(fill("fs-{}", &[kind])));
+                }
+            })?;
         }
         Ok(())
     }
@@ -166,21 +170,25 @@ impl Census {
     /// What packages want in every initramfs, by initramfs-tools or by dracut, whose configuration
     /// has lines as `add_drivers+=" NAME NAME "`.
     fn initramfs(&mut self, root: &Root) -> Result<()> {
-        for file in files(root, INITRAMFS, &[b""])? {
-            first_words(file.text(root)?, &mut |name| self.add(name));
-        }
-        let mut texts = vec![root.text_or_empty(b"etc/dracut.conf")?];
-        for file in files(root, DRACUT, &[b".conf"])? {
-            texts.push(file.text(root)?);
-        }
-        for (_, line) in texts.into_iter().flat_map(lines) {
+        each_file(root, &[], INITRAMFS, b"", &mut |_, text| {
+            first_words(text, &mut |name| self.add(name));
+            Ok(())
+        })?;
+        self.dracut(root.text_or_empty(b"etc/dracut.conf")?);
+        each_file(root, &[], DRACUT, b".conf", &mut |_, text| {
+            self.dracut(text);
+            Ok(())
+        })
+    }
+
+    fn dracut(&mut self, text: &[u8]) {
+        for (_, line) in lines(text) {
             let (key, value) = split_at_byte(line, b'=');
             let key = key.strip_suffix(b"+").unwrap_or(key);
             for name in parts(value, b"\"' \t").filter(|name| !name.is_empty()) {
                 facts::each(key, name, &mut |name| self.add(name));
             }
         }
-        Ok(())
     }
 
     /// What the kernel has loaded or built in, what its ciphers come from, and its arrays.
@@ -188,17 +196,16 @@ impl Census {
         first_words(root.text_or_empty(b"proc/modules")?, &mut |name| {
             self.add(name)
         });
-        for (_, line) in lines(root.text_or_empty(b"proc/crypto")?) {
+        each_line(root, b"proc/crypto", &mut |line| {
             let (key, value) = split_at_byte(line, b':');
-            let is_module = words(key).next() == Some(b"module");
-            match words(value).next() {
-                Some(name) if is_module && name != b"kernel" => self.add(name),
-                _ => {}
+            let name = first_word(value);
+            if first_word(key) == b"module" && name != b"kernel" {
+                self.add(name);
             }
-        }
-        for (_, line) in lines(root.text_or_empty(b"proc/mdstat")?) {
+        })?;
+        each_line(root, b"proc/mdstat", &mut |line| {
             words(line).for_each(|word| facts::each(b"level", word, &mut |name| self.add(name)));
-        }
+        })?;
         if let Ok(Some(folder)) = Folder::open(root, b"sys/module") {
             let entries = folder.entries().unwrap_or_default();
             entries.iter().for_each(|entry| self.add(entry.name));
@@ -214,8 +221,8 @@ impl Census {
 pub fn root_file_system(
     root: &Root,
     kernel: &Kernel<'_>,
-) -> Result<(&'static [u8], Vec<DepLine<'static>>)> {
-    for file in [&b"proc/mounts"[..], b"etc/fstab"] {
+) -> Result<(&'static [u8], &'static [DepLine<'static>])> {
+    for file in words(MOUNTS) {
         // The last mount on `/` is the one that is seen.
         let mounts = lines(root.text_or_empty(file)?);
         let mounts =
@@ -226,10 +233,10 @@ pub fn root_file_system(
                     return Ok((kind, modules));
                 }
             }
-            return Ok((kind, Vec::new()));
+            return Ok((kind, &[]));
         }
     }
-    Ok((b"", Vec::new()))
+    Ok((b"", &[]))
 }
 
 #[cfg(test)]
@@ -310,7 +317,7 @@ mod tests {
             let root = scratch.root();
             let kernel = Kernel::open(&root, b"1").unwrap();
             let (found, modules) = root_file_system(&root, &kernel).unwrap();
-            let paths: Vec<&[u8]> = modules.iter().map(|line| line.path.0).collect();
+            let paths: Vec<&[u8]> = modules.iter().map(|line| line.path().0).collect();
             assert_eq!(
                 (found, paths.concat()),
                 (kind.as_bytes(), wanted.as_bytes().to_vec())

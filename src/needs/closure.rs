@@ -5,11 +5,9 @@ use crate::format::Text;
 use crate::needs::{Kernel, Need};
 use crate::text::dep::DepLine;
 use crate::text::modprobe::targets;
-use crate::text::name::ModuleName;
+use crate::text::name::{ModuleName, ModulePath};
 use crate::text::sort::sort;
 use crate::text::table::Table;
-use core::mem::take;
-use core::ops::Range;
 
 /// Why a module is in a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +42,9 @@ pub struct Edge {
 /// A module of a closure.
 pub struct Needed {
     /// Its line in modules.dep.
-    pub line: DepLine<'static>,
+    line: DepLine<'static>,
+    /// Its file, as the line has it.
+    pub path: ModulePath<'static>,
     /// Why it came in first.
     pub why: Why,
     /// The end of its part of the closure's edges, which begins where the module before ends.
@@ -59,8 +59,8 @@ pub struct Needed {
 /// A target of rules that was looked up.
 struct Target {
     name: Text,
-    /// Where in `target_modules` its modules are.
-    modules: Range<usize>,
+    /// The positions of its modules.
+    modules: &'static [u32],
 }
 
 /// A set of modules, closed under "needs".
@@ -77,16 +77,12 @@ pub struct Closure {
     targets: Vec<Target>,
     /// Their positions, by name.
     target_table: Table,
-    /// The positions of the modules that a target stands for, for one after the other.
-    target_modules: Vec<u32>,
-    /// Room for the rules of a module.
-    rules: Vec<u32>,
 }
 
 impl Needed {
     /// The module's name.
     pub fn name(&self) -> ModuleName<'static> {
-        self.line.path.name()
+        self.path.name()
     }
 }
 
@@ -98,7 +94,7 @@ impl Closure {
 
     /// The position of a module.
     pub fn position(&self, name: ModuleName<'_>) -> Option<usize> {
-        let is_it = |position| name.is_before(self.modules[position as usize].line.path.0);
+        let is_it = |position| name.is_before(self.modules[position as usize].path.0);
         let found = self.table.find(name.hash(), &is_it);
         found.map(|position| position as usize)
     }
@@ -121,15 +117,17 @@ impl Closure {
 
     /// Puts a module in; what it needs comes in with [`Closure::complete`].
     pub fn add(&mut self, line: DepLine<'static>, why: Why) -> usize {
-        let hash = line.path.hash();
+        let path = line.path();
+        let hash = path.hash();
         let (modules, new) = (&self.modules, self.modules.len());
         // All lines come from one index, where a module has one path.
-        let is_it = |position| modules[position as usize].line.path == line.path;
+        let is_it = |position| modules[position as usize].path == path;
         if let Some(known) = self.table.insert(hash, new as u32, &is_it) {
             return known as usize;
         }
         self.modules.push(Needed {
             line,
+            path,
             why,
             edges_end: 0,
             hash,
@@ -154,10 +152,11 @@ impl Closure {
     }
 
     fn follow_line(&mut self, kernel: &Kernel<'_>) -> Result<()> {
-        let line = self.modules[self.followed].line;
+        let user = &self.modules[self.followed];
+        let (line, user) = (user.line, user.path);
         for path in line.dependencies() {
             let hash = path.hash();
-            let is_it = |position| self.modules[position as usize].line.path == path;
+            let is_it = |position| self.modules[position as usize].path == path;
             let to = match self.table.find(hash, &is_it) {
                 Some(known) => known,
                 None => match kernel.line(path.name())? {
@@ -165,7 +164,7 @@ impl Closure {
                     None => {
                         return Err(Error::refused(
                             "{}: {} needs {}, which has no line of its own; run depmod",
-                            &[kernel.shown(b"modules.dep"), line.path.0, path.0],
+                            &[kernel.shown(b"modules.dep"), user.0, path.0],
                         ))
                     }
                 },
@@ -178,20 +177,15 @@ impl Closure {
     /// Softdeps, weakdeps, hidden needs. A target that the kernel does not have is none, as
     /// modprobe has it.
     fn follow_rules(&mut self, kernel: &Kernel<'_>) -> Result<()> {
-        let Needed { line, hash, .. } = self.modules[self.followed];
-        let all = kernel.rules()?;
-        let mut rules = take(&mut self.rules);
-        all.of(line.path, hash, &mut rules)?;
-        for &rule in &rules {
-            let rule = all.rule(rule);
+        let Needed { path, hash, .. } = self.modules[self.followed];
+        kernel.rules()?.of(path, hash, &mut |rule| {
             for target in targets(rule.targets) {
-                for at in self.target(kernel, target)? {
-                    self.connect(self.target_modules[at], rule.need);
+                for &module in self.target(kernel, target)? {
+                    self.connect(module, rule.need);
                 }
             }
-        }
-        self.rules = rules;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Notes, once, that the module whose needs are looked at needs another one.
@@ -206,47 +200,52 @@ impl Closure {
         self.edges.push(Edge { to, need });
     }
 
-    /// Where in `target_modules` the modules are that a target stands for.
-    fn target(&mut self, kernel: &Kernel<'_>, name: Text) -> Result<Range<usize>> {
+    /// The positions of the modules that a target stands for.
+    fn target(&mut self, kernel: &Kernel<'_>, name: Text) -> Result<&'static [u32]> {
         let (targets, new) = (&self.targets, self.targets.len());
         let is_it = |target| targets[target as usize].name == name;
         let hash = ModuleName::new(name).hash();
         if let Some(known) = self.target_table.insert(hash, new as u32, &is_it) {
-            return Ok(self.targets[known as usize].modules.clone());
+            return Ok(self.targets[known as usize].modules);
         }
-        let start = self.target_modules.len();
-        for line in kernel.modules_named(name)? {
-            let position = self.add(line, Why::Needed);
-            self.target_modules.push(position as u32);
+        let mut modules = Vec::new();
+        for &line in kernel.modules_named(name)? {
+            modules.push(self.add(line, Why::Needed) as u32);
         }
-        let modules = start..self.target_modules.len();
-        self.targets.push(Target {
-            name,
-            modules: modules.clone(),
-        });
+        let modules = modules.leak();
+        self.targets.push(Target { name, modules });
         Ok(modules)
     }
 
     /// The paths of the modules, sorted.
     pub fn paths(&self) -> Vec<&'static [u8]> {
+        let order = self.order(|module, text| text.extend_from_slice(module.path.0));
+        let path = |&position: &u32| self.modules[position as usize].path.0;
+        order.iter().map(path).collect()
+    }
+
+    /// The positions of the modules, sorted by their names.
+    pub fn by_name(&self) -> Vec<u32> {
+        self.order(|module, text| text.extend(module.name().kernel_bytes()))
+    }
+
+    /// The positions of the modules, sorted by what `push` writes of each.
+    fn order(&self, push: fn(&Needed, &mut Vec<u8>)) -> Vec<u32> {
         let mut bytes = Vec::with_capacity(self.modules.len() * 64);
         let mut starts = Vec::with_capacity(self.modules.len());
         for (position, module) in self.modules.iter().enumerate() {
             bytes.extend_from_slice(&(position as u32).to_ne_bytes());
             starts.push(bytes.len() as u32);
-            bytes.extend_from_slice(module.line.path.0);
+            push(module, &mut bytes);
             bytes.push(0);
         }
         sort(&bytes, &mut starts);
-        let path = |&start: &u32| {
+        for start in &mut starts {
             let mut position = [0; 4];
-            position.copy_from_slice(&bytes[start as usize - 4..start as usize]);
-            self.modules[u32::from_ne_bytes(position) as usize]
-                .line
-                .path
-                .0
-        };
-        starts.iter().map(path).collect()
+            position.copy_from_slice(&bytes[*start as usize - 4..*start as usize]);
+            *start = u32::from_ne_bytes(position);
+        }
+        starts
     }
 }
 

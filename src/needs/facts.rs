@@ -2,7 +2,7 @@
 
 use crate::format::fill;
 use crate::system::Folder;
-use crate::text::{lines, words};
+use crate::text::{find_word, lines, words};
 
 /// Where the word is, the word, and what it asks for: a name, an alias, or with `sys:` all devices
 /// of a directory of /sys. A `*` at the end of the word is its rest, and stands for it at the end
@@ -115,7 +115,7 @@ pub fn each(place: &[u8], word: &[u8], add: &mut dyn FnMut(&[u8])) {
 
 /// Whether a file of this name below /sys may have such words.
 pub fn is_place(file: &[u8]) -> bool {
-    words(b"modalias uevent uuid level transport").any(|place| place == file)
+    find_word(b"modalias uevent uuid level transport", file).is_some()
 }
 
 /// Calls `add` with all that the lines of such a file ask for; `text` is a buffer. A device that

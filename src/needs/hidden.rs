@@ -13,7 +13,7 @@
 //! have is none.
 
 use crate::error::{Error, Result};
-use crate::text::{lines, split_at_byte, words};
+use crate::text::{lines, split_at_byte, until, words};
 
 /// Modules that need something, and what they need.
 pub struct Row<'t> {
@@ -150,15 +150,14 @@ pub fn known() -> impl Iterator<Item = Row<'static>> {
     })
 }
 
-/// The rows of one file of hidden.d; `file` is for messages.
+/// Tells the rows of one file of hidden.d; `file` is for messages.
 ///
 /// # Errors
 /// A module without a target: what it was to keep would be deleted.
-pub fn rows<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Row<'t>>> {
-    let mut rows = Vec::new();
+pub fn rows<'t>(text: &'t [u8], file: &[u8], tell: &mut dyn FnMut(&Row<'t>)) -> Result<()> {
     for (number, line) in lines(text) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut row = words(split_at_byte(line, b'#').0);
+        let mut row = words(until(line, b'#'));
         let Some(modules) = row.next() else {
             continue;
         };
@@ -171,9 +170,9 @@ pub fn rows<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<Row<'t>>> {
                 &[modules],
             ));
         }
-        rows.push(Row { modules, targets });
+        tell(&Row { modules, targets });
     }
-    Ok(rows)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -201,22 +200,25 @@ mod tests {
     #[test]
     fn a_file_has_rows() {
         let text = b"# comment\n\na-b c d # why not\r\nx* y\n";
-        let rows = rows(text, b"f").unwrap();
-        let parts: Vec<_> = rows.iter().map(|row| (row.modules, row.targets)).collect();
+        let mut parts = Vec::new();
+        rows(text, b"f", &mut |row| {
+            parts.push((row.modules, row.targets))
+        })
+        .unwrap();
         assert_eq!(parts[0], (&b"a-b"[..], &b" c d "[..]));
         assert_eq!(parts[1], (&b"x*"[..], &b" y"[..]));
     }
 
     #[test]
     fn a_module_without_a_target_is_an_error() {
-        let bad = rows(b"\na # b\n", b"f");
+        let bad = rows(b"\na # b\n", b"f", &mut |_| {});
         assert_eq!(kind_of(bad), Some(ErrorKind::Parse { line: 2 }));
     }
 
     #[test]
     fn no_text_panics() {
         crate::text::tests::every_text(&[b"a", b" ", b"#", b"\n", b"\r"], 6, &mut |text| {
-            let _ = rows(text, b"f");
+            let _ = rows(text, b"f", &mut |_| {});
         });
     }
 }

@@ -14,7 +14,7 @@ use crate::text::dep::{DepLine, DepText, Ends, Paths};
 use crate::text::lines;
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
 use crate::text::table::Table;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// An installed kernel and its files, opened as they are asked for.
 pub struct Kernel<'r> {
@@ -23,11 +23,24 @@ pub struct Kernel<'r> {
     lines: Lines,
     builtin: Cell<Option<&'static Paths<'static>>>,
     rules: Cell<Option<&'static Rules>>,
-    aliases: Cell<Option<&'static AliasFile>>,
-    symbols: Cell<Option<&'static AliasFile>>,
-    builtin_aliases: Cell<Option<&'static AliasFile>>,
-    room: Cell<Room>,
+    /// What [`SOURCES`] gives, in the same order.
+    aliases: [Cell<Option<&'static AliasFile>>; 3],
+    room: RefCell<Room>,
 }
+
+/// Where aliases are found: the index, and the text that is read where there is none.
+const SOURCES: [(&[u8], &[u8], Format); 3] = [
+    (b"modules.alias.bin", b"modules.alias", Format::Lines),
+    (b"modules.symbols.bin", b"modules.symbols", Format::Lines),
+    (
+        b"modules.builtin.alias.bin",
+        b"modules.builtin.modinfo",
+        Format::Records,
+    ),
+];
+const ALIASES: usize = 0;
+const SYMBOLS: usize = 1;
+const BUILTIN: usize = 2;
 
 /// What one look-up after the other uses again.
 #[derive(Default)]
@@ -42,14 +55,14 @@ struct Room {
 
 /// Where modules.dep's lines are found.
 enum Lines {
-    Index(Trie<'static>),
-    Text(DepText<'static>),
+    Index(Box<Trie<'static>>),
+    Text(Box<DepText<'static>>),
 }
 
 /// What a name stands for in a kernel.
 pub enum Found {
     /// Module files: one that has this name, or all that an alias stands for.
-    Modules(Vec<DepLine<'static>>),
+    Modules(&'static [DepLine<'static>]),
     /// Part of the kernel itself.
     Builtin,
     /// Nothing that this kernel has.
@@ -79,7 +92,7 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// No such kernel, or a damaged index.
-    pub fn open(root: &'r Root, version: Text) -> Result<Kernel<'r>> {
+    pub fn open(root: &'r Root, version: Text) -> Result<Box<Kernel<'r>>> {
         let path = file_of(version, b"modules.dep.bin");
         let lines = match root.text(path)? {
             None => Kernel::text_lines(root, version)?,
@@ -92,7 +105,7 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// No such kernel, or a modules.dep that is empty.
-    pub fn open_text(root: &'r Root, version: Text) -> Result<Kernel<'r>> {
+    pub fn open_text(root: &'r Root, version: Text) -> Result<Box<Kernel<'r>>> {
         let lines = Kernel::text_lines(root, version)?;
         Ok(Kernel::new(root, version, lines))
     }
@@ -107,18 +120,16 @@ impl<'r> Kernel<'r> {
         Ok(Lines::Text(DepText::new(text, root.shown(path))?))
     }
 
-    fn new(root: &'r Root, version: Text, lines: Lines) -> Kernel<'r> {
-        Kernel {
+    fn new(root: &'r Root, version: Text, lines: Lines) -> Box<Kernel<'r>> {
+        Box::new(Kernel {
             root,
             version,
             lines,
             builtin: Cell::new(None),
             rules: Cell::new(None),
-            aliases: Cell::new(None),
-            symbols: Cell::new(None),
-            builtin_aliases: Cell::new(None),
-            room: Cell::default(),
-        }
+            aliases: Default::default(),
+            room: RefCell::default(),
+        })
     }
 
     /// The version, as `uname -r` says it.
@@ -174,7 +185,7 @@ impl<'r> Kernel<'r> {
                     Error::parse(file, 0, "{}: {}", &[what, line])
                 };
                 let parsed = DepLine::parse(line).map_err(|what| broken(what.as_bytes()))?;
-                if !name.is_before(parsed.path.0) {
+                if !name.is_before(parsed.path().0) {
                     let instead = fill("another module in the place of {}", &[name.to_kernel()]);
                     return Err(broken(instead));
                 }
@@ -205,16 +216,15 @@ impl<'r> Kernel<'r> {
         }
     }
 
-    /// The lines of the modules outside `kernel/`, which a prune leaves alone.
+    /// Tells the lines of the modules outside `kernel/`, which a prune leaves alone.
     ///
     /// # Errors
     /// modules.dep cannot be read, or one of these lines is malformed.
-    pub fn outside(&self) -> Result<Vec<DepLine<'static>>> {
+    pub fn outside(&self, tell: &mut dyn FnMut(DepLine<'static>)) -> Result<()> {
         let text = match &self.lines {
             Lines::Text(text) => text.text(),
             Lines::Index(_) => self.file_or_empty(b"modules.dep")?,
         };
-        let mut outside = Vec::new();
         for (number, line) in lines(text) {
             if line.starts_with(b"kernel/") {
                 continue;
@@ -223,9 +233,9 @@ impl<'r> Kernel<'r> {
                 let file = self.shown(b"modules.dep");
                 Error::parse(file, number, "{}", &[what.as_bytes()])
             };
-            outside.push(DepLine::parse(line).map_err(broken)?);
+            tell(DepLine::parse(line).map_err(broken)?);
         }
-        Ok(outside)
+        Ok(())
     }
 
     /// A file of this kernel as the user would write it.
@@ -243,7 +253,7 @@ impl<'r> Kernel<'r> {
         }
         let file = b"modules.builtin";
         let paths = Paths::new(self.file_or_empty(file)?, Ends::Line, self.shown(file))?;
-        let paths = Box::leak(Box::new(paths));
+        let paths = Box::leak(paths);
         self.builtin.set(Some(paths));
         Ok(paths)
     }
@@ -264,20 +274,20 @@ impl<'r> Kernel<'r> {
         if let Some(rules) = self.rules.get() {
             return Ok(rules);
         }
-        let rules = Box::leak(Box::new(Rules::read(self.root, directory(self.version))?));
+        let own = |name| file_of(self.version, name);
+        let own = [own(b"modules.softdep"), own(b"modules.weakdep")];
+        let rules = Rules::read(self.root, &own)?;
         self.rules.set(Some(rules));
         Ok(rules)
     }
 
-    /// The aliases of `index`, or else of `text`; `cell` remembers them.
-    fn aliases(
-        &self,
-        cell: &Cell<Option<&'static AliasFile>>,
-        (index, text, format): (&[u8], &[u8], Format),
-    ) -> Result<&'static AliasFile> {
+    /// The aliases of one of the sources.
+    fn aliases(&self, source: usize) -> Result<&'static AliasFile> {
+        let cell = &self.aliases[source];
         if let Some(aliases) = cell.get() {
             return Ok(aliases);
         }
+        let (index, text, format) = SOURCES[source];
         // By the index even where modules.dep is read as text: it is what modprobe goes by.
         let bytes = self.file(index)?;
         // depmod leaves an empty file where it had nothing to list.
@@ -300,22 +310,17 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// A damaged index.
     pub fn look_up(&self, name: &[u8]) -> Result<Found> {
-        let mut room = self.room.take();
+        let room = &mut *self.room.borrow_mut();
         room.set_name(name);
-        let mut lines = self.lines_for(&mut room)?;
         // Aliases of devices have a bus before a `:`. modprobe resolves no alias to these modules, but
         // who wants a file system or a cipher can also ask for it by its name.
-        if name.contains(&b':') && !name.starts_with(b"symbol:") {
-            let rules = self.rules()?;
-            lines.retain(|line| !rules.is_blacklisted(line.path.name()));
-        }
-        let found = match lines.is_empty() {
+        let is_device = name.contains(&b':') && !name.starts_with(b"symbol:");
+        let lines = self.lines_for(room, is_device)?;
+        Ok(match lines.is_empty() {
             false => Found::Modules(lines),
-            true if self.has_builtin(&mut room)? => Found::Builtin,
+            true if self.has_builtin(&room.name)? => Found::Builtin,
             true => Found::Nothing,
-        };
-        self.room.set(room);
-        Ok(found)
+        })
     }
 
     /// The module files of a name or alias, as far as modprobe finds any. What is built in is not
@@ -323,66 +328,56 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// A damaged index.
-    pub fn modules_named(&self, name: &[u8]) -> Result<Vec<DepLine<'static>>> {
-        let mut room = self.room.take();
+    pub fn modules_named(&self, name: &[u8]) -> Result<&'static [DepLine<'static>]> {
+        let room = &mut *self.room.borrow_mut();
         room.set_name(name);
-        let lines = self.lines_for(&mut room)?;
-        self.room.set(room);
-        Ok(lines)
+        self.lines_for(room, false)
     }
 
-    fn lines_for(&self, room: &mut Room) -> Result<Vec<DepLine<'static>>> {
-        const ALIASES: (&[u8], &[u8], Format) =
-            (b"modules.alias.bin", b"modules.alias", Format::Lines);
-        const SYMBOLS: (&[u8], &[u8], Format) =
-            (b"modules.symbols.bin", b"modules.symbols", Format::Lines);
+    /// The lines of the modules that the name in `room` stands for, each once; one that has none is
+    /// left out, as modprobe does. The alias of a device does not stand for what is blacklisted.
+    fn lines_for(&self, room: &mut Room, is_device: bool) -> Result<&'static [DepLine<'static>]> {
         let Room { name, modules, .. } = room;
-        self.rules()?
-            .alias(name, &mut |module| modules.push(module))?;
+        let rules = self.rules()?;
+        rules.alias(name, &mut |module| modules.push(module))?;
+        let is_hidden = |line: &DepLine<'_>| is_device && rules.is_blacklisted(line.path().name());
         if modules.is_empty() {
             if let Some(line) = self.listed(ModuleName::new(name))? {
-                return Ok(vec![line]);
+                return Ok(match is_hidden(&line) {
+                    true => &[],
+                    false => vec![line].leak(),
+                });
             }
-            let aliases = match name.starts_with(b"symbol:") {
-                true => self.aliases(&self.symbols, SYMBOLS)?,
-                false => self.aliases(&self.aliases, ALIASES)?,
+            let source = match name.starts_with(b"symbol:") {
+                true => SYMBOLS,
+                false => ALIASES,
             };
+            let aliases = self.aliases(source)?;
             aliases.search(name, &mut |module| modules.push(module))?;
         }
-        self.lines_of(room)
-    }
-
-    /// The lines of modules, each once; one that has none is left out, as modprobe does.
-    fn lines_of(&self, room: &mut Room) -> Result<Vec<DepLine<'static>>> {
-        let mut lines: Vec<DepLine<'static>> = Vec::with_capacity(room.modules.len());
+        let mut lines: Vec<DepLine<'static>> = Vec::new();
         room.known.clear();
         for module in &room.modules {
             let name = ModuleName::new(module);
             let Some(line) = self.listed(name)? else {
                 continue;
             };
-            let is_it = |other| lines[other as usize].path == line.path;
+            let is_it = |other| lines[other as usize].path() == line.path();
             let new = lines.len() as u32;
-            if room.known.insert(name.hash(), new, &is_it).is_none() {
+            if !is_hidden(&line) && room.known.insert(name.hash(), new, &is_it).is_none() {
                 lines.push(line);
             }
         }
-        Ok(lines)
+        Ok(lines.leak())
     }
 
     /// Whether what is built in has the name or an alias that it matches.
-    fn has_builtin(&self, room: &mut Room) -> Result<bool> {
-        const BUILTIN: (&[u8], &[u8], Format) = (
-            b"modules.builtin.alias.bin",
-            b"modules.builtin.modinfo",
-            Format::Records,
-        );
-        let name = &room.name[..];
+    fn has_builtin(&self, name: &[u8]) -> Result<bool> {
         if !name.contains(&b':') && self.is_builtin(ModuleName::new(name))? {
             return Ok(true);
         }
         let mut is_found = false;
-        let aliases = self.aliases(&self.builtin_aliases, BUILTIN)?;
+        let aliases = self.aliases(BUILTIN)?;
         aliases.search(name, &mut |_| is_found = true)?;
         Ok(is_found)
     }
@@ -409,13 +404,14 @@ impl<'r> Kernel<'r> {
             });
         };
         // depmod chose one of two files with this name, and modprobe loads that one.
-        if !path.directory().is_empty() && !line.path.is_same_module(path) {
+        let directory = path.directory();
+        if !directory.is_empty() && directory != line.path().directory() {
             return Err(Error::refused(
                 "{} is not what kernel {} loads as {}: that is {}",
-                &[given, self.version, name.to_kernel(), line.path.0],
+                &[given, self.version, name.to_kernel(), line.path().0],
             ));
         }
-        Ok(Found::Modules(vec![line]))
+        Ok(Found::Modules(vec![line].leak()))
     }
 }
 
@@ -437,7 +433,7 @@ mod tests {
 
     fn found(kernel: &Kernel<'_>, given: &str) -> String {
         match kernel.find(given.as_bytes()) {
-            Ok(Found::Modules(lines)) => String::from_utf8(lines[0].path.0.to_vec()).unwrap(),
+            Ok(Found::Modules(lines)) => String::from_utf8(lines[0].path().0.to_vec()).unwrap(),
             Ok(Found::Builtin) => "built in".to_string(),
             Ok(Found::Nothing) => "nothing".to_string(),
             Err(_) => "error".to_string(),

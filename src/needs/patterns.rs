@@ -11,7 +11,7 @@ use crate::text::alias::{alias, has_open_bracket, is_wild, matches, normalise};
 use crate::text::name::ModuleName;
 use crate::text::table::Table;
 use crate::text::{lines, shared_length, split_at_byte};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// As many searches of a list as are cheaper than an index of it.
 const SEARCHES: u32 = 12;
@@ -27,7 +27,9 @@ pub struct Patterns {
     index: Cell<Option<&'static Trie<'static>>>,
     searches: Cell<u32>,
     /// The name that was last asked for, normalised.
-    name: Cell<Vec<u8>>,
+    name: RefCell<Vec<u8>>,
+    /// Room for the numbers that a search finds.
+    found: RefCell<Vec<u32>>,
 }
 
 struct Pattern {
@@ -38,13 +40,10 @@ struct Pattern {
 }
 
 impl Patterns {
-    /// None yet, and room for so many.
-    pub fn with_room(count: usize) -> Self {
-        Patterns {
-            patterns: Vec::with_capacity(count),
-            exact: Table::with_room(count),
-            ..Patterns::default()
-        }
+    /// Makes room for so many, before there are any.
+    pub fn reserve(&mut self, count: usize) {
+        self.patterns.reserve(count);
+        self.exact = Table::with_room(count);
     }
 
     /// Adds a pattern.
@@ -68,17 +67,18 @@ impl Patterns {
         }
     }
 
-    /// The numbers of the patterns that a name matches, ascending, in place of what `found` holds.
-    /// The name itself is asked for only where something has its hash, or there are wildcards.
+    /// Tells the numbers of the patterns that a name matches, ascending. The name itself is asked for
+    /// only where something has its hash, or there are wildcards.
     ///
     /// # Errors
-    /// None that an input could cause.
+    /// None that an input could cause, beside those of `tell`.
     pub fn search<'n>(
         &self,
         hash: u32,
         name: &dyn Fn() -> ModuleName<'n>,
-        found: &mut Vec<u32>,
+        tell: &mut dyn FnMut(u32) -> Result<()>,
     ) -> Result<()> {
+        let found = &mut *self.found.borrow_mut();
         found.clear();
         let is_it = |number| ModuleName::new(self.text(number)) == name();
         let mut next = self.exact.find(hash, &is_it);
@@ -87,14 +87,20 @@ impl Patterns {
             next = self.patterns[number as usize].next;
         }
         if !self.wild.is_empty() {
-            let mut normal = self.name.take();
+            let normal = &mut *self.name.borrow_mut();
             normal.clear();
             normal.extend_from_slice(name().as_written());
-            normalise(&mut normal);
-            self.search_wild(&normal, found)?;
-            self.name.set(normal);
+            normalise(normal);
+            self.search_wild(normal, found)?;
             found.sort_unstable();
-            found.dedup();
+        }
+        let mut last = None;
+        for &number in &*found {
+            // What is found in several ways is told once.
+            if last != Some(number) {
+                tell(number)?;
+            }
+            last = Some(number);
         }
         Ok(())
     }
@@ -124,6 +130,7 @@ impl Patterns {
     }
 
     /// An index whose priorities are the numbers; `None` where it would be too large for its format.
+    #[inline(never)]
     fn made_index(&self) -> Result<Option<&'static Trie<'static>>> {
         let mut writer = Writer::default();
         for &number in &self.wild {
@@ -133,7 +140,7 @@ impl Patterns {
             return Ok(None);
         };
         let index = Trie::new(bytes.leak(), b"index in memory")?;
-        Ok(Some(Box::leak(Box::new(index))))
+        Ok(Some(Box::leak(index)))
     }
 }
 
@@ -142,8 +149,6 @@ impl Patterns {
 pub struct Aliases {
     patterns: Patterns,
     modules: Vec<Text>,
-    /// Room for the numbers that a search finds.
-    found: Cell<Vec<u32>>,
 }
 
 impl Aliases {
@@ -159,14 +164,11 @@ impl Aliases {
     /// # Errors
     /// None that an input could cause.
     pub fn search(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
-        let mut found = self.found.take();
         let name = ModuleName::new(name);
-        self.patterns.search(name.hash(), &|| name, &mut found)?;
-        for &number in &found {
+        self.patterns.search(name.hash(), &|| name, &mut |number| {
             tell(self.modules[number as usize]);
-        }
-        self.found.set(found);
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -187,7 +189,7 @@ pub enum Format {
 /// the text is read for the one kind of names and for the other when the first of them comes.
 pub enum AliasFile {
     /// depmod's index.
-    Index(Trie<'static>),
+    Index(Box<Trie<'static>>),
     /// The text that it is made from.
     Text(AliasText),
 }
@@ -235,7 +237,7 @@ impl AliasText {
         if let Some(aliases) = cell.get() {
             return aliases;
         }
-        let mut aliases = Aliases::default();
+        let aliases = Box::leak(Box::<Aliases>::default());
         let add = &mut |pattern: Text, module| {
             let is_meant = match needs_colon(pattern) {
                 true => is_device,
@@ -261,7 +263,6 @@ impl AliasText {
                 }
             }
         }
-        let aliases = Box::leak(Box::new(aliases));
         cell.set(Some(aliases));
         aliases
     }

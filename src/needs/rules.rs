@@ -9,10 +9,12 @@ use crate::error::{ErrorKind, Result};
 use crate::format::{fill, Text};
 use crate::needs::hidden;
 use crate::needs::patterns::{Aliases, Patterns};
+use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
 use crate::text::modprobe::{commands, joined, loading, targets, Kind};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::words;
+use crate::text::{first_word, last_part, words};
+use core::mem::replace;
 use rustix::fs::FileType;
 
 /// How one module needs another, in the order in which it matters.
@@ -53,45 +55,30 @@ pub struct Rules {
 const ROOM: usize = 256;
 
 /// Earlier ones hide files of later ones. (The last two are one directory on most systems.)
-const MODPROBE: &[&[u8]] = &[
-    b"etc/modprobe.d",
-    b"run/modprobe.d",
-    b"usr/local/lib/modprobe.d",
-    b"usr/lib/modprobe.d",
-    b"lib/modprobe.d",
-];
+const MODPROBE: &[u8] = b"etc/modprobe.d run/modprobe.d usr/local/lib/modprobe.d \
+    usr/lib/modprobe.d lib/modprobe.d";
 
-const HIDDEN: &[&[u8]] = &[b"etc/limopack/hidden.d", b"usr/lib/limopack/hidden.d"];
+const HIDDEN: &[u8] = b"etc/limopack/hidden.d usr/lib/limopack/hidden.d";
 
 impl Rules {
-    /// Reads the rules for the kernel in `directory`.
+    /// Reads the rules for a kernel, whose own files of them are `own`.
     ///
     /// # Errors
     /// A file cannot be read, or a row of hidden.d is malformed.
-    pub fn read(root: &Root, directory: &[u8]) -> Result<Rules> {
-        let mut rules = Rules {
-            rules: Vec::with_capacity(ROOM),
-            modules: Patterns::with_room(ROOM),
-            ..Rules::default()
-        };
-        let mut files = files(root, MODPROBE, &[b".conf", b".alias"])?;
-        for name in [&b"modules.softdep"[..], b"modules.weakdep"] {
-            let before = files.partition_point(|file| file.name < name);
-            files.insert(before, File::new(directory, name));
-        }
-        for file in files {
-            let text = file.text(root)?;
-            let text = joined(text).map_or(text, |joined| joined.leak());
-            rules.add_commands(text);
-        }
+    pub fn read(root: &Root, own: &[Text]) -> Result<&'static Rules> {
+        let rules = Box::leak(Box::<Rules>::default());
+        rules.rules.reserve(ROOM);
+        rules.modules.reserve(ROOM);
+        each_file(root, own, MODPROBE, b".conf .alias", &mut |_, text| {
+            rules.add_commands(joined(text));
+            Ok(())
+        })?;
         for row in hidden::known() {
             rules.add_row(&row);
         }
-        for file in self::files(root, HIDDEN, &[b".conf"])? {
-            let shown = root.shown(file.path);
-            let rows = hidden::rows(file.text(root)?, shown)?;
-            rows.iter().for_each(|row| rules.add_row(row));
-        }
+        each_file(root, &[], HIDDEN, b".conf", &mut |path, text| {
+            hidden::rows(text, root.shown(path), &mut |row| rules.add_row(row))
+        })?;
         rules.blacklist.sort_unstable();
         Ok(rules)
     }
@@ -102,9 +89,8 @@ impl Rules {
                 Kind::Softdep => Need::Soft,
                 Kind::Weakdep => Need::Weak,
                 Kind::Alias => {
-                    if let Some(module) = words(command.targets).next() {
-                        self.aliases.add(command.subject, module);
-                    }
+                    let module = first_word(command.targets);
+                    self.aliases.add(command.subject, module);
                     continue;
                 }
                 Kind::Install => {
@@ -126,11 +112,11 @@ impl Rules {
         let Some(words) = loading(command) else {
             return;
         };
-        let words = &*words.leak();
         self.add(Need::Weak, module, words);
-        for word in targets(words).chain([module]) {
+        for word in targets(words) {
             self.aliases.add(module, word);
         }
+        self.aliases.add(module, module);
     }
 
     fn add_row(&mut self, row: &hidden::Row<'static>) {
@@ -144,30 +130,31 @@ impl Rules {
         self.modules.add(module);
     }
 
-    /// The rules of a module, by number, in place of what `found` holds; `hash` is that of its path.
-    /// Of its softdeps the first alone counts, as for modprobe; of weakdeps and hidden needs, which
-    /// nothing reads but us and an initramfs, all do.
+    /// Tells the rules of a module; `hash` is that of its path. Of its softdeps the first alone
+    /// counts, as for modprobe; of weakdeps and hidden needs, which nothing reads but us and an
+    /// initramfs, all do.
     ///
     /// # Errors
-    /// None that an input could cause.
-    pub fn of(&self, path: ModulePath<'_>, hash: u32, found: &mut Vec<u32>) -> Result<()> {
-        self.modules.search(hash, &|| path.name(), found)?;
+    /// Those of `tell`.
+    pub fn of(
+        &self,
+        path: ModulePath<'_>,
+        hash: u32,
+        tell: &mut dyn FnMut(&Rule) -> Result<()>,
+    ) -> Result<()> {
         let mut has_soft = false;
-        found.retain(|&number| {
-            let is_soft = self.rule(number).need == Need::Soft;
-            !is_soft || !core::mem::replace(&mut has_soft, true)
-        });
-        Ok(())
+        self.modules.search(hash, &|| path.name(), &mut |number| {
+            let rule = &self.rules[number as usize];
+            if rule.need == Need::Soft && replace(&mut has_soft, true) {
+                return Ok(());
+            }
+            tell(rule)
+        })
     }
 
     /// Whether aliases of devices do not stand for a module (`blacklist`).
     pub fn is_blacklisted(&self, name: ModuleName<'_>) -> bool {
         self.blacklist.binary_search(&name).is_ok()
-    }
-
-    /// A rule by its number.
-    pub fn rule(&self, number: u32) -> &Rule {
-        &self.rules[number as usize]
     }
 
     /// Tells the modules that modprobe.d's aliases give a normalised name, in the order of the
@@ -180,50 +167,41 @@ impl Rules {
     }
 }
 
-/// A file to be read.
-pub(super) struct File {
-    name: Text,
-    pub(super) path: Text,
-}
-
-impl File {
-    fn new(directory: &[u8], name: Text) -> File {
-        File {
-            name,
-            path: fill("{}/{}", &[directory, name]),
-        }
-    }
-
-    /// Its bytes; none where it is gone, or no regular file: a link to /dev/null is how an
-    /// administrator hides a file without another in its place.
-    pub(super) fn text(&self, root: &Root) -> Result<&'static [u8]> {
-        match root.text(self.path) {
-            Err(error) if error.kind() == ErrorKind::Refused => Ok(b""),
-            text => Ok(text?.unwrap_or(b"")),
-        }
-    }
-}
-
-/// The files of directories whose names end in one of `ends`, sorted by name; each name once, from
-/// the first that has it.
-pub(super) fn files(root: &Root, directories: &[&[u8]], ends: &[&[u8]]) -> Result<Vec<File>> {
-    let mut files: Vec<File> = Vec::new();
-    for directory in directories {
+/// Tells path and text of each file of directories whose name ends in one of `ends`, and of `own`,
+/// which have other names, sorted by name; of one name, the file in the first directory that has it.
+/// Directories and ends are separated by blanks.
+///
+/// What is no regular file is passed over: a link to /dev/null is how an administrator hides a file
+/// without another in its place.
+pub(super) fn each_file(
+    root: &Root,
+    own: &[Text],
+    directories: &[u8],
+    ends: &[u8],
+    tell: &mut dyn FnMut(Text, Text) -> Result<()>,
+) -> Result<()> {
+    let mut paths = own.to_vec();
+    for directory in words(directories) {
         let Some(folder) = Folder::open(root, directory)? else {
             continue;
         };
-        for entry in folder.entries()? {
-            let is_file = entry.kind != FileType::Directory;
-            let is_ours = ends.iter().any(|end| entry.name.ends_with(end));
-            if !is_file || !is_ours || entry.name.starts_with(b".") {
+        for Entry { name, kind, .. } in folder.entries()? {
+            let is_ours = ends.is_empty() || words(ends).any(|end| name.ends_with(end));
+            if kind == FileType::Directory || !is_ours || name.starts_with(b".") {
                 continue;
             }
-            if let Err(at) = files.binary_search_by(|file| file.name.cmp(entry.name)) {
-                files.insert(at, File::new(directory, entry.name));
+            if let Err(at) = paths.binary_search_by(|path| last_part(path).cmp(name)) {
+                paths.insert(at, fill("{}/{}", &[directory, name]));
             }
         }
     }
-    Ok(files)
+    for path in paths {
+        match root.text(path) {
+            Err(error) if error.kind() == ErrorKind::Refused => {}
+            text => tell(path, text?.unwrap_or(b""))?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -244,13 +222,13 @@ mod tests {
     fn targets(rules: &Rules, name: &str) -> Vec<(Need, String)> {
         let path = format!("kernel/{name}.ko");
         let path = ModulePath(path.as_bytes());
-        let mut found = vec![77]; // of another module
-        rules.of(path, path.hash(), &mut found).unwrap();
-        let text = |&number: &u32| {
-            let Rule { need, targets } = *rules.rule(number);
-            (need, String::from_utf8_lossy(targets).into())
+        let mut found = Vec::new();
+        let tell = &mut |&Rule { need, targets }: &Rule| {
+            found.push((need, String::from_utf8_lossy(targets).into()));
+            Ok(())
         };
-        found.iter().map(text).collect()
+        rules.of(path, path.hash(), tell).unwrap();
+        found
     }
 
     fn aliases(rules: &Rules, name: &str) -> Vec<Text> {

@@ -11,6 +11,7 @@ use crate::format::{fill, keep, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
 use crate::needs::kernel::Found;
+use crate::needs::rules::Rule;
 use crate::needs::survey::{Finding, Kind};
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
@@ -18,12 +19,12 @@ use crate::system::{running_kernel, Root};
 use crate::text::active::Registry;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, split_at_byte, words};
+use crate::text::{lines, proc_modules, until, words};
 
 /// What is known of the machine, whatever the kernel.
 pub struct Machine {
     /// What the boot asks for.
-    pub boot: Vec<Ask>,
+    pub boot: &'static [Ask],
     /// What its configuration loads, and the file that says so.
     pub declared: Vec<(Text, Text)>,
     /// What is loaded.
@@ -72,20 +73,21 @@ pub fn running(root: &Root) -> Result<Option<Text>> {
 /// It cannot be read, or has a line without a name.
 pub fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
     let text = root.text_or_empty(b"proc/modules")?;
-    proc_modules::names(text, root.shown(b"proc/modules")).collect()
+    proc_modules::names(text, root.shown(b"proc/modules"))
 }
 
-/// Everything that stays in a kernel, complete; what a kernel cannot give is added to `findings`.
+/// Adds everything that stays in a kernel, and completes it; what a kernel cannot give is added to
+/// `findings`.
 ///
 /// # Errors
 /// A damaged index.
-pub fn kept(
+pub fn keep_all(
+    kept: &mut Closure,
     machine: &Machine,
     kernel: &Kernel<'_>,
     registry: &Registry,
     findings: &mut Vec<Finding>,
-) -> Result<Closure> {
-    let mut kept = Closure::default();
+) -> Result<()> {
     for entry in registry.entries() {
         match kernel.line(entry.name)? {
             Some(line) => {
@@ -93,23 +95,19 @@ pub fn kept(
             }
             None if kernel.is_builtin(entry.name)? => {}
             None => {
-                let name = entry.name.to_kernel();
-                findings.push(Finding::new(
-                    Kind::Missing,
-                    name,
-                    b"neither listed nor built in",
-                ));
+                let text = b"neither listed nor built in";
+                findings.push(Finding::new(Kind::Missing, entry.name.to_kernel(), text));
             }
         }
     }
     // Distributions ship lists of what other machines have: a name that is unknown is none.
     for &(name, file) in &machine.declared {
-        add(&mut kept, kernel, name, Why::Declared(file))?;
+        add(kept, kernel, name, Why::Declared(file))?;
     }
-    add_boot(&mut kept, machine, kernel, findings)?;
-    for line in kernel.outside()? {
+    add_boot(kept, machine, kernel, findings)?;
+    kernel.outside(&mut |line| {
         kept.add(line, Why::Outside);
-    }
+    })?;
     // What has the name of one of those files and is what the index knows must not go: the file
     // outside would be what nobody has indexed.
     if let Some(folder) = kernel.folder()? {
@@ -127,9 +125,8 @@ pub fn kept(
             &mut |_| {},
         )?;
     }
-    add_for_builtin(&mut kept, kernel)?;
-    kept.complete(kernel)?;
-    Ok(kept)
+    add_for_builtin(kept, kernel)?;
+    kept.complete(kernel)
 }
 
 /// What the boot asks for.
@@ -142,7 +139,7 @@ pub fn add_boot(
     kernel: &Kernel<'_>,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    for ask in &machine.boot {
+    for ask in machine.boot {
         let mut is_known = false;
         for name in words(ask.names) {
             is_known |= add(kept, kernel, name, Why::Boot(ask.from))?;
@@ -166,22 +163,16 @@ pub fn add_boot(
 /// records `NAME.softdep=` and `NAME.weakdep=` that depmod does not read.
 fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
     let rules = kernel.rules()?;
-    let mut found = Vec::new();
     for (_, path) in lines(kernel.builtin()?.text()) {
         let path = ModulePath(path);
-        rules.of(path, path.hash(), &mut found)?;
-        for &number in &found {
-            add_targets(kept, kernel, rules.rule(number).targets)?;
-        }
+        let add = &mut |rule: &Rule| add_targets(kept, kernel, rule.targets);
+        rules.of(path, path.hash(), add)?;
     }
     let records = kernel.file_or_empty(b"modules.builtin.modinfo")?;
     for equals in memchr::memchr_iter(b'=', records) {
-        let is_rule = [&b".softdep"[..], b".weakdep"]
-            .iter()
-            .any(|key| records[..equals].ends_with(key));
-        if is_rule {
-            let targets = split_at_byte(&records[equals + 1..], 0).0;
-            add_targets(kept, kernel, targets)?;
+        let key = &records[..equals];
+        if key.ends_with(b".softdep") || key.ends_with(b".weakdep") {
+            add_targets(kept, kernel, until(&records[equals + 1..], 0))?;
         }
     }
     Ok(())
@@ -190,7 +181,7 @@ fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
 fn add_targets(kept: &mut Closure, kernel: &Kernel<'_>, text: Text) -> Result<()> {
     for target in targets(text) {
         // Whether it is built in, too, makes no difference, and is not looked at.
-        for line in kernel.modules_named(target)? {
+        for &line in kernel.modules_named(target)? {
             kept.add(line, Why::BuiltIn);
         }
     }
@@ -201,7 +192,7 @@ fn add_targets(kept: &mut Closure, kernel: &Kernel<'_>, text: Text) -> Result<()
 fn add(kept: &mut Closure, kernel: &Kernel<'_>, name: &'static [u8], why: Why) -> Result<bool> {
     match kernel.look_up(name)? {
         Found::Modules(modules) => {
-            for line in modules {
+            for &line in modules {
                 kept.add(line, why);
             }
             Ok(true)

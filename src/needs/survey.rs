@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::format::{fill, some_of, Text};
 use crate::index::trie::Trie;
-use crate::needs::sources::{kept, Machine};
+use crate::needs::sources::{keep_all, Machine};
 use crate::needs::{Closure, Kernel};
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
 use crate::system::{Folder, Root};
@@ -12,7 +12,7 @@ use crate::text::active::{Hold, Registry, ACTIVE};
 use crate::text::alias::alias;
 use crate::text::dep::{DepLine, DepText};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, split_at_byte};
+use crate::text::{lines, until};
 
 /// Beside a modules.dep that lists only what stays, the one that listed what is still being
 /// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
@@ -175,7 +175,7 @@ pub struct Sibling {
 /// One kernel.
 pub struct Survey<'r> {
     /// Its index.
-    pub kernel: Kernel<'r>,
+    pub kernel: Box<Kernel<'r>>,
     /// Its directory, locked if something will be written.
     pub folder: Folder,
     /// What is registered.
@@ -206,26 +206,21 @@ impl<'r> Survey<'r> {
     ) -> Result<Box<Survey<'r>>> {
         let kernel = Kernel::open_text(root, version)?;
         kernel.check()?;
-        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?;
-        let mut findings = Vec::new();
-        if !registry.is_base() {
-            findings.push(Finding::new(
-                Kind::Base,
-                ACTIVE,
-                Kind::Base.about().what.as_bytes(),
-            ));
-        }
-        let keep = kept(machine, &kernel, registry, &mut findings)?;
         let mut survey = Box::new(Survey {
             kernel,
+            registry: Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?,
             folder,
-            registry,
-            keep,
+            keep: Closure::default(),
             removal: Removal::default(),
             left: Left::Nothing,
-            findings,
+            findings: Vec::new(),
             mounts: Vec::new(),
         });
+        if !survey.registry.is_base() {
+            let text = Kind::Base.about().what.as_bytes();
+            survey.find(Kind::Base, ACTIVE, text);
+        }
+        survey.keep_all(machine)?;
         survey.files(sizes)?;
         survey.indexes()?;
         if machine.runs(version) {
@@ -239,6 +234,17 @@ impl<'r> Survey<'r> {
         self.keep.position(name).is_some()
     }
 
+    fn keep_all(&mut self, machine: &Machine) -> Result<()> {
+        let findings = &mut self.findings;
+        keep_all(
+            &mut self.keep,
+            machine,
+            &self.kernel,
+            &self.registry,
+            findings,
+        )
+    }
+
     fn find(&mut self, kind: Kind, name: Text, text: Text) {
         self.findings.push(Finding { kind, name, text });
     }
@@ -250,12 +256,11 @@ impl<'r> Survey<'r> {
         let shown = self.folder.shown(UNFINISHED);
         let old = old.map(|text| DepText::new(text, shown)).transpose()?;
         let mut is_present = vec![false; self.keep.modules().len()];
-        let (mut found, mut mounts) = (Vec::new(), Vec::new());
         let (mut leftovers, mut listed) = (0, 0);
         let mut decide = |leaf: &Leaf<'_>| {
             let name = ModulePath(leaf.name).name();
             match self.kernel.line(name)? {
-                Some(line) => listed += usize::from(leaf.is_at(line.path.0)),
+                Some(line) => listed += usize::from(leaf.is_at(line.path().0)),
                 None => {
                     let is_left = match &old {
                         Some(old) => old.find(name)?.is_some(),
@@ -263,25 +268,27 @@ impl<'r> Survey<'r> {
                     };
                     match is_left {
                         true => leftovers += 1,
-                        false => found.push(Finding::new(Kind::Unlisted, leaf.path(), b"")),
+                        false => {
+                            let found = Finding::new(Kind::Unlisted, leaf.path(), b"");
+                            self.findings.push(found);
+                        }
                     }
                 }
             }
             let Some(position) = self.keep.position(name) else {
                 return Ok(Fate::Goes);
             };
-            is_present[position] |= leaf.is_at(self.keep.modules()[position].line.path.0);
+            is_present[position] |= leaf.is_at(self.keep.modules()[position].path.0);
             if leaf.kind == LeafKind::Link {
                 let text = b"a symbolic link whose target may go";
-                found.push(Finding::new(Kind::Link, leaf.path(), text));
+                self.findings
+                    .push(Finding::new(Kind::Link, leaf.path(), text));
             }
             Ok(Fate::Stays)
         };
         self.removal = walk(&self.folder, Scope::All, sizes, &mut decide, &mut |path| {
-            mounts.push(path)
+            self.mounts.push(path)
         })?;
-        self.mounts = mounts;
-        self.findings.extend(found);
         self.left = match (old.is_some(), leftovers) {
             (false, _) => Left::Nothing,
             (true, 0) => Left::Mark,
@@ -300,9 +307,12 @@ impl<'r> Survey<'r> {
     /// What is listed and not there, if fewer of the listed files were found than there are lines.
     fn stale(&mut self, found: usize) -> Result<()> {
         let text = self.kernel.file_or_empty(b"modules.dep")?;
-        let paths = || lines(text).filter_map(|(_, line)| DepLine::parse(line).ok());
-        let listed = paths().filter(|line| !line.path.is_absolute()).count();
-        if found == listed {
+        let paths = || {
+            let lines = lines(text).filter_map(|(_, line)| DepLine::parse(line).ok());
+            let paths = lines.map(|line| line.path());
+            paths.filter(|path| !path.is_absolute())
+        };
+        if found == paths().count() {
             return Ok(());
         }
         let mut disk: Vec<Text> = Vec::new();
@@ -318,9 +328,9 @@ impl<'r> Survey<'r> {
             &mut |_| {},
         )?;
         disk.sort_unstable();
-        for line in paths() {
-            if !line.path.is_absolute() && disk.binary_search(&line.path.0).is_err() {
-                self.find(Kind::Stale, line.path.0, b"");
+        for path in paths() {
+            if disk.binary_search(&path.0).is_err() {
+                self.find(Kind::Stale, path.0, b"");
             }
         }
         Ok(())
@@ -332,7 +342,7 @@ impl<'r> Survey<'r> {
         if let Some(bytes) = self.kernel.file(b"modules.dep.bin")? {
             let index = Trie::new(bytes, shown)?;
             for (_, line) in lines(self.kernel.file_or_empty(b"modules.dep")?) {
-                let path = ModulePath(split_at_byte(line, b':').0);
+                let path = ModulePath(until(line, b':'));
                 if index.find(path.name())? != Some(line) {
                     self.find(Kind::Differs, path.0, b"");
                 }
@@ -388,7 +398,7 @@ impl<'r> Survey<'r> {
     /// What stays and is not there.
     fn gone(&mut self, is_present: &[bool]) {
         for (position, is_present) in is_present.iter().enumerate() {
-            let path = self.keep.modules()[position].line.path;
+            let path = self.keep.modules()[position].path;
             if *is_present || path.is_absolute() {
                 continue;
             }
@@ -399,18 +409,19 @@ impl<'r> Survey<'r> {
                 }
                 None => fill("{} is gone", &[path.0]),
             };
-            self.findings.push(Finding::new(Kind::Gone, path.0, text));
+            self.find(Kind::Gone, path.0, text);
         }
     }
 }
 
 /// One message for all findings of a kind, as a prune gives it: what it is, and some of the names.
 pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
-    let names: Vec<Text> = findings
-        .iter()
-        .filter(|finding| finding.kind == kind)
-        .map(|finding| finding.name)
-        .collect();
+    let mut names = Vec::new();
+    for finding in findings {
+        if finding.kind == kind {
+            names.push(finding.name);
+        }
+    }
     let what = kind.about().what.as_bytes();
     match kind {
         Kind::Base | Kind::Damaged => fill("kernel {}: {}", &[version, what]),

@@ -4,75 +4,177 @@
 //! edges: those that no other dependency explains (the transitive reduction). What is needed in
 //! another way is shown where it is asked for, and marked.
 
-use crate::needs::closure::{Edge, Needed};
+use crate::needs::closure::Edge;
 use crate::needs::{Closure, Need};
+use core::mem::take;
 
-/// How far a node's subtree got.
-#[derive(Clone, Copy, PartialEq)]
-enum Shown {
-    No,
-    Yes,
+/// What is known of a module. What is marked for another module is marked with its position + 1, to
+/// need no clearing.
+#[derive(Default)]
+struct Node {
+    /// Where its name is among all of them.
+    rank: u32,
+    /// How many dependencies it has.
+    count: u32,
+    /// Whether its line names all that the lines of its dependencies name, and so on down: as depmod
+    /// writes them. Known of those that were looked at.
+    is_transitive: bool,
+    /// Of which module it is a dependency.
+    listed: u32,
+    /// And is explained by another dependency.
+    explained: u32,
+    /// And its own dependencies have been marked with those of another.
+    covered: u32,
+    /// What it needs directly, sorted by name.
+    direct: &'static [Edge],
+    is_shown: bool,
 }
 
 /// Draws trees of one closure into a text.
 pub struct Drawing<'c> {
     closure: &'c Closure,
-    /// For each module, those that it needs directly, sorted by name.
-    direct: Vec<Vec<Edge>>,
-    shown: Vec<Shown>,
+    /// For each module of the closure.
+    nodes: Vec<Node>,
+    /// The modules, sorted by name.
+    order: Vec<u32>,
+    /// Room for modules or edges that are to be sorted.
+    sorted: Vec<u64>,
 }
 
 impl<'c> Drawing<'c> {
     /// Finds the direct edges of a complete closure.
     pub fn new(closure: &'c Closure) -> Self {
-        let modules = closure.modules();
-        let mut direct = vec![Vec::new(); modules.len()];
-        let mut search = Search::new(closure);
+        let mut drawing = Drawing::unexplained(closure);
         // Those that need least first, so that what a module needs is known when it comes.
-        for position in search.by_count() {
-            search.explain(position);
-            let all = closure.edges(position);
-            let mut edges = all.to_vec();
-            edges.retain(|edge| {
-                edge.need != Need::Dependency || !search.is_explained(edge.to as usize, position)
+        for position in drawing.by_count() {
+            drawing.explain(position_of(position));
+            drawing.choose(position_of(position));
+        }
+        drawing
+    }
+
+    fn unexplained(closure: &'c Closure) -> Self {
+        let mut nodes = Vec::with_capacity(closure.modules().len());
+        for position in 0..closure.modules().len() {
+            nodes.push(Node {
+                count: dependencies(closure, position).count() as u32,
+                ..Node::default()
             });
-            if edges.iter().all(|edge| edge.need != Need::Dependency) {
-                // A longer cycle, whose members explain each other in turn.
-                edges.extend(all.iter().filter(|edge| edge.need == Need::Dependency));
-            }
-            sort_by_name(&mut edges, modules);
-            direct[position] = edges;
+        }
+        let order = closure.by_name();
+        for (rank, &position) in order.iter().enumerate() {
+            nodes[position as usize].rank = rank as u32;
         }
         Drawing {
             closure,
-            direct,
-            shown: vec![Shown::No; modules.len()],
+            nodes,
+            order,
+            sorted: Vec::new(),
         }
     }
 
-    /// Draws the modules that no other needs, by name, and then whatever a cycle left over.
-    pub fn draw(mut self, indent: &[u8]) -> Vec<u8> {
-        let mut is_needed = vec![false; self.direct.len()];
-        for edge in self.direct.iter().flatten() {
-            is_needed[edge.to as usize] = true;
+    /// All positions, ranked by their dependencies, those with the fewest first.
+    fn by_count(&self) -> Vec<u64> {
+        let mut order = Vec::with_capacity(self.nodes.len());
+        for (position, node) in self.nodes.iter().enumerate() {
+            order.push(ranked(node.count, position));
         }
-        let modules = self.closure.modules();
-        let need = Need::Dependency;
-        let mut order: Vec<Edge> = (0..modules.len() as u32)
-            .map(|to| Edge { to, need })
-            .collect();
-        sort_by_name(&mut order, modules);
-        let order = order.iter().map(|edge| edge.to as usize);
-        let mut out = Vec::new();
-        for top in order.clone().filter(|&position| !is_needed[position]) {
-            self.draw_top(top, indent, &mut out);
+        order.sort_unstable();
+        order
+    }
+
+    fn is_explained(&self, dependency: usize, position: usize) -> bool {
+        self.nodes[dependency].explained == position as u32 + 1
+    }
+
+    /// Marks what the dependencies of a module explain: a dependency of one of them is explained by
+    /// that one, unless it needs that one in turn: in a cycle both edges stay rather than none.
+    fn explain(&mut self, position: usize) {
+        let mark = position as u32 + 1;
+        let mut own = take(&mut self.sorted);
+        own.clear();
+        for one in dependencies(self.closure, position) {
+            let node = &mut self.nodes[one];
+            node.listed = mark;
+            // A module needs more than what it needs does, so that most are covered when they come.
+            own.push(ranked(!node.count, one));
         }
-        for left in order {
-            if self.shown[left] == Shown::No {
-                self.draw_top(left, indent, &mut out);
+        own.sort_unstable();
+        self.nodes[position].listed = mark;
+        let mut is_transitive = true;
+        for &one in &own {
+            let one = position_of(one);
+            if self.nodes[one].covered == mark {
+                continue;
+            }
+            let covers = self.nodes[one].is_transitive;
+            is_transitive &= covers;
+            for further in dependencies(self.closure, one) {
+                let is_cycle = self.needs(further, one);
+                let node = &mut self.nodes[further];
+                is_transitive &= node.listed == mark;
+                if !is_cycle {
+                    node.explained = mark;
+                }
+                if covers {
+                    node.covered = mark;
+                }
             }
         }
-        out
+        self.nodes[position].is_transitive = is_transitive;
+        self.sorted = own;
+    }
+
+    /// Whether a module's line names another. Where lines are transitive, one with fewer names cannot.
+    fn needs(&self, position: usize, other: usize) -> bool {
+        let (this, that) = (&self.nodes[position], &self.nodes[other]);
+        let is_less = this.is_transitive && that.is_transitive && this.count < that.count;
+        !is_less && dependencies(self.closure, position).any(|one| one == other)
+    }
+
+    /// Keeps the edges of a module that are direct, in the order of the names.
+    fn choose(&mut self, position: usize) {
+        let all = self.closure.edges(position);
+        // A longer cycle, whose members explain each other in turn.
+        let is_cycle =
+            dependencies(self.closure, position).all(|one| self.is_explained(one, position));
+        let mut sorted = take(&mut self.sorted);
+        sorted.clear();
+        for (at, edge) in all.iter().enumerate() {
+            let to = edge.to as usize;
+            let is_other = edge.need != Need::Dependency;
+            if is_other || is_cycle || !self.is_explained(to, position) {
+                sorted.push(ranked(self.nodes[to].rank, at));
+            }
+        }
+        sorted.sort_unstable();
+        let mut direct = Vec::with_capacity(sorted.len());
+        for &edge in &sorted {
+            direct.push(all[position_of(edge)]);
+        }
+        self.nodes[position].direct = direct.leak();
+        self.sorted = sorted;
+    }
+
+    /// Draws the modules that no other needs, by name, and then whatever a cycle left over.
+    pub fn draw(&mut self, indent: &[u8], out: &mut Vec<u8>) {
+        let mut is_needed = vec![false; self.nodes.len()];
+        for node in &self.nodes {
+            for edge in node.direct {
+                is_needed[edge.to as usize] = true;
+            }
+        }
+        let order = take(&mut self.order);
+        for &top in &order {
+            if !is_needed[top as usize] {
+                self.draw_top(top as usize, indent, out);
+            }
+        }
+        for &left in &order {
+            if !self.nodes[left as usize].is_shown {
+                self.draw_top(left as usize, indent, out);
+            }
+        }
     }
 
     /// A tree without recursion: a chain of dependencies must not end our stack.
@@ -85,7 +187,7 @@ impl<'c> Drawing<'c> {
         // The path from the top: a module and how many of its edges were drawn.
         let mut path = vec![(top, 0)];
         while let Some((module, drawn)) = path.last_mut() {
-            let Some(&edge) = self.direct[*module].get(*drawn) else {
+            let Some(&edge) = self.nodes[*module].direct.get(*drawn) else {
                 path.pop();
                 continue;
             };
@@ -93,7 +195,7 @@ impl<'c> Drawing<'c> {
             let child = edge.to as usize;
             out.extend_from_slice(indent);
             for (depth, (module, drawn)) in path.iter().enumerate() {
-                let is_last = *drawn == self.direct[*module].len();
+                let is_last = *drawn == self.nodes[*module].direct.len();
                 let is_own = depth + 1 == path.len();
                 out.extend_from_slice(match (is_own, is_last) {
                     (true, true) => b"`-- ",
@@ -116,13 +218,14 @@ impl<'c> Drawing<'c> {
 
     /// Ends the line; whether the subtree is to be drawn here.
     fn enter(&mut self, module: usize, out: &mut Vec<u8>) -> bool {
-        let is_first = self.shown[module] == Shown::No;
-        self.shown[module] = Shown::Yes;
-        if !is_first && !self.direct[module].is_empty() {
+        let node = &mut self.nodes[module];
+        let is_first = !node.is_shown;
+        node.is_shown = true;
+        if !is_first && !node.direct.is_empty() {
             out.extend_from_slice(b" (*)");
         }
         out.push(b'\n');
-        is_first && !self.direct[module].is_empty()
+        is_first && !node.direct.is_empty()
     }
 }
 
@@ -133,95 +236,6 @@ fn ranked(rank: u32, position: usize) -> u64 {
 
 fn position_of(ranked: u64) -> usize {
     ranked as u32 as usize
-}
-
-/// Which dependencies others explain. What is marked for a module is marked with its position, to
-/// need no clearing.
-struct Search<'c> {
-    closure: &'c Closure,
-    /// How many dependencies each module has.
-    counts: Vec<u32>,
-    /// For each module, whether its line names all that the lines of its dependencies name, and so on
-    /// down: as depmod writes them. Known of those that were looked at.
-    is_transitive: Vec<bool>,
-    /// Dependencies of the module.
-    listed: Vec<u32>,
-    /// Those that another dependency explains.
-    explained: Vec<u32>,
-    /// Those whose own dependencies have been marked with those of another.
-    covered: Vec<u32>,
-    /// The dependencies of the module, those first that need most.
-    own: Vec<u64>,
-}
-
-impl<'c> Search<'c> {
-    fn new(closure: &'c Closure) -> Self {
-        let all = closure.modules().len();
-        let count = |position| dependencies(closure, position).count() as u32;
-        Search {
-            closure,
-            counts: (0..all).map(count).collect(),
-            is_transitive: vec![false; all],
-            listed: vec![u32::MAX; all],
-            explained: vec![u32::MAX; all],
-            covered: vec![u32::MAX; all],
-            own: Vec::new(),
-        }
-    }
-
-    /// All positions, those with the fewest dependencies first.
-    fn by_count(&self) -> Vec<usize> {
-        let counts = self.counts.iter().enumerate();
-        let mut order: Vec<u64> = counts.map(|(at, &count)| ranked(count, at)).collect();
-        order.sort_unstable();
-        order.into_iter().map(position_of).collect()
-    }
-
-    fn is_explained(&self, dependency: usize, position: usize) -> bool {
-        self.explained[dependency] == position as u32
-    }
-
-    /// Marks what the dependencies of a module explain: a dependency of one of them is explained by
-    /// that one, unless it needs that one in turn: in a cycle both edges stay rather than none.
-    fn explain(&mut self, position: usize) {
-        let mark = position as u32;
-        let mut own = core::mem::take(&mut self.own);
-        own.clear();
-        // A module needs more than what it needs does, so that most are covered when they come.
-        let counts = &self.counts;
-        own.extend(dependencies(self.closure, position).map(|one| ranked(!counts[one], one)));
-        own.sort_unstable();
-        for &one in &own {
-            self.listed[position_of(one)] = mark;
-        }
-        self.listed[position] = mark;
-        let mut is_transitive = true;
-        for &one in &own {
-            let one = position_of(one);
-            if self.covered[one] == mark {
-                continue;
-            }
-            is_transitive &= self.is_transitive[one];
-            for further in dependencies(self.closure, one) {
-                is_transitive &= self.listed[further] == mark;
-                if !self.needs(further, one) {
-                    self.explained[further] = mark;
-                }
-                if self.is_transitive[one] {
-                    self.covered[further] = mark;
-                }
-            }
-        }
-        self.is_transitive[position] = is_transitive;
-        self.own = own;
-    }
-
-    /// Whether a module's line names another. Where lines are transitive, one with fewer names cannot.
-    fn needs(&self, position: usize, other: usize) -> bool {
-        let is_known = self.is_transitive[position] && self.is_transitive[other];
-        let is_less = is_known && self.counts[position] < self.counts[other];
-        !is_less && dependencies(self.closure, position).any(|one| one == other)
-    }
 }
 
 /// The dependencies of a module's line.
@@ -242,12 +256,6 @@ fn mark(need: Need) -> &'static [u8] {
     }
 }
 
-/// Sorts edges by the names that they lead to; of the same, one stays.
-fn sort_by_name(edges: &mut Vec<Edge>, modules: &[Needed]) {
-    edges.sort_unstable_by_key(|edge| modules[edge.to as usize].name());
-    edges.dedup();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,8 +274,8 @@ mod tests {
             let closure = closed(kernel, &[0, 1, 2]);
             let drawing = Drawing::new(&closure);
             let mut direct = [[false; 3]; 3];
-            for (from, edges) in drawing.direct.iter().enumerate() {
-                edges
+            for (from, node) in drawing.nodes.iter().enumerate() {
+                node.direct
                     .iter()
                     .for_each(|edge| direct[from][edge.to as usize] = true);
             }
@@ -336,8 +344,8 @@ mod tests {
                 closure.add(line, Why::Named);
             }
             closure.complete(&kernel).unwrap();
-            let mut search = Search::new(&closure);
-            for position in search.by_count() {
+            let mut search = Drawing::unexplained(&closure);
+            for position in search.by_count().into_iter().map(position_of) {
                 search.explain(position);
                 let wanted = explained(&closure, position);
                 for at in dependencies(&closure, position) {
@@ -356,7 +364,8 @@ mod tests {
     fn every_drawing_ends_and_shows_every_module() {
         every_graph("drawing", &mut |edges, kernel| {
             let closure = closed(kernel, &[0, 1, 2]);
-            let drawn = Drawing::new(&closure).draw(b"> ");
+            let mut drawn = Vec::new();
+            Drawing::new(&closure).draw(b"> ", &mut drawn);
             let drawn = String::from_utf8(drawn).unwrap();
             assert!(drawn.lines().all(|line| line.starts_with("> ")), "{drawn}");
             for name in ["a", "b_c", "d"] {

@@ -2,7 +2,7 @@
 //! modules.
 
 use crate::text::sort::sort;
-use crate::text::split_at_byte;
+use crate::text::split_inline;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use rustix::fd::BorrowedFd;
@@ -67,7 +67,7 @@ impl Listing {
 
     /// The name of an entry.
     pub fn name(&self, at: usize) -> &[u8] {
-        split_at_byte(&self.bytes[self.starts[at] as usize..], 0).0
+        split_inline(&self.bytes[self.starts[at] as usize..], 0).0
     }
 
     /// The same as the kernel takes it.

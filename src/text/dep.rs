@@ -7,16 +7,12 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, split_at_byte};
+use crate::text::{lines, split_at_byte, split_inline, until};
 use std::cell::Cell;
 
 /// One line of modules.dep.
 #[derive(Clone, Copy, Debug)]
-pub struct DepLine<'t> {
-    /// The module's file.
-    pub path: ModulePath<'t>,
-    line: &'t [u8],
-}
+pub struct DepLine<'t>(&'t [u8]);
 
 impl<'t> DepLine<'t> {
     /// Reads one line without its newline.
@@ -24,27 +20,28 @@ impl<'t> DepLine<'t> {
     /// # Errors
     /// What is wrong with it, for the caller to add file and line.
     pub fn parse(line: &'t [u8]) -> core::result::Result<Self, &'static str> {
-        let Some(colon) = memchr::memchr(b':', line) else {
-            return Err(NO_COLON);
-        };
-        let path = ModulePath(&line[..colon]);
-        DepLine { path, line }.checked()
-    }
-
-    fn checked(self) -> core::result::Result<Self, &'static str> {
+        let path = DepLine(line).path();
+        if path.0.len() == line.len() {
+            return Err("no ':' behind the module's path");
+        }
         // The dependencies are not checked here: each is looked up and has a line of its own.
-        match self.path.is_sound() {
-            true => Ok(self),
+        match path.is_sound() {
+            true => Ok(DepLine(line)),
             false => Err("a path with '..', '.', control bytes or no file name"),
         }
+    }
+
+    /// The module's file.
+    pub fn path(&self) -> ModulePath<'t> {
+        ModulePath(until(self.0, b':'))
     }
 
     /// The files of the modules that this one needs, as far as the line tells.
     pub fn dependencies(&self) -> impl Iterator<Item = ModulePath<'t>> {
         // By the space alone, which depmod writes, and busybox too.
-        let mut rest = &self.line[self.path.0.len() + 1..];
+        let mut rest = split_at_byte(self.0, b':').1;
         core::iter::from_fn(move || loop {
-            let (word, behind) = split_at_byte(rest, b' ');
+            let (word, behind) = split_inline(rest, b' ');
             rest = behind;
             match (word.is_empty(), behind.is_empty()) {
                 (false, _) => return Some(ModulePath(word)),
@@ -56,7 +53,7 @@ impl<'t> DepLine<'t> {
 
     /// The whole line, without its newline.
     pub fn as_written(&self) -> &'t [u8] {
-        self.line
+        self.0
     }
 }
 
@@ -127,11 +124,11 @@ impl<'t> Paths<'t> {
     ///
     /// # Errors
     /// A file of 4 GiB.
-    pub fn new(text: &'t [u8], ends: Ends, file: &[u8]) -> Result<Self> {
+    pub fn new(text: &'t [u8], ends: Ends, file: &[u8]) -> Result<Box<Self>> {
         if u32::try_from(text.len() + 1).is_err() {
             return Err(Error::parse(file, 0, "the file is too large", &[]));
         }
-        let mut paths = Paths {
+        let mut paths = Box::new(Paths {
             text,
             end: match ends {
                 Ends::Colon => b':',
@@ -139,7 +136,7 @@ impl<'t> Paths<'t> {
             },
             by_tail: Chains::default(),
             by_whole: Cell::new(None),
-        };
+        });
         // A line of a real tree has 130 bytes.
         paths.by_tail = paths.chained(text.len() / 80, Part::Tail);
         Ok(paths)
@@ -160,7 +157,7 @@ impl<'t> Paths<'t> {
             let path = ModulePath(&text[..end]);
             let quick = match part {
                 Part::Tail => path.quick_tail_hash(),
-                Part::Whole => path.quick_hash(),
+                Part::Whole => None,
             };
             let Some(hash) = quick.or_else(|| Some(part.hash(self.before(end)?.name()))) else {
                 continue;
@@ -178,8 +175,8 @@ impl<'t> Paths<'t> {
         self.text
     }
 
-    /// The path and the line of a module.
-    pub fn find(&self, name: ModuleName<'_>) -> Option<(ModulePath<'t>, &'t [u8])> {
+    /// The line of a module.
+    pub fn find(&self, name: ModuleName<'_>) -> Option<&'t [u8]> {
         let chains = self.by_whole.get().unwrap_or(&self.by_tail);
         let path = match self.find_in(chains, name) {
             Ok(found) => found?,
@@ -190,9 +187,7 @@ impl<'t> Paths<'t> {
             }
         };
         let start = path.0.as_ptr() as usize - self.text.as_ptr() as usize;
-        let end = start + path.0.len();
-        let behind = split_at_byte(&self.text[end..], b'\n').0;
-        Some((path, &self.text[start..end + behind.len()]))
+        Some(until(&self.text[start..], b'\n'))
     }
 
     /// An error where the chain is too long, and others would be shorter.
@@ -232,27 +227,25 @@ type Looked<'t> = core::result::Result<Option<ModulePath<'t>>, ()>;
 /// modules.dep as text: no look at the rest of a line before it is asked for.
 pub struct DepText<'t> {
     file: Text,
-    paths: Paths<'t>,
+    paths: Box<Paths<'t>>,
     /// Whether every line has been seen to be sound.
     is_checked: Cell<bool>,
 }
-
-const NO_COLON: &str = "no ':' behind the module's path";
 
 impl<'t> DepText<'t> {
     /// Finds the lines of `text`; `file` is for messages.
     ///
     /// # Errors
     /// No line at all, or a file of 4 GiB.
-    pub fn new(text: &'t [u8], file: Text) -> Result<Self> {
+    pub fn new(text: &'t [u8], file: Text) -> Result<Box<Self>> {
         if text.is_empty() {
             return Err(Error::parse(file, 0, "the file is empty; run depmod", &[]));
         }
-        Ok(DepText {
+        Ok(Box::new(DepText {
             file,
             paths: Paths::new(text, Ends::Colon, file)?,
             is_checked: Cell::new(false),
-        })
+        }))
     }
 
     /// The whole text.
@@ -265,11 +258,10 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// The line is malformed.
     pub fn find(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'t>>> {
-        let Some((path, line)) = self.paths.find(name) else {
-            return Ok(None);
-        };
-        let parsed = DepLine { path, line }.checked();
-        parsed.map(Some).map_err(|what| self.broken(line, what))
+        self.paths
+            .find(name)
+            .map(|line| self.parse(line))
+            .transpose()
     }
 
     /// Whether a module has a line, malformed or not.
@@ -284,7 +276,12 @@ impl<'t> DepText<'t> {
     pub fn check(&self) -> Result<()> {
         match self.is_checked.replace(true) {
             true => Ok(()),
-            false => self.all().try_for_each(|line| line.map(drop)),
+            false => {
+                for line in self.all() {
+                    line?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -325,7 +322,7 @@ mod tests {
     fn a_name_is_found_in_either_spelling() {
         let index = DepText::new(TEXT, b"f").unwrap();
         let line = index.find(name("a_b")).unwrap().unwrap();
-        assert_eq!(line.path, ModulePath(b"updates/a-b.ko.xz"));
+        assert_eq!(line.path(), ModulePath(b"updates/a-b.ko.xz"));
         assert_eq!(line.dependencies().count(), 1);
         assert!(index.find(name("ext")).unwrap().is_none());
         assert_eq!(index.all().count(), 4);
@@ -357,7 +354,7 @@ mod tests {
     fn the_first_of_two_lines_wins() {
         let index = DepText::new(b"updates/a.ko:\nkernel/a.ko:\n", b"f").unwrap();
         let line = index.find(name("a")).unwrap().unwrap();
-        assert_eq!(line.path.directory(), b"updates/");
+        assert_eq!(line.path().directory(), b"updates/");
     }
 
     #[test]
@@ -381,8 +378,10 @@ mod tests {
             };
             let range = text.as_ptr_range();
             for line in index.all().flatten() {
-                assert!(line.path.0.as_ptr() >= range.start && line.path.0.as_ptr() < range.end);
-                assert!(index.find(line.path.name()).is_err() || line.dependencies().count() < 7);
+                assert!(
+                    line.path().0.as_ptr() >= range.start && line.path().0.as_ptr() < range.end
+                );
+                assert!(index.find(line.path().name()).is_err() || line.dependencies().count() < 7);
             }
         });
     }

@@ -38,7 +38,7 @@ impl<'t> Iterator for Lines<'t> {
         if self.rest.is_empty() {
             return None;
         }
-        let (line, rest) = split_at_byte(self.rest, b'\n');
+        let (line, rest) = split_inline(self.rest, b'\n');
         self.rest = rest;
         self.number += 1;
         Some((self.number, line))
@@ -46,10 +46,31 @@ impl<'t> Iterator for Lines<'t> {
 }
 
 /// What stands before the first `byte`, and what stands behind it (empty where there is none).
+#[inline(never)]
 pub fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
+    split_inline(text, byte)
+}
+
+/// What stands before the first `byte`; all, where there is none.
+#[inline(never)]
+pub fn until(text: &[u8], byte: u8) -> &[u8] {
+    split_inline(text, byte).0
+}
+
+/// [`split_at_byte`] for a loop over thousands, without a call.
+#[inline(always)]
+pub fn split_inline(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     match memchr::memchr(byte, text) {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (text, &[]),
+    }
+}
+
+/// The last part of a path.
+pub fn last_part(path: &[u8]) -> &[u8] {
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => &path[slash + 1..],
+        None => path,
     }
 }
 
@@ -141,6 +162,17 @@ pub struct Words<'t>(&'t [u8]);
 /// Iterates over the words of `line`.
 pub fn words(line: &[u8]) -> Words<'_> {
     Words(line)
+}
+
+/// The first word of a line; empty where there is none.
+#[inline(never)]
+pub fn first_word(line: &[u8]) -> &[u8] {
+    words(line).next().unwrap_or(b"")
+}
+
+/// Which of the words of a line a word is, from 0.
+pub fn find_word(line: &[u8], word: &[u8]) -> Option<usize> {
+    words(line).position(|one| one == word)
 }
 
 impl<'t> Words<'t> {

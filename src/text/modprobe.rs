@@ -12,8 +12,9 @@
 //! Other commands say nothing about who needs whom, and malformed lines are passed over, both
 //! as modprobe does it. (kmod: libkmod/libkmod-config.c, `kmod_config_parse`)
 
+use crate::format::Text;
 use crate::text::alias::has_open_bracket;
-use crate::text::{lines, words};
+use crate::text::{last_part, lines, words};
 
 /// A line that says which modules belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,15 @@ pub enum Kind {
     Blacklist,
 }
 
+/// The first word of a line, and what the line says.
+const KINDS: &[(&[u8], Kind)] = &[
+    (b"alias", Kind::Alias),
+    (b"softdep", Kind::Softdep),
+    (b"weakdep", Kind::Weakdep),
+    (b"install", Kind::Install),
+    (b"blacklist", Kind::Blacklist),
+];
+
 /// The commands of a text whose lines are joined already.
 pub fn commands(text: &[u8]) -> impl Iterator<Item = Command<'_>> {
     lines(text).filter_map(|(_, line)| command(line))
@@ -49,14 +59,8 @@ pub fn commands(text: &[u8]) -> impl Iterator<Item = Command<'_>> {
 fn command(line: &[u8]) -> Option<Command<'_>> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut words = words(line);
-    let kind = match words.next()? {
-        b"alias" => Kind::Alias,
-        b"softdep" => Kind::Softdep,
-        b"weakdep" => Kind::Weakdep,
-        b"install" => Kind::Install,
-        b"blacklist" => Kind::Blacklist,
-        _ => return None,
-    };
+    let word = words.next()?;
+    let &(_, kind) = KINDS.iter().find(|(known, _)| *known == word)?;
     let subject = words.next()?;
     let targets = words.rest();
     let is_whole = kind == Kind::Blacklist || words.next().is_some();
@@ -75,28 +79,35 @@ pub fn targets(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The words of a command that an `install` line runs, without what a shell takes apart by; `None`
 /// if it does not call modprobe. The modules that it loads are among them.
-pub fn loading(command: &[u8]) -> Option<Vec<u8>> {
-    let plain = |&byte: &u8| match byte {
-        b';' | b'&' | b'|' | b'(' | b')' | b'"' | b'\'' => b' ',
-        _ => byte,
-    };
-    let plain: Vec<u8> = command.iter().map(plain).collect();
-    let is_call = |word: &[u8]| word == b"modprobe" || word.ends_with(b"/modprobe");
-    words(&plain).any(is_call).then_some(plain)
-}
-
-/// The text with its continued lines joined; `None` where there are none.
-pub fn joined(text: &[u8]) -> Option<Vec<u8>> {
-    memchr::memchr(b'\\', text)?;
-    let mut joined = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(&byte) = bytes.next() {
-        match byte {
-            b'\\' => joined.extend(bytes.next().filter(|&&next| next != b'\n')),
-            _ => joined.push(byte),
+pub fn loading(command: &[u8]) -> Option<Text> {
+    let mut plain = command.to_vec();
+    for byte in &mut plain {
+        if b";&|()\"'".contains(byte) {
+            *byte = b' ';
         }
     }
-    Some(joined)
+    let plain: Text = plain.leak();
+    let is_call = |word| last_part(word) == b"modprobe";
+    words(plain).any(is_call).then_some(plain)
+}
+
+/// The text with its continued lines joined.
+pub fn joined(text: &[u8]) -> &[u8] {
+    if memchr::memchr(b'\\', text).is_none() {
+        return text;
+    }
+    let mut joined = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        let kept = match byte {
+            b'\\' => bytes.next().filter(|&&next| next != b'\n'),
+            _ => Some(byte),
+        };
+        if let Some(&byte) = kept {
+            joined.push(byte);
+        }
+    }
+    joined.leak()
 }
 
 #[cfg(test)]
@@ -126,7 +137,7 @@ mod tests {
     fn a_command_that_calls_modprobe_has_modules_among_its_words() {
         let command = b"/sbin/modprobe -i a && { modprobe 'b'; (modprobe c) }";
         let loading = loading(command).unwrap();
-        let modules: Vec<&[u8]> = words(&loading).filter(|word| word.len() == 1).collect();
+        let modules: Vec<&[u8]> = words(loading).filter(|word| word.len() == 1).collect();
         assert_eq!(modules, [&b"a"[..], b"{", b"b", b"c", b"}"]);
         for other in [&b"/bin/false"[..], b"echo modprobe.d", b"insmod x"] {
             assert!(super::loading(other).is_none());
@@ -135,8 +146,8 @@ mod tests {
 
     #[test]
     fn continued_lines_are_joined() {
-        assert_eq!(joined(b"a \\\nb\\c\n\\").unwrap(), b"a bc\n");
-        assert!(joined(b"a\nb").is_none());
+        assert_eq!(joined(b"a \\\nb\\c\n\\"), b"a bc\n");
+        assert_eq!(joined(b"a\nb"), b"a\nb");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use crate::format::Text;
 use crate::text::table::{finished, mixed};
-use crate::text::{eight, is_same};
+use crate::text::{eight, is_same, last_part};
 use core::cmp::Ordering;
 
 /// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
@@ -219,10 +219,7 @@ impl PartialEq for ModulePath<'_> {
 impl<'t> ModulePath<'t> {
     /// The last component.
     pub fn file_name(self) -> &'t [u8] {
-        match memchr::memrchr(b'/', self.0) {
-            Some(slash) => &self.0[slash + 1..],
-            None => self.0,
-        }
+        last_part(self.0)
     }
 
     /// The directory part with its slash, or nothing.
@@ -248,7 +245,6 @@ impl<'t> ModulePath<'t> {
 
     /// The same for a path that ends in `.ko`: eight bytes at a time, without a look for where the
     /// name begins. Lines before the path may stand before it. `None` where that takes a longer look.
-    #[inline(always)]
     pub fn quick_hash(self) -> Option<u32> {
         let [stem @ .., b'.', b'k', b'o'] = self.0 else {
             return None;
@@ -287,12 +283,15 @@ impl<'t> ModulePath<'t> {
         if !has_control_or_dot(path) && path.last().map_or(false, |&byte| byte != b'/') {
             return true;
         }
-        let is_sound_dot = |dot: usize| dot > 0 && self.0[dot - 1] != b'/';
-        // A dot at the start of a component is `.`, `..` or a hidden file: never a module.
-        memchr::memchr_iter(b'.', self.0).all(is_sound_dot)
-            && self.0.iter().all(|&byte| byte >= b' ')
-            && !self.0.is_empty()
-            && !self.0.ends_with(b"/")
+        let mut before = b'/';
+        for &byte in self.0 {
+            // A dot at the start of a component is `.`, `..` or a hidden file: never a module.
+            if byte < b' ' || (byte == b'.' && before == b'/') {
+                return false;
+            }
+            before = byte;
+        }
+        before != b'/'
     }
 
     /// Whether this is one of depmod's `external` modules.

@@ -11,22 +11,17 @@ use crate::text::name::ModuleName;
 ///
 /// # Errors
 /// A line without a name.
-pub fn names<'t>(
-    text: &'t [u8],
-    file: &'t [u8],
-) -> impl Iterator<Item = Result<ModuleName<'t>>> + 't {
-    super::lines(text).map(move |(number, line)| {
-        let name = ModuleName::new(super::split_at_byte(line, b' ').0);
-        match name.as_written().is_empty() {
-            false => Ok(name),
-            true => Err(Error::parse(
-                file,
-                number,
-                "no module name at the start of the line",
-                &[],
-            )),
+pub fn names<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<ModuleName<'t>>> {
+    let mut names = Vec::new();
+    for (number, line) in super::lines(text) {
+        let name = super::until(line, b' ');
+        if name.is_empty() {
+            let what = "no module name at the start of the line";
+            return Err(Error::parse(file, number, what, &[]));
         }
-    })
+        names.push(ModuleName::new(name));
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -40,20 +35,21 @@ mod tests {
             a 1 - [permanent], Loading 0x0\n\
             b 1 4294967295 a,c, Live 0xffffffffc0000000\n\
             short\n";
-        let all: Vec<_> = names(text, b"f").map(|n| n.unwrap().to_kernel()).collect();
+        let all = names(text, b"f").unwrap().into_iter();
+        let all: Vec<_> = all.map(ModuleName::to_kernel).collect();
         assert_eq!(all, [&b"nvidia"[..], b"a", b"b", b"short"]);
     }
 
     #[test]
     fn a_line_without_a_name_is_named_by_number() {
-        let bad = names(b"a 1\n 2\n", b"m").nth(1).unwrap();
+        let bad = names(b"a 1\n 2\n", b"m");
         assert_eq!(kind_of(bad), Some(ErrorKind::Parse { line: 2 }));
     }
 
     #[test]
     fn no_text_panics() {
         crate::text::tests::every_text(&[b"a", b" ", b"\n", b"\0", b":"], 5, &mut |text| {
-            names(text, b"f").for_each(drop);
+            let _ = names(text, b"f");
         });
     }
 }

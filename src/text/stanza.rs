@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::catalog::{bit, Catalog, Entry};
-use crate::text::{lines, split_at_byte};
+use crate::text::{lines, split_at_byte, split_inline};
 use memchr::arch::all::is_equal;
 
 /// One stanza, with the empty lines behind it. The fields that nearly every question is about
@@ -86,7 +86,7 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
     // What is wrong with the line.
     let mut what = loop {
         let start = text.len() - rest.len();
-        let (line, after) = split_at_byte(rest, b'\n');
+        let (line, after) = split_inline(rest, b'\n');
         number += 1;
         if line.is_empty() {
             if let Some(stanza) = all.last().filter(|_| is_open) {
@@ -117,7 +117,7 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
         if line[0] == b'#' {
             break "a comment, which dpkg does not read";
         }
-        let (name, value) = split_at_byte(line, b':');
+        let (name, value) = split_inline(line, b':');
         if name.len() == line.len() || name.is_empty() {
             break "a line without a field name";
         }
