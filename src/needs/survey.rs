@@ -184,6 +184,8 @@ pub struct Survey<'r> {
     pub keep: Closure,
     /// What goes.
     pub removal: Removal,
+    /// What modules.dep listed before a prune that is unfinished.
+    unfinished: Option<Box<DepText<'static>>>,
     /// What an earlier prune left.
     pub left: Left,
     /// What is wrong.
@@ -206,12 +208,17 @@ impl<'r> Survey<'r> {
     ) -> Result<Box<Survey<'r>>> {
         let kernel = Kernel::open_text(root, version)?;
         kernel.check()?;
+        let unfinished = match folder.text(UNFINISHED)? {
+            Some(text) => Some(DepText::new(text, folder.shown(UNFINISHED))?),
+            None => None,
+        };
         let mut survey = Box::new(Survey {
             kernel,
             registry: Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?,
             folder,
             keep: Closure::default(),
             removal: Removal::default(),
+            unfinished,
             left: Left::Nothing,
             findings: Vec::new(),
             mounts: Vec::new(),
@@ -252,27 +259,16 @@ impl<'r> Survey<'r> {
     /// Decides on every module file by its name: two files may have one name, and the one in
     /// the index must not lose its place to the other.
     fn files(&mut self, sizes: Sizes) -> Result<()> {
-        let old = self.folder.text(UNFINISHED)?;
-        let shown = self.folder.shown(UNFINISHED);
-        let old = old.map(|text| DepText::new(text, shown)).transpose()?;
         let mut is_present = vec![false; self.keep.modules().len()];
         let (mut leftovers, mut listed) = (0, 0);
         let mut decide = |leaf: &Leaf<'_>| {
             let name = ModulePath(leaf.name).name();
             match self.kernel.line(name)? {
                 Some(line) => listed += usize::from(leaf.is_at(line.path().0)),
+                None if is_left(&self.unfinished, name) => leftovers += 1,
                 None => {
-                    let is_left = match &old {
-                        Some(old) => old.find(name)?.is_some(),
-                        None => false,
-                    };
-                    match is_left {
-                        true => leftovers += 1,
-                        false => {
-                            let found = Finding::new(Kind::Unlisted, leaf.path(), b"");
-                            self.findings.push(found);
-                        }
-                    }
+                    let found = Finding::new(Kind::Unlisted, leaf.path(), b"");
+                    self.findings.push(found);
                 }
             }
             let Some(position) = self.keep.position(name) else {
@@ -289,7 +285,7 @@ impl<'r> Survey<'r> {
         self.removal = walk(&self.folder, Scope::All, sizes, &mut decide, &mut |path| {
             self.mounts.push(path)
         })?;
-        self.left = match (old.is_some(), leftovers) {
+        self.left = match (self.unfinished.is_some(), leftovers) {
             (false, _) => Left::Nothing,
             (true, 0) => Left::Mark,
             (true, _) => Left::Modules,
@@ -350,7 +346,9 @@ impl<'r> Survey<'r> {
         }
         for (_, line) in lines(self.kernel.file_or_empty(b"modules.alias")?) {
             if let Some((_, module)) = alias(line) {
-                if !self.kernel.lists(ModuleName::new(module))? {
+                let name = ModuleName::new(module);
+                // A prune writes modules.dep anew first of all.
+                if !self.kernel.lists(name)? && !is_left(&self.unfinished, name) {
                     self.find(Kind::Stray, module, b"");
                 }
             }
@@ -412,6 +410,11 @@ impl<'r> Survey<'r> {
             self.find(Kind::Gone, path.0, text);
         }
     }
+}
+
+/// Whether an unfinished prune was about to delete a module.
+fn is_left(unfinished: &Option<Box<DepText<'_>>>, name: ModuleName<'_>) -> bool {
+    unfinished.as_ref().map_or(false, |old| old.lists(name))
 }
 
 /// One message for all findings of a kind, as a prune gives it: what it is, and some of the names.

@@ -198,3 +198,39 @@ fn hardware_that_nothing_is_kept_for_is_reported() {
         "{out}"
     );
 }
+
+/// The power goes when modules.dep is new and the next index is not.
+#[test]
+fn a_prune_that_ended_between_two_indexes_is_finished_by_the_same_command() {
+    let machine = Machine::new()
+        .kernel(KERNEL, MODULES)
+        .file(
+            &file(KERNEL, "modules.alias"),
+            "alias pci:a snd\nalias pci:b e1000e\n",
+        )
+        .file(&file(KERNEL, ".modules.dep.limopack-old"), MODULES);
+    machine.succeeds("-i -u e1000e --static");
+    std::fs::write(
+        machine.path(&file(KERNEL, "modules.dep")),
+        "kernel/e1000e.ko:\n",
+    )
+    .unwrap();
+    machine.succeeds("--prune");
+    assert_eq!(
+        machine.read(&file(KERNEL, "modules.alias")),
+        "alias pci:b e1000e\n"
+    );
+    assert!(!machine.path(&file(KERNEL, "kernel/snd.ko")).exists());
+    assert!(!machine
+        .path(&file(KERNEL, ".modules.dep.limopack-old"))
+        .exists());
+    // What no prune was about to delete is another matter.
+    std::fs::write(
+        machine.path(&file(KERNEL, "modules.alias")),
+        "alias pci:a snd\n",
+    )
+    .unwrap();
+    assert!(machine
+        .refuses("--prune")
+        .contains("in modules.alias, but not in modules.dep"));
+}
