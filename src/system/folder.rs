@@ -255,16 +255,24 @@ impl Folder {
             naming,
             waiting: Vec::with_capacity(files.len()),
         };
+        // Before the first file: where there is no memory, nothing is left behind.
+        let mut buffer = Vec::with_capacity(BUFFER);
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(keep(name));
-            self.write_new(name, temporary, parts)?;
+            self.write_new(name, temporary, parts, &mut buffer)?;
         }
         Ok(staged)
     }
 
     /// Writes what is to replace `name` as `temporary`.
-    fn write_new(&self, name: &[u8], temporary: &[u8], parts: &[&[u8]]) -> Result<()> {
+    fn write_new(
+        &self,
+        name: &[u8],
+        temporary: &[u8],
+        parts: &[&[u8]],
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
         let shown = self.shown(temporary);
         let old = stat_in(self.fd.as_fd(), name).ok();
         // Left behind by a run that was killed.
@@ -273,7 +281,7 @@ impl Folder {
         let mode = Mode::from_raw_mode(NEW_MODE);
         let created = open_in(self.fd.as_fd(), temporary, flags, mode);
         let file = io("create", shown, created)?;
-        io("write", shown, write_parts(&file, parts))?;
+        io("write", shown, write_parts(file.as_fd(), parts, buffer))?;
         io("set the mode of", shown, keep_mode(&file, old.as_ref()))?;
         io("sync", shown, retry(|| rustix::fs::fsync(&file)))
     }
@@ -502,21 +510,27 @@ fn unlink_in(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::
     retry(|| rustix::fs::unlinkat(directory, name, flags))
 }
 
-/// Writes parts one behind the other, many with each call.
-fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
-    const ROOM: usize = 64 * 1024;
-    let mut buffer = Vec::with_capacity(ROOM);
+/// As much as is written with one call, where the parts of a file are small.
+const BUFFER: usize = 64 * 1024;
+
+/// Writes parts one behind the other, through a buffer of that size.
+fn write_parts(
+    file: BorrowedFd<'_>,
+    parts: &[&[u8]],
+    buffer: &mut Vec<u8>,
+) -> rustix::io::Result<()> {
+    buffer.clear();
     for &part in parts {
-        if buffer.len() + part.len() > ROOM {
-            write_all(file.as_fd(), &buffer)?;
+        if buffer.len() + part.len() > BUFFER {
+            write_all(file, buffer)?;
             buffer.clear();
         }
-        match part.len() > ROOM {
-            true => write_all(file.as_fd(), part)?,
+        match part.len() > BUFFER {
+            true => write_all(file, part)?,
             false => buffer.extend_from_slice(part),
         }
     }
-    write_all(file.as_fd(), &buffer)
+    write_all(file, buffer)
 }
 
 /// Gives a new file the mode and owner of the one that it replaces, or [`NEW_MODE`] whatever

@@ -215,7 +215,7 @@ fn a_prune_that_ended_between_two_indexes_is_finished_by_the_same_command() {
         "kernel/e1000e.ko:\n",
     )
     .unwrap();
-    machine.succeeds("--prune");
+    machine.succeeds("--prune -q");
     assert_eq!(
         machine.read(&file(KERNEL, "modules.alias")),
         "alias pci:b e1000e\n"
