@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, keep, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::{
-    c_string, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, write_all, Root,
+    c_string, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
 };
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, 
 use rustix::io::Errno;
 use rustix::thread::Timespec;
 use std::cell::Cell;
+use std::io::IoSlice;
 
 /// An open directory.
 pub struct Folder {
@@ -255,24 +256,16 @@ impl Folder {
             naming,
             waiting: Vec::with_capacity(files.len()),
         };
-        // Before the first file: where there is no memory, nothing is left behind.
-        let mut buffer = Vec::with_capacity(BUFFER);
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(keep(name));
-            self.write_new(name, temporary, parts, &mut buffer)?;
+            self.write_new(name, temporary, parts)?;
         }
         Ok(staged)
     }
 
     /// Writes what is to replace `name` as `temporary`.
-    fn write_new(
-        &self,
-        name: &[u8],
-        temporary: &[u8],
-        parts: &[&[u8]],
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
+    fn write_new(&self, name: &[u8], temporary: &[u8], parts: &[&[u8]]) -> Result<()> {
         let shown = self.shown(temporary);
         let old = stat_in(self.fd.as_fd(), name).ok();
         // Left behind by a run that was killed.
@@ -281,7 +274,7 @@ impl Folder {
         let mode = Mode::from_raw_mode(NEW_MODE);
         let created = open_in(self.fd.as_fd(), temporary, flags, mode);
         let file = io("create", shown, created)?;
-        io("write", shown, write_parts(file.as_fd(), parts, buffer))?;
+        io("write", shown, write_parts(&file, parts))?;
         io("set the mode of", shown, keep_mode(&file, old.as_ref()))?;
         io("sync", shown, retry(|| rustix::fs::fsync(&file)))
     }
@@ -510,27 +503,34 @@ fn unlink_in(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::
     retry(|| rustix::fs::unlinkat(directory, name, flags))
 }
 
-/// As much as is written with one call, where the parts of a file are small.
-const BUFFER: usize = 64 * 1024;
-
-/// Writes parts one behind the other, through a buffer of that size.
-fn write_parts(
-    file: BorrowedFd<'_>,
-    parts: &[&[u8]],
-    buffer: &mut Vec<u8>,
-) -> rustix::io::Result<()> {
-    buffer.clear();
-    for &part in parts {
-        if buffer.len() + part.len() > BUFFER {
-            write_all(file, buffer)?;
-            buffer.clear();
-        }
-        match part.len() > BUFFER {
-            true => write_all(file, part)?,
-            false => buffer.extend_from_slice(part),
+/// Writes parts one behind the other, many with each call.
+fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
+    // Far below the kernel's limit of 1024 (linux: include/uapi/linux/uio.h, UIO_MAXIOV).
+    const MOST: usize = 256;
+    for some in parts.chunks(MOST) {
+        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left: usize = some.iter().map(|part| part.len()).sum();
+        let mut first = 0;
+        while left > 0 {
+            let written = retry(|| rustix::io::writev(file, &slices[first..]))?;
+            if written == 0 {
+                return Err(Errno::IO);
+            }
+            left -= written;
+            // A short write may end inside a part.
+            let mut skip = written;
+            while first < some.len() && skip >= slices[first].len() {
+                skip -= slices[first].len();
+                first += 1;
+            }
+            if let (true, Some(slice)) = (skip > 0, slices.get_mut(first)) {
+                let part = some[first];
+                let begin = part.len() - slice.len() + skip;
+                *slice = IoSlice::new(&part[begin..]);
+            }
         }
     }
-    write_all(file, buffer)
+    Ok(())
 }
 
 /// Gives a new file the mode and owner of the one that it replaces, or [`NEW_MODE`] whatever
