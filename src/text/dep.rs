@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, split_at_byte, split_inline, until};
+use crate::text::{bare_lines, split_at_byte, split_inline, until};
 use std::cell::Cell;
 
 /// One line of modules.dep.
@@ -290,7 +290,7 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// A malformed line.
     pub fn all(&self) -> impl Iterator<Item = Result<DepLine<'t>>> + '_ {
-        lines(self.paths.text).map(|(_, line)| self.parse(line))
+        bare_lines(self.paths.text).map(|line| self.parse(line))
     }
 
     fn parse(&self, line: &'t [u8]) -> Result<DepLine<'t>> {
