@@ -18,7 +18,9 @@ use crate::format::{fill, keep, push_filled, Text};
 use crate::needs::facts;
 use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
-use crate::text::{find, find_word, first_word, last_part, lines, split_at_byte, until, words};
+use crate::text::{
+    bare_lines, find, find_word, first_word, last_part, split_at_byte, until, words,
+};
 
 /// What it means if a kernel knows none of the names that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,7 +137,7 @@ pub(super) fn types(kinds: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Tells each line of a file; there is none where the file is missing.
 pub(super) fn each_line(root: &Root, file: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
     let text = root.text_or_empty(file)?;
-    lines(text).for_each(|(_, line)| tell(line));
+    bare_lines(text).for_each(tell);
     Ok(())
 }
 

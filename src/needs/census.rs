@@ -17,7 +17,7 @@ use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
 use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
-use crate::text::{find_word, first_word, is_control, lines, sort_once, split_at_byte, words};
+use crate::text::{bare_lines, find_word, first_word, is_control, sort_once, split_at_byte, words};
 use rustix::fs::FileType;
 
 /// Deeper than any device lies below another.
@@ -92,7 +92,7 @@ pub fn configured(root: &Root, tell: &mut dyn FnMut(&[u8], Text)) -> Result<()> 
 
 /// The first words of lines that are no comments.
 fn first_words(text: &[u8], add: &mut dyn FnMut(&[u8])) {
-    for (_, line) in lines(text) {
+    for line in bare_lines(text) {
         let word = first_word(line);
         if !matches!(word, [] | [b'#' | b';', ..]) {
             add(word);
@@ -182,7 +182,7 @@ impl Census {
     }
 
     fn dracut(&mut self, text: &[u8]) {
-        for (_, line) in lines(text) {
+        for line in bare_lines(text) {
             let (key, value) = split_at_byte(line, b'=');
             let key = key.strip_suffix(b"+").unwrap_or(key);
             for name in parts(value, b"\"' \t").filter(|name| !name.is_empty()) {
@@ -224,10 +224,10 @@ pub fn root_file_system(
 ) -> Result<(&'static [u8], &'static [DepLine<'static>])> {
     for file in words(MOUNTS) {
         // The last mount on `/` is the one that is seen.
-        let mounts = lines(root.text_or_empty(file)?);
+        let mounts = bare_lines(root.text_or_empty(file)?);
         let mounts =
-            mounts.filter(|(_, line)| !line.starts_with(b"#") && words(line).nth(1) == Some(b"/"));
-        if let Some(kind) = mounts.last().and_then(|(_, line)| words(line).nth(2)) {
+            mounts.filter(|line| !line.starts_with(b"#") && words(line).nth(1) == Some(b"/"));
+        if let Some(kind) = mounts.last().and_then(|line| words(line).nth(2)) {
             for name in [fill("fs-{}", &[kind]), kind] {
                 if let Found::Modules(modules) = kernel.look_up(name)? {
                     return Ok((kind, modules));

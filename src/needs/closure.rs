@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::needs::{Kernel, Need};
-use crate::text::dep::DepLine;
+use crate::text::dep::{DepLine, Dependencies};
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::sort::sort;
@@ -41,10 +41,9 @@ pub struct Edge {
 
 /// A module of a closure.
 pub struct Needed {
-    /// Its line in modules.dep.
-    line: DepLine<'static>,
-    /// Its file, as the line has it.
+    /// Its file, as its line in modules.dep has it.
     pub path: ModulePath<'static>,
+    dependencies: Dependencies<'static>,
     /// Why it came in first.
     pub why: Why,
     /// The end of its part of the closure's edges, which begins where the module before ends.
@@ -117,7 +116,7 @@ impl Closure {
 
     /// Puts a module in; what it needs comes in with [`Closure::complete`].
     pub fn add(&mut self, line: DepLine<'static>, why: Why) -> usize {
-        let path = line.path();
+        let (path, dependencies) = line.parts();
         let hash = path.hash();
         let (modules, new) = (&self.modules, self.modules.len());
         // All lines come from one index, where a module has one path.
@@ -126,8 +125,8 @@ impl Closure {
             return known as usize;
         }
         self.modules.push(Needed {
-            line,
             path,
+            dependencies,
             why,
             edges_end: 0,
             hash,
@@ -153,8 +152,8 @@ impl Closure {
 
     fn follow_line(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         let user = &self.modules[self.followed];
-        let (line, user) = (user.line, user.path);
-        for path in line.dependencies() {
+        let (dependencies, user) = (user.dependencies, user.path);
+        for path in dependencies {
             let hash = path.hash();
             let is_it = |position| self.modules[position as usize].path == path;
             let to = match self.table.find(hash, &is_it) {

@@ -2,7 +2,7 @@
 
 use crate::format::fill;
 use crate::system::Folder;
-use crate::text::{find_word, lines, words};
+use crate::text::{bare_lines, find_word, words};
 
 /// Where the word is, the word, and what it asks for: a name, an alias, or with `sys:` all devices
 /// of a directory of /sys. A `*` at the end of the word is its rest, and stands for it at the end
@@ -95,7 +95,7 @@ const TABLE: &str = concat!(
 
 /// Calls `add` with all that a word asks for.
 pub fn each(place: &[u8], word: &[u8], add: &mut dyn FnMut(&[u8])) {
-    for (_, row) in lines(TABLE.as_bytes()) {
+    for row in bare_lines(TABLE.as_bytes()) {
         let mut row = words(row);
         let is_it = row.next() == Some(place);
         let (true, Some(head), Some(name)) = (is_it, row.next(), row.next()) else {
@@ -122,7 +122,7 @@ pub fn is_place(file: &[u8]) -> bool {
 /// went meanwhile asks for nothing.
 pub fn of_file(folder: &Folder, file: &[u8], text: &mut Vec<u8>, add: &mut dyn FnMut(&[u8])) {
     if folder.read(file, text).is_ok() {
-        lines(text).for_each(|(_, line)| each(file, line, add));
+        bare_lines(text).for_each(|line| each(file, line, add));
     }
 }
 

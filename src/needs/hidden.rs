@@ -13,7 +13,7 @@
 //! have is none.
 
 use crate::error::{Error, Result};
-use crate::text::{lines, split_at_byte, until, words};
+use crate::text::{bare_lines, lines, split_at_byte, until, words};
 
 /// Modules that need something, and what they need.
 pub struct Row<'t> {
@@ -144,7 +144,7 @@ static TABLE: [u8; LENGTH] = {
 
 /// The rows of the table.
 pub fn known() -> impl Iterator<Item = Row<'static>> {
-    lines(&TABLE).map(|(_, line)| {
+    bare_lines(&TABLE).map(|line| {
         let (modules, targets) = split_at_byte(line, b'|');
         Row { modules, targets }
     })

@@ -79,6 +79,14 @@ pub fn file_of(version: &[u8], name: &[u8]) -> Text {
     fill("lib/modules/{}/{}", &[version, name])
 }
 
+fn dep_index(root: &Root, version: &[u8]) -> Result<Option<Box<Trie<'static>>>> {
+    let path = file_of(version, b"modules.dep.bin");
+    match root.text(path)? {
+        None => Ok(None),
+        Some(index) => Trie::new(index, root.shown(path)).map(Some),
+    }
+}
+
 /// The module that a given name, file name or path names, whether or not a kernel has it.
 pub fn module_named(given: &[u8]) -> ModuleName<'_> {
     match is_module_file(ModulePath(given).file_name()) {
@@ -93,10 +101,9 @@ impl<'r> Kernel<'r> {
     /// # Errors
     /// No such kernel, or a damaged index.
     pub fn open(root: &'r Root, version: Text) -> Result<Box<Kernel<'r>>> {
-        let path = file_of(version, b"modules.dep.bin");
-        let lines = match root.text(path)? {
+        let lines = match dep_index(root, version)? {
             None => Kernel::text_lines(root, version)?,
-            Some(index) => Lines::Index(Trie::new(index, root.shown(path))?),
+            Some(index) => Lines::Index(index),
         };
         Ok(Kernel::new(root, version, lines))
     }
@@ -143,6 +150,14 @@ impl<'r> Kernel<'r> {
     /// It cannot be opened.
     pub fn folder(&self) -> Result<Option<Folder>> {
         Folder::open(self.root, directory(self.version))
+    }
+
+    /// The index of its modules, if it has one.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn index(&self) -> Result<Option<Box<Trie<'static>>>> {
+        dep_index(self.root, self.version)
     }
 
     /// A file of this kernel, if it is there.

@@ -10,7 +10,7 @@ use crate::index::writer::Writer;
 use crate::text::alias::{alias, has_open_bracket, is_wild, matches, normalise};
 use crate::text::name::ModuleName;
 use crate::text::table::Table;
-use crate::text::{lines, shared_length, split_at_byte};
+use crate::text::{bare_lines, shared_length, split_at_byte};
 use std::cell::{Cell, RefCell};
 
 /// As many searches of a list as are cheaper than an index of it.
@@ -249,7 +249,7 @@ impl AliasText {
         };
         match self.format {
             Format::Lines => {
-                let pairs = lines(self.text).filter_map(|(_, line)| alias(line));
+                let pairs = bare_lines(self.text).filter_map(alias);
                 pairs.for_each(|(pattern, module)| add(pattern, module));
             }
             Format::Records => {

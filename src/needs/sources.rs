@@ -19,7 +19,7 @@ use crate::system::{running_kernel, Root};
 use crate::text::active::Registry;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, proc_modules, until, words};
+use crate::text::{bare_lines, proc_modules, until, words};
 
 /// What is known of the machine, whatever the kernel.
 pub struct Machine {
@@ -163,7 +163,7 @@ pub fn add_boot(
 /// records `NAME.softdep=` and `NAME.weakdep=` that depmod does not read.
 fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
     let rules = kernel.rules()?;
-    for (_, path) in lines(kernel.builtin()?.text()) {
+    for path in bare_lines(kernel.builtin()?.text()) {
         let path = ModulePath(path);
         let add = &mut |rule: &Rule| add_targets(kept, kernel, rule.targets);
         rules.of(path, path.hash(), add)?;

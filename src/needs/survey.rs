@@ -3,7 +3,6 @@
 
 use crate::error::{Error, Result};
 use crate::format::{fill, some_of, Text};
-use crate::index::trie::Trie;
 use crate::needs::sources::{keep_all, Machine};
 use crate::needs::{Closure, Kernel};
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
@@ -12,7 +11,7 @@ use crate::text::active::{Hold, Registry, ACTIVE};
 use crate::text::alias::alias;
 use crate::text::dep::{DepLine, DepText};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, until};
+use crate::text::{bare_lines, until};
 
 /// Beside a modules.dep that lists only what stays, the one that listed what is still being
 /// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
@@ -304,7 +303,7 @@ impl<'r> Survey<'r> {
     fn stale(&mut self, found: usize) -> Result<()> {
         let text = self.kernel.file_or_empty(b"modules.dep")?;
         let paths = || {
-            let lines = lines(text).filter_map(|(_, line)| DepLine::parse(line).ok());
+            let lines = bare_lines(text).filter_map(|line| DepLine::parse(line).ok());
             let paths = lines.map(|line| line.path());
             paths.filter(|path| !path.is_absolute())
         };
@@ -334,17 +333,15 @@ impl<'r> Survey<'r> {
 
     /// What depmod's files say of each other.
     fn indexes(&mut self) -> Result<()> {
-        let shown = self.kernel.shown(b"modules.dep.bin");
-        if let Some(bytes) = self.kernel.file(b"modules.dep.bin")? {
-            let index = Trie::new(bytes, shown)?;
-            for (_, line) in lines(self.kernel.file_or_empty(b"modules.dep")?) {
+        if let Some(index) = self.kernel.index()? {
+            for line in bare_lines(self.kernel.file_or_empty(b"modules.dep")?) {
                 let path = ModulePath(until(line, b':'));
                 if index.find(path.name())? != Some(line) {
                     self.find(Kind::Differs, path.0, b"");
                 }
             }
         }
-        for (_, line) in lines(self.kernel.file_or_empty(b"modules.alias")?) {
+        for line in bare_lines(self.kernel.file_or_empty(b"modules.alias")?) {
             if let Some((_, module)) = alias(line) {
                 let name = ModuleName::new(module);
                 // A prune writes modules.dep anew first of all.

@@ -7,7 +7,6 @@
 //! (kmod: shared/util.c, `alias_normalize`; libkmod/libkmod-module.c)
 
 use crate::text::name::kernel_byte;
-use crate::text::words;
 
 /// Pattern and module of an `alias PATTERN MODULE` line.
 pub fn alias(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -80,8 +79,14 @@ pub fn is_wild(byte: u8) -> bool {
 /// before a `:`, or with a head that the kernel writes when it asks for a module.
 /// (linux: MODULE_ALIAS_FS, MODULE_ALIAS_CRYPTO, MODULE_ALIAS_NETPROTO, MODULE_ALIAS_CHARDEV, …)
 pub fn is_alias(name: &[u8]) -> bool {
-    const HEADS: &[u8] = b"fs- crypto- net-pf- char-major- block-major-";
-    name.contains(&b':') || words(HEADS).any(|head| name.starts_with(head))
+    const HEADS: [&[u8]; 5] = [
+        b"fs-",
+        b"crypto-",
+        b"net-pf-",
+        b"char-major-",
+        b"block-major-",
+    ];
+    name.contains(&b':') || HEADS.iter().any(|head| name.starts_with(head))
 }
 
 /// Whether a pattern, normalised or not, matches a normalised name.

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, split_at_byte, split_inline, until};
+use crate::text::{bare_lines, split_inline, until};
 use std::cell::Cell;
 
 /// One line of modules.dep.
@@ -21,12 +21,16 @@ impl<'t> DepLine<'t> {
     /// What is wrong with it, for the caller to add file and line.
     pub fn parse(line: &'t [u8]) -> core::result::Result<Self, &'static str> {
         let path = DepLine(line).path();
-        if path.0.len() == line.len() {
-            return Err("no ':' behind the module's path");
+        match path.0.len() == line.len() {
+            true => Err("no ':' behind the module's path"),
+            false => DepLine(line).checked(path),
         }
+    }
+
+    fn checked(self, path: ModulePath<'_>) -> core::result::Result<Self, &'static str> {
         // The dependencies are not checked here: each is looked up and has a line of its own.
         match path.is_sound() {
-            true => Ok(DepLine(line)),
+            true => Ok(self),
             false => Err("a path with '..', '.', control bytes or no file name"),
         }
     }
@@ -37,23 +41,41 @@ impl<'t> DepLine<'t> {
     }
 
     /// The files of the modules that this one needs, as far as the line tells.
-    pub fn dependencies(&self) -> impl Iterator<Item = ModulePath<'t>> {
-        // By the space alone, which depmod writes, and busybox too.
-        let mut rest = split_at_byte(self.0, b':').1;
-        core::iter::from_fn(move || loop {
-            let (word, behind) = split_inline(rest, b' ');
-            rest = behind;
-            match (word.is_empty(), behind.is_empty()) {
-                (false, _) => return Some(ModulePath(word)),
-                (true, true) => return None,
-                (true, false) => {}
-            }
-        })
+    pub fn dependencies(&self) -> Dependencies<'t> {
+        self.parts().1
+    }
+
+    /// Both of these.
+    pub fn parts(&self) -> (ModulePath<'t>, Dependencies<'t>) {
+        let (path, rest) = split_inline(self.0, b':');
+        (ModulePath(path), Dependencies(rest))
     }
 
     /// The whole line, without its newline.
     pub fn as_written(&self) -> &'t [u8] {
         self.0
+    }
+}
+
+/// What stands behind the path of a line.
+#[derive(Clone, Copy)]
+pub struct Dependencies<'t>(&'t [u8]);
+
+impl<'t> Iterator for Dependencies<'t> {
+    type Item = ModulePath<'t>;
+
+    #[inline(always)] // one loop over thousands
+    fn next(&mut self) -> Option<ModulePath<'t>> {
+        // By the space alone, which depmod writes, and busybox too.
+        loop {
+            let (word, behind) = split_inline(self.0, b' ');
+            self.0 = behind;
+            match (word.is_empty(), behind.is_empty()) {
+                (false, _) => return Some(ModulePath(word)),
+                (true, true) => return None,
+                (true, false) => {}
+            }
+        }
     }
 }
 
@@ -175,8 +197,8 @@ impl<'t> Paths<'t> {
         self.text
     }
 
-    /// The line of a module.
-    pub fn find(&self, name: ModuleName<'_>) -> Option<&'t [u8]> {
+    /// The path and the line of a module.
+    pub fn find(&self, name: ModuleName<'_>) -> Option<(ModulePath<'t>, &'t [u8])> {
         let chains = self.by_whole.get().unwrap_or(&self.by_tail);
         let path = match self.find_in(chains, name) {
             Ok(found) => found?,
@@ -187,7 +209,9 @@ impl<'t> Paths<'t> {
             }
         };
         let start = path.0.as_ptr() as usize - self.text.as_ptr() as usize;
-        Some(until(&self.text[start..], b'\n'))
+        let end = start + path.0.len();
+        let behind = until(&self.text[end..], b'\n');
+        Some((path, &self.text[start..end + behind.len()]))
     }
 
     /// An error where the chain is too long, and others would be shorter.
@@ -258,10 +282,11 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// The line is malformed.
     pub fn find(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'t>>> {
-        self.paths
-            .find(name)
-            .map(|line| self.parse(line))
-            .transpose()
+        let Some((path, line)) = self.paths.find(name) else {
+            return Ok(None);
+        };
+        let checked = DepLine(line).checked(path);
+        checked.map(Some).map_err(|what| self.broken(line, what))
     }
 
     /// Whether a module has a line, malformed or not.
@@ -290,7 +315,7 @@ impl<'t> DepText<'t> {
     /// # Errors
     /// A malformed line.
     pub fn all(&self) -> impl Iterator<Item = Result<DepLine<'t>>> + '_ {
-        lines(self.paths.text).map(|(_, line)| self.parse(line))
+        bare_lines(self.paths.text).map(|line| self.parse(line))
     }
 
     fn parse(&self, line: &'t [u8]) -> Result<DepLine<'t>> {

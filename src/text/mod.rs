@@ -19,14 +19,14 @@ use core::cmp::Ordering;
 /// A missing final newline makes no difference; an empty text has no lines.
 #[derive(Clone)]
 pub struct Lines<'t> {
-    rest: &'t [u8],
+    rest: BareLines<'t>,
     number: usize,
 }
 
 /// Iterates over the lines of `text`.
 pub fn lines(text: &[u8]) -> Lines<'_> {
     Lines {
-        rest: text,
+        rest: bare_lines(text),
         number: 0,
     }
 }
@@ -35,13 +35,31 @@ impl<'t> Iterator for Lines<'t> {
     type Item = (usize, &'t [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let (line, rest) = split_inline(self.rest, b'\n');
-        self.rest = rest;
+        let line = self.rest.next()?;
         self.number += 1;
         Some((self.number, line))
+    }
+}
+
+/// The lines of a text, without their numbers.
+#[derive(Clone)]
+pub struct BareLines<'t>(&'t [u8]);
+
+/// As [`lines`], where nobody asks for the numbers.
+pub fn bare_lines(text: &[u8]) -> BareLines<'_> {
+    BareLines(text)
+}
+
+impl<'t> Iterator for BareLines<'t> {
+    type Item = &'t [u8];
+
+    fn next(&mut self) -> Option<&'t [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (line, rest) = split_inline(self.0, b'\n');
+        self.0 = rest;
+        Some(line)
     }
 }
 

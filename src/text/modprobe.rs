@@ -14,7 +14,7 @@
 
 use crate::format::Text;
 use crate::text::alias::has_open_bracket;
-use crate::text::{last_part, lines, words};
+use crate::text::{bare_lines, last_part, words};
 
 /// A line that says which modules belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ const KINDS: &[(&[u8], Kind)] = &[
 
 /// The commands of a text whose lines are joined already.
 pub fn commands(text: &[u8]) -> impl Iterator<Item = Command<'_>> {
-    lines(text).filter_map(|(_, line)| command(line))
+    bare_lines(text).filter_map(command)
 }
 
 fn command(line: &[u8]) -> Option<Command<'_>> {

@@ -298,11 +298,6 @@ impl<'t> ModulePath<'t> {
     pub fn is_absolute(self) -> bool {
         self.0.starts_with(b"/")
     }
-
-    /// Whether both name the same module in the same directory, whatever their suffixes.
-    pub fn is_same_module(self, other: ModulePath<'_>) -> bool {
-        self.directory() == other.directory() && self.name() == other.name()
-    }
 }
 
 /// Whether a file name is one that depmod takes for a module
@@ -334,8 +329,6 @@ mod tests {
         assert_eq!(path.directory(), b"kernel/sound/");
         assert_eq!(path.file_name(), b"snd-soc-sof_sdw.ko.xz");
         assert_eq!(path.name(), ModuleName::new(b"snd_soc_sof_sdw"));
-        assert!(path.is_same_module(ModulePath(b"kernel/sound/snd_soc_sof_sdw.ko")));
-        assert!(!path.is_same_module(ModulePath(b"kernel/snd_soc_sof_sdw.ko")));
     }
 
     #[test]

@@ -245,7 +245,6 @@ fn name(data: &[u8]) {
     }
     is_module_file(file);
     one.is_storable();
-    path.is_same_module(ModulePath(b));
 }
 
 fn names_file(data: &[u8]) {
