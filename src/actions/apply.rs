@@ -35,23 +35,19 @@ const LONGEST: usize = 200;
 pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     let database = Database::needed(root, request.root.is_some())?;
-    let mut locks = None;
-    let is_to_wait = match request.mode {
+    let (locks, is_to_wait) = match request.mode {
         // What the call would do: find the lock held, and queue.
-        Mode::DryRun => caller != Caller::Anybody && database.is_locked(root)?,
+        Mode::DryRun => (None, caller != Caller::Anybody && database.is_locked(root)?),
         Mode::Execute => match database.lock(root, caller) {
-            Ok(taken) => {
-                locks = Some(taken);
-                false
-            }
-            Err(error) if is_somebodys(&error, caller) => true,
+            Ok(locks) => (Some(locks), false),
+            Err(error) if is_somebodys(&error, caller) => (None, true),
             Err(error) => return Err(error),
         },
     };
     if !is_to_wait {
         database.check_journal(root)?;
     }
-    let task = Task::read(root, &database, request, report)?;
+    let task = Task::read(root, database, request, report)?;
     if is_to_wait {
         return task.defer();
     }
@@ -130,7 +126,7 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         Mode::DryRun => None,
     };
     database.check_journal(root)?;
-    let task = Task::read(root, &database, request, report)?;
+    let task = Task::read(root, database, request, report)?;
     // Others may not have said yet what they need.
     let mut all = task.contents.status.all.iter();
     if let Some(stanza) = all.find(|stanza| !stanza.is_settled()) {
@@ -158,7 +154,7 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
 /// What a call works on, read once.
 struct Task<'a> {
     root: &'a Root,
-    database: &'a Database,
+    database: &'static Database,
     contents: &'static Contents,
     /// What was forgotten before.
     remembered: Notes,
@@ -207,6 +203,7 @@ impl Wanted {
     fn select(&mut self, task: &Task<'_>, ties: &Ties, given: Text) -> Result<()> {
         let status = &task.contents.status;
         let spec = Spec::new(given);
+        let is_pattern = spec.is_pattern();
         let mut found = Vec::new();
         for entry in spec.among(&status.names) {
             if subject(entry.name).is_some() {
@@ -219,7 +216,7 @@ impl Wanted {
                 task.report.debug(what, &[entry.name]);
             }
         }
-        if found.len() > 1 && !spec.is_pattern() {
+        if found.len() > 1 && !is_pattern {
             let mut names = Vec::new();
             for entry in found {
                 names.push(fill("{}:{}", &[entry.name, entry.arch]));
@@ -234,7 +231,7 @@ impl Wanted {
             let stanza = &status.all[at];
             let files = task.files(stem(stanza.package, stanza))?;
             let kernels = kernels_of(files);
-            if kernels.is_empty() && spec.is_pattern() {
+            if kernels.is_empty() && is_pattern {
                 task.skip_without_modules(stanza.package);
                 continue;
             }
@@ -328,6 +325,7 @@ impl Wanted {
     }
 
     /// Takes a pending package, if the time for it has come.
+    #[inline(never)]
     fn take_pending(&mut self, task: &Task<'_>, note: &Note<'static>) -> Result<()> {
         let Some(at) = task.find(note.package) else {
             let what = "{} is no longer installed; nothing to forget";
@@ -380,7 +378,7 @@ fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
 impl<'a> Task<'a> {
     fn read(
         root: &'a Root,
-        database: &'a Database,
+        database: &'static Database,
         request: &'a Request,
         report: &'a Report,
     ) -> Result<&'a Task<'a>> {
