@@ -224,32 +224,15 @@ impl Wanted {
             let names = names.join(&b", "[..]);
             return Err(Error::refused("{} is ambiguous: {}", &[given, &names]));
         }
-        let is_plain = task.request.stand_ins == StandIns::Refuse;
         let before = self.chosen.len();
         for entry in found {
-            let at = entry.at;
-            let stanza = &status.all[at];
-            let files = task.files(stem(stanza.package, stanza))?;
-            let kernels = kernels_of(files);
-            if kernels.is_empty() && is_pattern {
-                task.skip_without_modules(stanza.package);
-                continue;
-            }
-            check_forgettable(stanza)?;
-            if stanza.state() != b"installed" {
-                return Err(Error::refused(
-                    "{} is {}, not installed",
-                    &[stanza.package, stanza.state()],
-                ));
-            }
-            ties.check(stanza, files)?;
-            self.choose(task, at, files, kernels, is_plain);
+            self.take_named(task, ties, entry.at, is_pattern)?;
         }
         let gone = task.forgotten_before(&spec);
         if self.chosen.len() == before && gone.is_empty() {
             task.explain_nothing(given, &spec)?;
         }
-        if is_plain {
+        if task.request.stand_ins == StandIns::Refuse {
             let stand_in = fill("{}{}", &[PREFIX, given]);
             for entry in Spec::new(stand_in).among(&status.names) {
                 self.plain.push(entry.at);
@@ -258,6 +241,35 @@ impl Wanted {
         for entry in gone {
             self.gone.push(task.remembered.all[entry.at]);
         }
+        Ok(())
+    }
+
+    /// Takes a package that the user names; a pattern skips those without modules.
+    #[inline(never)]
+    fn take_named(
+        &mut self,
+        task: &Task<'_>,
+        ties: &Ties,
+        at: usize,
+        is_pattern: bool,
+    ) -> Result<()> {
+        let stanza = &task.contents.status.all[at];
+        let files = task.files(stem(stanza.package, stanza))?;
+        let kernels = kernels_of(files);
+        if kernels.is_empty() && is_pattern {
+            task.skip_without_modules(stanza.package);
+            return Ok(());
+        }
+        check_forgettable(stanza)?;
+        if stanza.state() != b"installed" {
+            return Err(Error::refused(
+                "{} is {}, not installed",
+                &[stanza.package, stanza.state()],
+            ));
+        }
+        ties.check(stanza, files)?;
+        let is_plain = task.request.stand_ins == StandIns::Refuse;
+        self.choose(task, at, files, kernels, is_plain);
         Ok(())
     }
 
