@@ -694,7 +694,6 @@ impl<'a> Task<'a> {
     }
 
     /// The stems of the packages of which nothing is to be left in `info/`, sorted.
-    #[inline(never)]
     fn gone(&self, wanted: &Wanted, edit: &Edit<'_>) -> Vec<Text> {
         let mut gone = queue::packages(&wanted.notes);
         let mut new = Vec::new();
@@ -722,7 +721,6 @@ impl<'a> Task<'a> {
 
     /// Drops the notes that have had their day: what was pending and is done, and what was
     /// forgotten and is installed again.
-    #[inline(never)]
     fn remember(&self, wanted: &Wanted) -> Result<()> {
         let new = queue::packages(&wanted.notes);
         let mut done = queue::packages(&wanted.settled);
@@ -742,7 +740,6 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
-    #[inline(never)]
     fn warn(&self, wanted: &Wanted, edit: &Edit<'_>) {
         let stanzas = self.contents.status.all;
         for &at in &wanted.chosen {
@@ -772,7 +769,6 @@ impl<'a> Task<'a> {
 }
 
 /// What the database half would do, a step a line, sorted.
-#[inline(never)]
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {

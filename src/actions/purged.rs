@@ -42,7 +42,6 @@ pub struct Purged<'a> {
 ///
 /// # Errors
 /// They cannot be looked for.
-#[inline(never)]
 pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
     for note in forgotten {
@@ -92,7 +91,6 @@ impl Purged<'_> {
     }
 
     /// A package that owns a file of the kernel, if there is one.
-    #[inline(never)]
     fn owner(&self, kernel: &[u8]) -> Result<Text> {
         let below = fill("/lib/modules/{}/", &[kernel]);
         for entry in self.database.listed(self.root)?.entries() {

@@ -404,7 +404,6 @@ fn entry(name: &[u8], at: usize) -> Entry<'_> {
 }
 
 /// Whether a package's `Provides` satisfies a relation.
-#[inline(never)]
 fn provides(stanza: &Stanza<'_>, relation: &Relation<'_>) -> bool {
     groups(stanza.provides).any(|group| {
         let provided = self::relation(group);
