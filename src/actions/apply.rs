@@ -31,7 +31,7 @@ const LONGEST: usize = 200;
 ///
 /// # Errors
 /// Every refusal, with nothing changed; a held lock; a step that failed.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     let database = Database::needed(root, request.root.is_some())?;
@@ -76,7 +76,7 @@ fn is_somebodys(error: &Error, caller: Caller) -> bool {
 ///
 /// # Errors
 /// A held lock, a step that failed; by hand only.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     if caller == Caller::DpkgHookUnderApt {
@@ -97,7 +97,7 @@ pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
 
 /// What every other call does at its end: settles what is pending if the lock is free. That is
 /// a service, so its failure is said and no more.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
     let caller = Caller::of_environment(request.root.is_some());
     if request.mode == Mode::DryRun || caller != Caller::Anybody {
@@ -199,7 +199,7 @@ impl Wanted {
     }
 
     /// Finds the packages that the user names.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn select(&mut self, task: &Task<'_>, ties: &Ties, given: Text) -> Result<()> {
         let status = &task.contents.status;
         let spec = Spec::new(given);
@@ -245,7 +245,7 @@ impl Wanted {
     }
 
     /// Takes a package that the user names; a pattern skips those without modules.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn take_named(
         &mut self,
         task: &Task<'_>,
@@ -307,7 +307,7 @@ impl Wanted {
     }
 
     /// The kernels of `--kernel`, or those of the packages.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn choose_kernels(&mut self, task: &Task<'_>) -> Result<()> {
         let given = &task.request.kernels;
         if !given.is_empty() {
@@ -337,7 +337,7 @@ impl Wanted {
     }
 
     /// Takes a pending package, if the time for it has come.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn take_pending(&mut self, task: &Task<'_>, note: &Note<'static>) -> Result<()> {
         let Some(at) = task.find(note.package) else {
             let what = "{} is no longer installed; nothing to forget";
@@ -502,7 +502,7 @@ impl<'a> Task<'a> {
     }
 
     /// Adds what is queued of a package that has a list; nothing, if a pattern skips it.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn take(
         &self,
         entry: &Entry<'static>,
@@ -627,7 +627,7 @@ impl<'a> Task<'a> {
 
     /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has
     /// gone, and by hand.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn look_after_purged(&self, dropped: &[&Stanza<'static>], caller: Caller) -> Result<()> {
         let mut names = Vec::new();
         for stanza in dropped {

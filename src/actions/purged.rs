@@ -60,7 +60,7 @@ impl Purged<'_> {
     ///
     /// # Errors
     /// It cannot be found out.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     pub fn reason_to_stay(&self, kernel: &[u8]) -> Result<Text> {
         if kernel == running_kernel() || running(self.root)? == Some(kernel) {
             return Ok(b"it runs");
@@ -109,7 +109,7 @@ impl Purged<'_> {
     ///
     /// # Errors
     /// The first step that fails; the mark stays then.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     pub fn remove(&self, kernel: Text) -> Result<()> {
         let Some(modules) = Folder::open(self.root, b"lib/modules")? else {
             return Ok(());

@@ -281,7 +281,7 @@ impl Database {
     ///
     /// # Errors
     /// Any step, and those of `work`; `status` is the old or the new file as a whole.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     pub fn edit(
         &self,
         root: &Root,
@@ -409,7 +409,7 @@ fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
 }
 
 /// opkg's lock file is removed by its holder, so that we may lock one that is gone.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
     for &directory in &[&b"var/lock"[..], b"run"] {
         if root.has(directory)? {
