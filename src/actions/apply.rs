@@ -31,27 +31,23 @@ const LONGEST: usize = 200;
 ///
 /// # Errors
 /// Every refusal, with nothing changed; a held lock; a step that failed.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     let database = Database::needed(root, request.root.is_some())?;
-    let mut locks = None;
-    let is_to_wait = match request.mode {
+    let (locks, is_to_wait) = match request.mode {
         // What the call would do: find the lock held, and queue.
-        Mode::DryRun => caller != Caller::Anybody && database.is_locked(root)?,
+        Mode::DryRun => (None, caller != Caller::Anybody && database.is_locked(root)?),
         Mode::Execute => match database.lock(root, caller) {
-            Ok(taken) => {
-                locks = Some(taken);
-                false
-            }
-            Err(error) if is_somebodys(&error, caller) => true,
+            Ok(locks) => (Some(locks), false),
+            Err(error) if is_somebodys(&error, caller) => (None, true),
             Err(error) => return Err(error),
         },
     };
     if !is_to_wait {
         database.check_journal(root)?;
     }
-    let task = Task::read(root, &database, request, report)?;
+    let task = Task::read(root, database, request, report)?;
     if is_to_wait {
         return task.defer();
     }
@@ -80,7 +76,7 @@ fn is_somebodys(error: &Error, caller: Caller) -> bool {
 ///
 /// # Errors
 /// A held lock, a step that failed; by hand only.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
     let caller = Caller::of_environment(request.root.is_some());
     if caller == Caller::DpkgHookUnderApt {
@@ -101,7 +97,7 @@ pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
 
 /// What every other call does at its end: settles what is pending if the lock is free. That is
 /// a service, so its failure is said and no more.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
     let caller = Caller::of_environment(request.root.is_some());
     if request.mode == Mode::DryRun || caller != Caller::Anybody {
@@ -130,7 +126,7 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         Mode::DryRun => None,
     };
     database.check_journal(root)?;
-    let task = Task::read(root, &database, request, report)?;
+    let task = Task::read(root, database, request, report)?;
     // Others may not have said yet what they need.
     let mut all = task.contents.status.all.iter();
     if let Some(stanza) = all.find(|stanza| !stanza.is_settled()) {
@@ -158,7 +154,7 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
 /// What a call works on, read once.
 struct Task<'a> {
     root: &'a Root,
-    database: &'a Database,
+    database: &'static Database,
     contents: &'static Contents,
     /// What was forgotten before.
     remembered: Notes,
@@ -203,10 +199,11 @@ impl Wanted {
     }
 
     /// Finds the packages that the user names.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn select(&mut self, task: &Task<'_>, ties: &Ties, given: Text) -> Result<()> {
         let status = &task.contents.status;
         let spec = Spec::new(given);
+        let is_pattern = spec.is_pattern();
         let mut found = Vec::new();
         for entry in spec.among(&status.names) {
             if subject(entry.name).is_some() {
@@ -219,7 +216,7 @@ impl Wanted {
                 task.report.debug(what, &[entry.name]);
             }
         }
-        if found.len() > 1 && !spec.is_pattern() {
+        if found.len() > 1 && !is_pattern {
             let mut names = Vec::new();
             for entry in found {
                 names.push(fill("{}:{}", &[entry.name, entry.arch]));
@@ -227,32 +224,15 @@ impl Wanted {
             let names = names.join(&b", "[..]);
             return Err(Error::refused("{} is ambiguous: {}", &[given, &names]));
         }
-        let is_plain = task.request.stand_ins == StandIns::Refuse;
         let before = self.chosen.len();
         for entry in found {
-            let at = entry.at;
-            let stanza = &status.all[at];
-            let files = task.files(stem(stanza.package, stanza))?;
-            let kernels = kernels_of(files);
-            if kernels.is_empty() && spec.is_pattern() {
-                task.skip_without_modules(stanza.package);
-                continue;
-            }
-            check_forgettable(stanza)?;
-            if stanza.state() != b"installed" {
-                return Err(Error::refused(
-                    "{} is {}, not installed",
-                    &[stanza.package, stanza.state()],
-                ));
-            }
-            ties.check(stanza, files)?;
-            self.choose(task, at, files, kernels, is_plain);
+            self.take_named(task, ties, entry.at, is_pattern)?;
         }
         let gone = task.forgotten_before(&spec);
         if self.chosen.len() == before && gone.is_empty() {
             task.explain_nothing(given, &spec)?;
         }
-        if is_plain {
+        if task.request.stand_ins == StandIns::Refuse {
             let stand_in = fill("{}{}", &[PREFIX, given]);
             for entry in Spec::new(stand_in).among(&status.names) {
                 self.plain.push(entry.at);
@@ -261,6 +241,35 @@ impl Wanted {
         for entry in gone {
             self.gone.push(task.remembered.all[entry.at]);
         }
+        Ok(())
+    }
+
+    /// Takes a package that the user names; a pattern skips those without modules.
+    #[inline(never)] // larger in the large frame of its caller
+    fn take_named(
+        &mut self,
+        task: &Task<'_>,
+        ties: &Ties,
+        at: usize,
+        is_pattern: bool,
+    ) -> Result<()> {
+        let stanza = &task.contents.status.all[at];
+        let files = task.files(stem(stanza.package, stanza))?;
+        let kernels = kernels_of(files);
+        if kernels.is_empty() && is_pattern {
+            task.skip_without_modules(stanza.package);
+            return Ok(());
+        }
+        check_forgettable(stanza)?;
+        if stanza.state() != b"installed" {
+            return Err(Error::refused(
+                "{} is {}, not installed",
+                &[stanza.package, stanza.state()],
+            ));
+        }
+        ties.check(stanza, files)?;
+        let is_plain = task.request.stand_ins == StandIns::Refuse;
+        self.choose(task, at, files, kernels, is_plain);
         Ok(())
     }
 
@@ -298,7 +307,7 @@ impl Wanted {
     }
 
     /// The kernels of `--kernel`, or those of the packages.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn choose_kernels(&mut self, task: &Task<'_>) -> Result<()> {
         let given = &task.request.kernels;
         if !given.is_empty() {
@@ -328,6 +337,7 @@ impl Wanted {
     }
 
     /// Takes a pending package, if the time for it has come.
+    #[inline(never)] // larger in the large frame of its caller
     fn take_pending(&mut self, task: &Task<'_>, note: &Note<'static>) -> Result<()> {
         let Some(at) = task.find(note.package) else {
             let what = "{} is no longer installed; nothing to forget";
@@ -380,7 +390,7 @@ fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
 impl<'a> Task<'a> {
     fn read(
         root: &'a Root,
-        database: &'a Database,
+        database: &'static Database,
         request: &'a Request,
         report: &'a Report,
     ) -> Result<&'a Task<'a>> {
@@ -492,7 +502,7 @@ impl<'a> Task<'a> {
     }
 
     /// Adds what is queued of a package that has a list; nothing, if a pattern skips it.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn take(
         &self,
         entry: &Entry<'static>,
@@ -617,7 +627,7 @@ impl<'a> Task<'a> {
 
     /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has
     /// gone, and by hand.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn look_after_purged(&self, dropped: &[&Stanza<'static>], caller: Caller) -> Result<()> {
         let mut names = Vec::new();
         for stanza in dropped {
@@ -684,7 +694,6 @@ impl<'a> Task<'a> {
     }
 
     /// The stems of the packages of which nothing is to be left in `info/`, sorted.
-    #[inline(never)]
     fn gone(&self, wanted: &Wanted, edit: &Edit<'_>) -> Vec<Text> {
         let mut gone = queue::packages(&wanted.notes);
         let mut new = Vec::new();
@@ -712,7 +721,6 @@ impl<'a> Task<'a> {
 
     /// Drops the notes that have had their day: what was pending and is done, and what was
     /// forgotten and is installed again.
-    #[inline(never)]
     fn remember(&self, wanted: &Wanted) -> Result<()> {
         let new = queue::packages(&wanted.notes);
         let mut done = queue::packages(&wanted.settled);
@@ -732,7 +740,6 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
-    #[inline(never)]
     fn warn(&self, wanted: &Wanted, edit: &Edit<'_>) {
         let stanzas = self.contents.status.all;
         for &at in &wanted.chosen {
@@ -762,7 +769,6 @@ impl<'a> Task<'a> {
 }
 
 /// What the database half would do, a step a line, sorted.
-#[inline(never)]
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {

@@ -42,7 +42,6 @@ pub struct Purged<'a> {
 ///
 /// # Errors
 /// They cannot be looked for.
-#[inline(never)]
 pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
     for note in forgotten {
@@ -61,7 +60,7 @@ impl Purged<'_> {
     ///
     /// # Errors
     /// It cannot be found out.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     pub fn reason_to_stay(&self, kernel: &[u8]) -> Result<Text> {
         if kernel == running_kernel() || running(self.root)? == Some(kernel) {
             return Ok(b"it runs");
@@ -92,7 +91,6 @@ impl Purged<'_> {
     }
 
     /// A package that owns a file of the kernel, if there is one.
-    #[inline(never)]
     fn owner(&self, kernel: &[u8]) -> Result<Text> {
         let below = fill("/lib/modules/{}/", &[kernel]);
         for entry in self.database.listed(self.root)?.entries() {
@@ -111,7 +109,7 @@ impl Purged<'_> {
     ///
     /// # Errors
     /// The first step that fails; the mark stays then.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     pub fn remove(&self, kernel: Text) -> Result<()> {
         let Some(modules) = Folder::open(self.root, b"lib/modules")? else {
             return Ok(());

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::package::forget::{is_of_arch, Edit};
-use crate::system::folder::Naming;
+use crate::system::folder::{Naming, Staged};
 use crate::system::lock::{is_locked, lock, RecordLock};
 use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
@@ -116,7 +116,7 @@ impl Database {
     ///
     /// # Errors
     /// It cannot be looked for.
-    pub fn find(root: &Root, is_root_named: bool) -> Result<Option<Database>> {
+    pub fn find(root: &Root, is_root_named: bool) -> Result<Option<&'static Database>> {
         let dpkg = dpkg_directory(is_root_named);
         let places: [(Manager, &[u8]); 3] = [
             (Manager::Dpkg, dpkg),
@@ -125,7 +125,8 @@ impl Database {
         ];
         for &(manager, directory) in &places {
             if root.has(fill("{}/status", &[directory]))? {
-                return Ok(Some(Database { manager, directory }));
+                let database = Box::new(Database { manager, directory });
+                return Ok(Some(Box::leak(database)));
             }
         }
         Ok(None)
@@ -135,7 +136,7 @@ impl Database {
     ///
     /// # Errors
     /// There is none.
-    pub fn needed(root: &Root, is_root_named: bool) -> Result<Database> {
+    pub fn needed(root: &Root, is_root_named: bool) -> Result<&'static Database> {
         Database::find(root, is_root_named)?.ok_or_else(|| {
             let place = root.shown(dpkg_directory(is_root_named));
             Error::refused(
@@ -280,7 +281,7 @@ impl Database {
     ///
     /// # Errors
     /// Any step, and those of `work`; `status` is the old or the new file as a whole.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     pub fn edit(
         &self,
         root: &Root,
@@ -293,7 +294,6 @@ impl Database {
             work()?;
             return self.clean(root, contents, gone);
         }
-        let info = Folder::create(root, self.path(b"info"))?;
         let mut empty: Vec<(&[u8], &[&[u8]])> = Vec::new();
         for new in &edit.stand_ins {
             empty.push((fill("{}.list", &[new.stem]), &[]));
@@ -308,21 +308,20 @@ impl Database {
         for new in &edit.stand_ins {
             parts.push(new.text);
         }
-        let (folder, apt);
         // In the order in which they take their places.
-        let mut staged = vec![info.stage(Naming::Hidden, &empty)?];
-        folder = Folder::create(root, self.directory)?;
-        staged.push(folder.stage(Naming::Dpkg, &[(STATUS, &parts)])?);
+        let mut staged = Vec::new();
+        staged.push(stage(root, self.path(b"info"), Naming::Hidden, &empty)?);
+        let status: [(&[u8], &[&[u8]]); 1] = [(STATUS, &parts)];
+        staged.push(stage(root, self.directory, Naming::Dpkg, &status)?);
         if let Some(parts) = marks_without(contents, gone) {
-            apt = Folder::create(root, STATES.0)?;
-            staged.push(apt.stage(Naming::Hidden, &[(STATES.1, &parts)])?);
+            staged.push(stage_marks(root, &parts)?);
         }
 
         work()?;
         if root.stamp(self.path(STATUS))? != contents.stamp {
             return Err(Error::refused(
                 "{} was changed by somebody who does not take its lock",
-                &[folder.shown(STATUS)],
+                &[root.shown(self.path(STATUS))],
             ));
         }
         for files in staged {
@@ -337,7 +336,7 @@ impl Database {
             return Ok(());
         }
         if let Some(parts) = marks_without(contents, gone) {
-            Folder::create(root, STATES.0)?.replace_all(&[(STATES.1, &parts)])?;
+            stage_marks(root, &parts)?.commit()?;
         }
         self.clean_info(root, gone)
     }
@@ -381,6 +380,21 @@ impl Ties {
     }
 }
 
+/// Stages files in a folder, which stays open.
+fn stage(
+    root: &Root,
+    path: &[u8],
+    naming: Naming,
+    files: &[(&[u8], &[&[u8]])],
+) -> Result<Staged<'static>> {
+    let folder: &'static Folder = Box::leak(Box::new(Folder::create(root, path)?));
+    folder.stage(naming, files)
+}
+
+fn stage_marks(root: &Root, parts: &[Text]) -> Result<Staged<'static>> {
+    stage(root, STATES.0, Naming::Hidden, &[(STATES.1, parts)])
+}
+
 /// apt's marks without those of packages that go; `None` if there are none to go.
 fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
     let marks = contents.marks;
@@ -395,7 +409,7 @@ fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
 }
 
 /// opkg's lock file is removed by its holder, so that we may lock one that is gone.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
     for &directory in &[&b"var/lock"[..], b"run"] {
         if root.has(directory)? {

@@ -99,7 +99,7 @@ pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Text {
 }
 
 /// Decides what changes.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
     let status = situation.status;
     let mut search = Search::new(situation);
@@ -228,7 +228,7 @@ impl<'t, 'a> Search<'t, 'a> {
 
     /// Every package that leaves and on which somebody depends who stays, or who gets a stand-in:
     /// that keeps its package's dependencies.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn find_dependants(&mut self) {
         self.leaving = self.names_of(&self.all_of(Role::Leaves));
         if self.leaving.entries().is_empty() {
@@ -328,7 +328,7 @@ impl<'t, 'a> Search<'t, 'a> {
 
     /// Every package that leaves and has a dependency that was installed automatically and that
     /// nobody else wants: apt would offer it for removal.
-    #[inline(never)]
+    #[inline(never)] // larger in the large frame of its caller
     fn find_orphans(&mut self) {
         let situation = self.situation;
         let mut wishes = Vec::new();
@@ -404,7 +404,6 @@ fn entry(name: &[u8], at: usize) -> Entry<'_> {
 }
 
 /// Whether a package's `Provides` satisfies a relation.
-#[inline(never)]
 fn provides(stanza: &Stanza<'_>, relation: &Relation<'_>) -> bool {
     groups(stanza.provides).any(|group| {
         let provided = self::relation(group);
@@ -433,7 +432,7 @@ fn each_provided<'t>(stanza: &Stanza<'t>, see: &mut dyn FnMut(&'t [u8])) {
 }
 
 /// The stanza that takes a package's place.
-#[inline(never)]
+#[inline(never)] // larger in the large frame of its caller
 fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
     const FIELDS: &[&[u8]] = &[
         b"Architecture",

@@ -17,6 +17,9 @@ pub const PENDING: &[u8] = b"pending";
 /// What was done.
 pub const FORGOTTEN: &[u8] = b"forgotten";
 
+/// The marks of what was done.
+const MARKS: &[&[u8]] = &[b"auto", b"manual"];
+
 /// A line of either file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note<'t> {
@@ -59,7 +62,7 @@ pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
     let mut all = Vec::new();
     for (_, line) in lines(&text[..whole]) {
         let note = parse(line);
-        match note.mark == b"auto" || note.mark == b"manual" {
+        match MARKS.contains(&note.mark) {
             true => all.push(note),
             false => is_damaged = true,
         }

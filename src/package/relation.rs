@@ -128,7 +128,6 @@ pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 /// A version's epoch, upstream version and revision.
-#[inline(never)]
 fn parts(version: &[u8]) -> [&[u8]; 3] {
     let (epoch, version) = match memchr::memchr(b':', version) {
         Some(colon) => (&version[..colon], &version[colon + 1..]),

@@ -11,7 +11,7 @@ pub struct Spec<'a> {
 
 impl<'a> Spec<'a> {
     /// Takes a name apart.
-    #[inline(never)]
+    #[inline(never)] // it is called in many places
     pub fn new(spec: &'a [u8]) -> Self {
         match memchr::memrchr(b':', spec) {
             Some(colon) => Spec {

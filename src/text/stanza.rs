@@ -199,13 +199,11 @@ fn known_field(name: &[u8]) -> Option<Field> {
 }
 
 /// Whether a stanza's text has a field of this name.
-#[inline(never)]
 fn has_field(text: &[u8], name: &[u8]) -> bool {
     lines(text).any(|(_, line)| split_at_byte(line, b':').0.eq_ignore_ascii_case(name))
 }
 
 /// Refuses a stanza whose names are not good.
-#[inline(never)]
 fn check(stanza: &Stanza<'_>, file: &[u8], number: usize) -> Result<()> {
     if stanza.package.is_empty() {
         let what = "a stanza without a Package field";
@@ -228,7 +226,6 @@ pub fn name_in(text: &[u8]) -> &[u8] {
     &text[..end.unwrap_or(text.len())]
 }
 
-#[inline(never)]
 fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Catalog<'t>> {
     let mut entries = Vec::with_capacity(stanzas.len());
     for (at, stanza) in stanzas.iter().enumerate() {
