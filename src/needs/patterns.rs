@@ -249,8 +249,15 @@ impl AliasText {
         };
         match self.format {
             Format::Lines => {
-                let pairs = bare_lines(self.text).filter_map(alias);
-                pairs.for_each(|(pattern, module)| add(pattern, module));
+                for line in bare_lines(self.text) {
+                    // Most lines end here: a module's name has no colon.
+                    if !is_device && needs_colon(line) {
+                        continue;
+                    }
+                    if let Some((pattern, module)) = alias(line) {
+                        add(pattern, module);
+                    }
+                }
             }
             Format::Records => {
                 let mut rest = self.text;
