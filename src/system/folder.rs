@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, keep, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::{
-    c_string, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
+    c_string, heap, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
 };
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -251,6 +251,8 @@ impl Folder {
     /// # Errors
     /// Any step; nothing is left behind then.
     pub fn stage(&self, naming: Naming, files: &[(&[u8], &[&[u8]])]) -> Result<Staged<'_>> {
+        // Without memory the process ends at once, and what it has staged would stay.
+        io("write in", self.shown, heap::reserve())?;
         let mut staged = Staged {
             folder: self,
             naming,
@@ -507,8 +509,13 @@ fn unlink_in(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::
 fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
     // Far below the kernel's limit of 1024 (linux: include/uapi/linux/uio.h, UIO_MAXIOV).
     const MOST: usize = 256;
+    // No list: it would take memory, and there may be none.
+    let mut room = [IoSlice::new(&[]); MOST];
     for some in parts.chunks(MOST) {
-        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|part| IoSlice::new(part)).collect();
+        let slices = &mut room[..some.len()];
+        for (slice, part) in slices.iter_mut().zip(some) {
+            *slice = IoSlice::new(part);
+        }
         let mut left: usize = some.iter().map(|part| part.len()).sum();
         let mut first = 0;
         while left > 0 {

@@ -12,6 +12,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags};
 
 /// The smallest block, and the alignment of all.
@@ -33,9 +34,29 @@ struct Link {
     next: *mut Link,
 }
 
-/// The allocator.
-pub struct Heap {
+/// A heap.
+struct Heap {
     state: UnsafeCell<State>,
+}
+
+/// The program's.
+static HEAP: Heap = Heap::new();
+
+/// The allocator that the program names as its own.
+pub struct Allocator;
+
+/// What a step needs that must not end half-way: names and messages, not tables.
+const RESERVE: usize = 1 << 15;
+
+/// Makes sure of memory for a step that must not end half-way.
+///
+/// # Errors
+/// The kernel has none.
+pub fn reserve() -> rustix::io::Result<()> {
+    match HEAP.has(RESERVE) {
+        true => Ok(()),
+        false => Err(Errno::NOMEM),
+    }
 }
 
 #[allow(unsafe_code)]
@@ -44,8 +65,7 @@ unsafe impl Sync for Heap {}
 
 impl Heap {
     /// A heap that has asked for nothing yet.
-    #[allow(clippy::new_without_default)] // a static needs a const
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         Heap {
             state: UnsafeCell::new(State {
                 next: 0,
@@ -93,17 +113,30 @@ impl Heap {
             return Block::Used(first.cast());
         }
         let size = SMALLEST << class;
+        if !self.has(size) {
+            return Block::Fresh(null_mut());
+        }
+        // SAFETY: as above.
+        let state = unsafe { &mut *self.state.get() };
+        let block = state.next;
+        state.next += size;
+        Block::Fresh(block as *mut u8)
+    }
+
+    /// Whether the chunk, or a new one, has that many bytes left.
+    #[allow(unsafe_code)]
+    fn has(&self, size: usize) -> bool {
+        // SAFETY: as in `take`, which looks at the state anew afterwards.
+        let state = unsafe { &mut *self.state.get() };
         if state.end - state.next < size {
             let chunk = map(CHUNK);
             if chunk.is_null() {
-                return Block::Fresh(chunk);
+                return false;
             }
             state.next = chunk as usize;
             state.end = state.next + CHUNK;
         }
-        let block = state.next;
-        state.next += size;
-        Block::Fresh(block as *mut u8)
+        true
     }
 
     /// Takes a block back that a list has outgrown; what is no block but a mapping grows where it is.
@@ -176,6 +209,26 @@ unsafe impl GlobalAlloc for Heap {
             }
             moved
         }
+    }
+}
+
+#[allow(unsafe_code)]
+// SAFETY: the heap's.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HEAP.alloc(layout)
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        HEAP.alloc_zeroed(layout)
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        HEAP.dealloc(block, layout);
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        HEAP.realloc(block, layout, size)
     }
 }
 

@@ -137,7 +137,9 @@ def judge(case, root, point, old, new, trace):
 
 def said(stderr, point):
     """Whether a message names the fault, or, where a lock could not be had, who has it."""
-    words = os.strerror(getattr(errno, point.fault))
+    # The heap knows one reason why there is no memory.
+    fault = "ENOMEM" if point.syscall == "mmap" else point.fault
+    words = f"{os.strerror(getattr(errno, point.fault))}|{os.strerror(getattr(errno, fault))}"
     return re.search(f"^limopack: .*({words}|is locked by)", stderr, re.M)
 
 

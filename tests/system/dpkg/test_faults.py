@@ -80,7 +80,12 @@ def template(system, to):
 def pruned(system, to):
     """The same when nothing is left to prune: what the boot of the whole system needs is none of its business."""
     template(system, to)
+    queue, aside = to / "var/lib/limopack/pending", to / "pending"
+    if queue.exists():
+        queue.rename(aside)  # or it would be settled in passing
     tools.limopack(to, "--prune")
+    if aside.exists():
+        aside.rename(queue)
     return to
 
 
