@@ -588,7 +588,7 @@ impl<'a> Task<'a> {
         let mut plans = Vec::new();
         if !wanted.kernels.is_empty() {
             let kernels = kernels::named(root, &wanted.kernels)?;
-            plans = prune::plan(root, &kernels, wanted.order, request, report)?;
+            plans = prune::plan(root, kernels, wanted.order, request, report)?;
         }
         self.warn(wanted, &edit);
         if request.mode == Mode::DryRun {
