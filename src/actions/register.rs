@@ -174,10 +174,12 @@ pub fn remove(session: &Session) -> Result<()> {
         }
         // Named twice, a module loses one reference.
         modules.sort_unstable();
-        let mut last = None;
+        let (mut last, mut has_gone) = (None, false);
         for (name, at) in modules {
-            let has_gone = last == Some(name) || take(change, name, owner, report)?;
-            last = Some(name);
+            if last != Some(name) {
+                has_gone = take(change, name, owner, report)?;
+                last = Some(name);
+            }
             if let Some(is_registered) = is_registered.get_mut(at) {
                 *is_registered |= has_gone;
             }

@@ -7,8 +7,8 @@ use crate::system::folder::{Naming, Staged};
 use crate::system::lock::{is_locked, lock, RecordLock};
 use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
-use crate::text::name::{is_module_file, ModulePath};
 use crate::text::catalog::{Catalog, Entry};
+use crate::text::name::{is_module_file, ModulePath};
 use crate::text::stanza::{parse, Stanza, Stanzas};
 use crate::text::{is_version, lines, sort_once, split_at_byte, words};
 

@@ -9,7 +9,6 @@ pub mod report;
 pub mod root;
 #[cfg(test)]
 pub(crate) mod scratch;
-pub mod session;
 pub mod tree;
 
 pub use folder::Folder;
