@@ -15,7 +15,6 @@ use crate::package::queue::Note;
 use crate::system::folder::{is_temporary, Patience};
 use crate::system::tree::{walk, Fate, Scope, Sizes};
 use crate::system::{running_kernel, Folder, Report, Root};
-use crate::text::catalog::Catalog;
 use crate::text::stanza::Stanzas;
 use crate::text::{find, lines, sort_once};
 use rustix::fs::FileType;

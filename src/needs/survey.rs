@@ -246,7 +246,7 @@ impl<'r> Survey<'r> {
             &mut self.keep,
             machine,
             &self.kernel,
-            &self.registry,
+            self.registry,
             findings,
         )
     }
