@@ -127,6 +127,8 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
     };
     database.check_journal(root)?;
     let task = Task::read(root, database, request, report)?;
+    // Once more: whoever held the lock until now may have queued something.
+    let pending = queue::read(root, PENDING)?.all;
     // Others may not have said yet what they need.
     let mut all = task.contents.status.all.iter();
     if let Some(stanza) = all.find(|stanza| !stanza.is_settled()) {
@@ -141,8 +143,9 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         return Ok(());
     }
     let mut wanted = Wanted::new(task);
+    let ties = database.ties(root)?;
     for note in pending {
-        wanted.take_pending(task, note)?;
+        wanted.take_pending(task, &ties, note)?;
     }
     sort_once(&mut wanted.kernels);
     let dropped = task.forget(&wanted)?;
@@ -224,12 +227,12 @@ impl Wanted {
             let names = names.join(&b", "[..]);
             return Err(Error::refused("{} is ambiguous: {}", &[given, &names]));
         }
-        let before = self.chosen.len();
+        let mut is_taken = false;
         for entry in found {
-            self.take_named(task, ties, entry.at, is_pattern)?;
+            is_taken |= self.take_named(task, ties, entry.at, is_pattern)?;
         }
         let gone = task.forgotten_before(&spec);
-        if self.chosen.len() == before && gone.is_empty() {
+        if !is_taken && gone.is_empty() {
             task.explain_nothing(given, &spec)?;
         }
         if task.request.stand_ins == StandIns::Refuse {
@@ -244,7 +247,7 @@ impl Wanted {
         Ok(())
     }
 
-    /// Takes a package that the user names; a pattern skips those without modules.
+    /// Takes a package that the user names, or `false`: a pattern skips those without modules.
     #[inline(never)] // larger in the large frame of its caller
     fn take_named(
         &mut self,
@@ -252,14 +255,15 @@ impl Wanted {
         ties: &Ties,
         at: usize,
         is_pattern: bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let stanza = &task.contents.status.all[at];
         let files = task.files(stem(stanza.package, stanza))?;
         let kernels = kernels_of(files);
         if kernels.is_empty() && is_pattern {
             task.skip_without_modules(stanza.package);
-            return Ok(());
+            return Ok(false);
         }
+        check_caller(stanza.package)?;
         check_forgettable(stanza)?;
         if stanza.state() != b"installed" {
             return Err(Error::refused(
@@ -270,7 +274,7 @@ impl Wanted {
         ties.check(stanza, files)?;
         let is_plain = task.request.stand_ins == StandIns::Refuse;
         self.choose(task, at, files, kernels, is_plain);
-        Ok(())
+        Ok(true)
     }
 
     /// Takes a package; `files` is its list, and one that is plain gets no stand-in.
@@ -309,10 +313,9 @@ impl Wanted {
     /// The kernels of `--kernel`, or those of the packages.
     #[inline(never)] // larger in the large frame of its caller
     fn choose_kernels(&mut self, task: &Task<'_>) -> Result<()> {
-        let given = &task.request.kernels;
-        if !given.is_empty() {
-            self.kernels = given.clone();
-            let given = given.clone().leak();
+        if !task.request.kernels.is_empty() {
+            let given = kernels::named(task.root, &task.request.kernels)?;
+            self.kernels = given.to_vec();
             for note in &mut self.notes {
                 note.kernels = given;
             }
@@ -336,9 +339,10 @@ impl Wanted {
         Ok(())
     }
 
-    /// Takes a pending package, if the time for it has come.
+    /// Takes a pending package, if the time for it has come. What has changed since it was queued is
+    /// asked again.
     #[inline(never)] // larger in the large frame of its caller
-    fn take_pending(&mut self, task: &Task<'_>, note: &Note<'static>) -> Result<()> {
+    fn take_pending(&mut self, task: &Task<'_>, ties: &Ties, note: &Note<'static>) -> Result<()> {
         let Some(at) = task.find(note.package) else {
             let what = "{} is no longer installed; nothing to forget";
             task.report.debug(what, &[note.package]);
@@ -346,15 +350,34 @@ impl Wanted {
             self.settled.push(*note);
             return Ok(());
         };
-        if !task.has_base(note.kernels)? {
+        let stanza = &task.contents.status.all[at];
+        let files = task.files(note.package)?;
+        if let Err(error) = check_forgettable(stanza).and_then(|()| ties.check(stanza, files)) {
+            for message in error.messages() {
+                task.report.warn("{}; no longer queued", &[message]);
+            }
+            self.settled.push(*note);
+            return Ok(());
+        }
+        let mut kernels = Vec::new();
+        for kernel in note.kernels {
+            if task.root.has(directory(kernel))? {
+                kernels.push(*kernel);
+            }
+        }
+        // Upgraded meanwhile, it has brought another kernel.
+        let kernels = match kernels.is_empty() {
+            true => kernels_of(files),
+            false => kernels.leak(),
+        };
+        if !task.has_base(kernels, task.request.force)? {
             let what = "{} waits: nothing says what its kernels have to keep; see --install";
             task.report.note(what, &[note.package]);
             return Ok(());
         }
-        let files = task.files(note.package)?;
-        self.choose(task, at, files, note.kernels, note.mark == b"plain");
+        self.choose(task, at, files, kernels, note.mark == b"plain");
         self.settled.push(*note);
-        self.kernels.extend_from_slice(note.kernels);
+        self.kernels.extend_from_slice(kernels);
         Ok(())
     }
 }
@@ -364,9 +387,15 @@ fn owns_no_module(package: &[u8]) -> Error {
     Error::refused(what, &[package])
 }
 
-fn is_the_caller(package: &[u8]) -> Error {
-    let what = "{} cannot be forgotten by its own maintainer script";
-    Error::refused(what, &[package])
+/// Refuses the package whose maintainer script is running.
+fn check_caller(package: &[u8]) -> Result<()> {
+    match variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(package) {
+        true => Err(Error::refused(
+            "{} cannot be forgotten by its own maintainer script",
+            &[package],
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Refuses packages that must not be forgotten whatever their state.
@@ -375,8 +404,10 @@ fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
     if package == b"limopack" {
         return Err(Error::refused("limopack does not forget itself", &[]));
     }
-    if variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(package) {
-        return Err(is_the_caller(package));
+    for field in [&b"Essential"[..], b"Protected"] {
+        if stanza.field(field) == b"yes" {
+            return Err(Error::refused("{} has {}: yes", &[package, field]));
+        }
     }
     if package.len() > LONGEST {
         return Err(Error::refused(
@@ -431,7 +462,7 @@ impl<'a> Task<'a> {
     /// In a maintainer script: checks what can be checked, and queues the rest.
     fn defer(&self) -> Result<()> {
         let (root, request) = (self.root, self.request);
-        kernels::named(root, &request.kernels)?;
+        let kernels = kernels::named(root, &request.kernels)?;
         let listed = self.database.listed(root)?;
         let ties = self.database.ties(root)?;
         let mut notes: Vec<Note<'static>> = Vec::new();
@@ -440,7 +471,7 @@ impl<'a> Task<'a> {
             let before = notes.len();
             for entry in spec.among(&listed) {
                 if subject(entry.name).is_none() {
-                    self.take(entry, &spec, &ties, &mut notes)?;
+                    self.take(entry, &spec, &ties, kernels, &mut notes)?;
                 }
             }
             if notes.len() > before + 1 && !spec.is_pattern() {
@@ -463,7 +494,8 @@ impl<'a> Task<'a> {
         }
         let mut waiting = Vec::new();
         for note in &notes {
-            if !self.has_base(note.kernels)? {
+            // Nobody is there to force it when the time comes.
+            if !self.has_base(note.kernels, false)? {
                 waiting.extend_from_slice(note.kernels);
             }
         }
@@ -490,11 +522,11 @@ impl<'a> Task<'a> {
 
     /// Whether it is known of all these kernels what they have to keep. A registry that is malformed
     /// is the prune's to refuse.
-    fn has_base(&self, kernels: &[Text]) -> Result<bool> {
+    fn has_base(&self, kernels: &[Text], is_forced: bool) -> Result<bool> {
         for version in kernels {
             let path = file_of(version, ACTIVE);
             let registry = Registry::parse(self.root.text_or_empty(path)?, path);
-            if registry.map_or(false, |registry| !registry.is_base()) && !self.request.force {
+            if registry.map_or(false, |registry| !registry.is_base()) && !is_forced {
                 return Ok(false);
             }
         }
@@ -508,6 +540,7 @@ impl<'a> Task<'a> {
         entry: &Entry<'static>,
         spec: &Spec<'_>,
         ties: &Ties,
+        given: &'static [Text],
         notes: &mut Vec<Note<'static>>,
     ) -> Result<()> {
         let package = stem_of(entry);
@@ -517,11 +550,19 @@ impl<'a> Task<'a> {
             self.skip_without_modules(entry.name);
             return Ok(());
         }
-        if !self.request.kernels.is_empty() {
-            kernels = self.request.kernels.clone().leak();
+        if !given.is_empty() {
+            kernels = given;
         }
+        check_caller(entry.name)?;
         // dpkg may not have the package in `status` yet, so its list is what counts.
-        match self.contents.status.named(entry.name).next() {
+        let mut stanzas = self.contents.status.named(entry.name);
+        let is_known = stanzas.next().is_some();
+        let mut stanzas = self.contents.status.named(entry.name);
+        let is_it = |stanza: &Stanza<'_>| {
+            let is_arch = entry.arch.is_empty() || entry.arch == stanza.arch;
+            is_arch && spec.matches(stanza.package, stanza.arch)
+        };
+        match stanzas.find(|(_, stanza)| is_it(stanza)) {
             // Removed, but not purged: its list names what is left of it.
             Some((_, stanza)) if kernels.is_empty() && !stanza.is_there() => {
                 return Err(Error::refused("{} is not installed", &[entry.name]));
@@ -530,9 +571,8 @@ impl<'a> Task<'a> {
                 check_forgettable(stanza)?;
                 ties.check(stanza, files)?;
             }
-            None if variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(entry.name) => {
-                return Err(is_the_caller(entry.name));
-            }
+            // Of another architecture.
+            None if is_known => return Ok(()),
             None => {}
         }
         if kernels.is_empty() {

@@ -15,6 +15,7 @@ use crate::package::queue::Note;
 use crate::system::folder::{is_temporary, Patience};
 use crate::system::tree::{walk, Fate, Scope, Sizes};
 use crate::system::{running_kernel, Folder, Report, Root};
+use crate::text::active::ACTIVE;
 use crate::text::stanza::Stanzas;
 use crate::text::{find, lines, sort_once};
 use rustix::fs::FileType;
@@ -46,7 +47,9 @@ pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
     let mut kernels = Vec::new();
     for note in forgotten {
         for &kernel in note.kernels {
-            if root.has(file_of(kernel, MARK))? {
+            let (mark, index) = (file_of(kernel, MARK), file_of(kernel, b"modules.dep"));
+            // Whoever has installed modules since has run depmod.
+            if root.has(mark)? && !(root.has(index)? && root.is_newer(index, mark)?) {
                 kernels.push(kernel);
             }
         }
@@ -73,21 +76,51 @@ impl Purged<'_> {
                 return Ok(fill("{} is known", &[stanza.package]));
             }
         }
-        for &place in &[b"boot", directory(kernel)] {
-            let Some(folder) = Folder::open(self.root, place)? else {
-                continue;
-            };
+        if let Some(modules) = Folder::open(self.root, b"lib/modules")? {
+            for entry in modules.entries()? {
+                let path = directory(entry.name);
+                let is_other = entry.name != kernel;
+                if is_other && self.root.is_same_directory(path, directory(kernel))? {
+                    return Ok(fill("{} leads to it", &[modules.shown(entry.name)]));
+                }
+            }
+        }
+        if let Some(folder) = Folder::open(self.root, directory(kernel))? {
             for entry in folder.entries()? {
-                let is_image = match place == b"boot" {
-                    true => is_image_of(entry.name, kernel),
-                    false => entry.name.starts_with(b"vmlinu"),
-                };
-                if is_image {
+                if entry.name.starts_with(b"vmlinu") {
                     return Ok(fill("{} is there", &[folder.shown(entry.name)]));
                 }
             }
         }
+        for place in [&b"boot"[..], b"efi"] {
+            let image = self.image(place, kernel, 0)?;
+            if !image.is_empty() {
+                return Ok(fill("{} is there", &[image]));
+            }
+        }
         self.owner(kernel)
+    }
+
+    /// Something with which the kernel starts, by its name, in a directory or a few levels below:
+    /// unified images and boot loaders' entries have directories of their own.
+    fn image(&self, place: &[u8], kernel: &[u8], depth: usize) -> Result<Text> {
+        const DEEPEST: usize = 3;
+        let Some(folder) = Folder::open(self.root, place)? else {
+            return Ok(b"");
+        };
+        for entry in folder.entries()? {
+            if is_image_of(entry.name, kernel) {
+                return Ok(folder.shown(entry.name));
+            }
+            if entry.kind == FileType::Directory && depth < DEEPEST {
+                let below = fill("{}/{}", &[place, entry.name]);
+                let image = self.image(below, kernel, depth + 1)?;
+                if !image.is_empty() {
+                    return Ok(image);
+                }
+            }
+        }
+        Ok(b"")
     }
 
     /// A package that owns a file of the kernel, if there is one.
@@ -137,6 +170,12 @@ impl Purged<'_> {
         let is_ours = |name: &[u8]| is_ours(name) || name == UNFINISHED || name == MARK;
         let mut others = entries.iter();
         if others.any(|entry| entry.kind != FileType::RegularFile || !is_ours(entry.name)) {
+            // With both, it would count as a kernel, whose modules are missing.
+            if entries.iter().any(|entry| entry.name == b"kernel") {
+                folder.unlink(ACTIVE)?;
+                folder.unlink(b"modules.dep")?;
+                folder.unlink(b"modules.dep.bin")?;
+            }
             folder.unlink(MARK)?;
             let what =
                 "kernel {} was purged: removed its modules; {} stays, others have files in it";
@@ -154,7 +193,7 @@ impl Purged<'_> {
     }
 }
 
-/// Whether a file of /boot, by its name, is one with which a kernel starts. Its map and its
+/// Whether a file of /boot, or a directory, by its name, is one with which a kernel starts. Its map and its
 /// configuration may have belonged to the package that was forgotten.
 fn is_image_of(name: &[u8], kernel: &[u8]) -> bool {
     let is_beside = name.starts_with(b"System.map") || name.starts_with(b"config");

@@ -134,7 +134,8 @@ pub fn line(note: &Note<'_>) -> Text {
 }
 
 /// Changes a file under a lock: the notes of the packages of `done` go, and each of `new` comes, in
-/// place of the one of its package. Nothing is written if nothing changes.
+/// place of the one of its package; what is pending is pending for the kernels of both. Nothing is
+/// written if nothing changes.
 ///
 /// # Errors
 /// It cannot be read or written; it is as it was then.
@@ -155,7 +156,17 @@ pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Res
         return Ok(());
     }
     for note in new {
-        lines.push(line(note));
+        let mut kernels = note.kernels.to_vec();
+        for old in notes {
+            if name == PENDING && old.package == note.package {
+                kernels.extend_from_slice(old.kernels);
+            }
+        }
+        sort_once(&mut kernels);
+        lines.push(line(&Note {
+            kernels: &kernels,
+            ..*note
+        }));
     }
     sort_once(&mut lines);
     let text = lines.concat();

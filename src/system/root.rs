@@ -168,6 +168,14 @@ impl Root {
         })
     }
 
+    /// Whether the one file was changed after the other.
+    ///
+    /// # Errors
+    /// One is missing, or it cannot be told.
+    pub fn is_newer(&self, one: &[u8], other: &[u8]) -> Result<bool> {
+        Ok(self.stamp(one)?.changed > self.stamp(other)?.changed)
+    }
+
     /// Where the symbolic link at `path` leads, as it is written; `None` for everything else.
     pub fn link(&self, path: &[u8]) -> Option<Text> {
         let link = self.open_at(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;

@@ -77,8 +77,10 @@ def test_as_long_as_another_package_speaks_for_it_everything_stays(machine, name
     gone(machine, machine.sh(f"dpkg --purge {name}"))
 
 
-@pytest.mark.parametrize("image", [f"boot/vmlinuz-{X}.old", f"boot/initrd.img-{X}", f"lib/modules/{X}/vmlinuz"])
+@pytest.mark.parametrize("image", [f"boot/vmlinuz-{X}.old", f"boot/initrd.img-{X}", f"lib/modules/{X}/vmlinuz",
+                                   f"boot/EFI/Linux/linux-{X}.efi", f"efi/0123/{X}"])
 def test_as_long_as_there_is_an_image_everything_stays(machine, image):
+    (machine / image).parent.mkdir(parents=True, exist_ok=True)
     (machine / image).touch()
     said = machine.sh(f"dpkg --purge {LINUX}")
     assert f"but /{image} is there" in said.out + said.err, said
@@ -97,6 +99,30 @@ def test_what_others_put_there_stays(machine):
     assert (place / "own.ko").exists() and registry(machine, X)
     said = machine.sh("limopack --settle; dpkg -i /repo/1.0/bystander_*.deb")
     assert "limopack" not in said.out + said.err, said
+
+
+def test_what_no_module_is_stays_and_the_rest_counts_as_no_kernel(machine):
+    """An index without its modules would be a kernel that every prune refuses."""
+    (machine / f"lib/modules/{X}/kernel/README").touch()
+    machine.sh(f"dpkg --purge {LINUX}")
+    assert (machine / f"lib/modules/{X}/kernel/README").exists() and not files(machine, X)
+    machine.sh("limopack --prune")
+
+
+def test_modules_that_were_installed_by_hand_since_stay(machine):
+    """The kernel's own build has the version of one that was purged."""
+    deb(machine / "repo/own", f"linux-headers-{X}")
+    machine.sh(f"dpkg -i /repo/own/linux-headers-{X}_*.deb; dpkg --purge {LINUX}")
+    machine.sh(f"cp /lib/modules/{X}/modules.dep /tmp/dep; mv /tmp/dep /lib/modules/{X}/modules.dep")
+    machine.sh(f"dpkg --purge linux-headers-{X}; limopack --settle")
+    whole(machine)
+
+
+def test_a_directory_to_which_another_kernel_leads_stays(machine):
+    (machine / "lib/modules/own").symlink_to(X)
+    said = machine.sh(f"dpkg --purge {LINUX}; limopack --settle")
+    assert f"kernel {X} was purged, but /lib/modules/own leads to it" in said.err, said
+    whole(machine)
 
 
 def test_a_dry_run_says_it_and_does_nothing(machine):
