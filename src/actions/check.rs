@@ -49,11 +49,11 @@ pub fn check(session: &Session) -> Result<()> {
     let machine = Machine::look(root)?;
     let mut problems = Problems::default();
     let mut siblings = Vec::new();
-    for version in kernels::registered(root)? {
+    for version in kernels::with_registry(root)? {
         match kernels::sibling(root, version) {
             Ok(sibling) => siblings.push(sibling),
             // It is a line of its own below, unless it was not asked for; a prune refuses for it.
-            Err(_) if versions.contains(version) => {}
+            Err(_) if versions.contains(&version) => {}
             Err(error) => problems.damaged(version, &error),
         }
     }

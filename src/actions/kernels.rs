@@ -168,36 +168,71 @@ pub fn installed(root: &Root) -> Result<&'static [Text]> {
 
 /// Every version directory with an index, sorted; perhaps none.
 fn all_installed(root: &Root) -> Result<&'static [Text]> {
-    let mut versions = Vec::new();
+    let (mut versions, mut others) = (Vec::new(), Vec::new());
     if let Some(folder) = Folder::open(root, b"lib/modules")? {
         for entry in folder.entries()? {
-            if is_installed(root, entry.name)? {
-                versions.push(entry.name);
+            match (
+                is_installed(root, entry.name)?,
+                has_index(root, entry.name)?,
+            ) {
+                (true, _) => versions.push(entry.name),
+                (false, true) => others.push(entry.name),
+                (false, false) => {}
             }
         }
     }
-    without_second_names(root, versions)
+    // Where no kernel has modules of its own, those from outside are all that there is.
+    without_second_names(
+        root,
+        if versions.is_empty() {
+            others
+        } else {
+            versions
+        },
+    )
 }
 
 /// What `apt remove` leaves of a kernel is its index, and `apt purge` its registry.
 fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
-    let has = |name: &[u8]| root.has(file_of(version, name));
-    Ok(has(b"kernel")? && (has(b"modules.dep")? || has(b"modules.dep.bin")?))
+    Ok(root.has(file_of(version, b"kernel"))? && has_index(root, version)?)
 }
 
-/// The registries of all installed kernels.
+fn has_index(root: &Root, version: &[u8]) -> Result<bool> {
+    let has = |name: &[u8]| root.has(file_of(version, name));
+    Ok(has(b"modules.dep")? || has(b"modules.dep.bin")?)
+}
+
+/// The kernels that have modules and a registry, those without an index as well: what they have to
+/// keep is what the machine needs.
+///
+/// # Errors
+/// They cannot be looked for.
+pub fn with_registry(root: &Root) -> Result<Vec<Text>> {
+    let mut versions = Vec::new();
+    if let Some(folder) = Folder::open(root, b"lib/modules")? {
+        for entry in folder.entries()? {
+            let has = |name: &[u8]| root.has(file_of(entry.name, name));
+            if has(ACTIVE)? && has(b"kernel")? {
+                versions.push(entry.name);
+            }
+        }
+    }
+    Ok(versions)
+}
+
+/// Their registries.
 ///
 /// # Errors
 /// One cannot be read, or is malformed: what it has to keep is unknown then.
 pub fn siblings(root: &Root) -> Result<&'static [Sibling]> {
     let mut siblings = Vec::new();
-    for version in registered(root)? {
+    for version in with_registry(root)? {
         siblings.push(sibling(root, version)?);
     }
     Ok(siblings.leak())
 }
 
-/// The registry of an installed kernel.
+/// The registry of a kernel.
 ///
 /// # Errors
 /// It cannot be read, or is malformed.

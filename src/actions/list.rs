@@ -36,7 +36,7 @@ pub fn list(session: &Session) -> Result<()> {
             judge(&wanted.names, &is_found, versions, report)?;
         }
         None => {
-            let machine = Machine::look(root)?;
+            let machine = Machine::look_around(root, report)?;
             for version in versions {
                 let kernel = Kernel::open(root, version)?;
                 let closure = match session.request.is_boot {
@@ -111,11 +111,12 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
     let registry = registry(root, kernel)?;
     let mut closure = Closure::default();
     keep_all(&mut closure, machine, kernel, registry, &mut findings)?;
-    for finding in findings {
-        if finding.kind != Kind::FileSystem {
+    for finding in &findings {
+        if finding.kind == Kind::Missing {
             warn_absent(report, b"registered", finding.name, version);
         }
     }
+    warn_of_boot(version, &findings, report);
     if machine.runs(version) {
         for name in add_loaded(&mut closure, machine, kernel)? {
             warn_absent(report, b"loaded", name, version);

@@ -37,7 +37,7 @@ pub fn why(session: &Session) -> Result<()> {
         return Err(Error::usage("--why needs --use, --from or --detect", &[]));
     };
     let versions = kernels::to_show(session)?;
-    let machine = Machine::look(root)?;
+    let machine = Machine::look_around(root, &session.report)?;
     let mut out = Vec::new();
     for version in versions {
         let kernel = Kernel::open(root, version)?;

@@ -124,7 +124,15 @@ impl Mount {
 
     /// Whether the file system comes over the network.
     fn is_remote(&self) -> bool {
-        self.source.starts_with(b"//") || find(self.source, b":/").is_some()
+        let is_host = find(self.source, b":/").is_some() && !self.source.starts_with(b"/dev/");
+        self.source.starts_with(b"//") || is_host
+    }
+
+    /// Whether a line of fstab may stay unmounted; those of the system itself never do.
+    fn may_wait(&self) -> bool {
+        let is_system = self.point == b"/" || self.point == b"/usr" || self.has(b"x-initrd.mount");
+        // Mounted as soon as somebody looks at it.
+        self.is_optional() && !is_system && !self.has(b"x-systemd.automount")
     }
 }
 
@@ -158,6 +166,8 @@ struct Boot<'r> {
     asks: Vec<Ask>,
     /// Devices and mount points that were looked at, sorted.
     seen: Vec<Text>,
+    /// Mount points below which the devices were found, or any taken.
+    reached: Vec<Text>,
     /// Devices to be looked at.
     pending: Vec<Text>,
     from: Text,
@@ -172,11 +182,18 @@ struct Boot<'r> {
 /// # Errors
 /// A file that is there cannot be read, except below /sys.
 pub fn asks(root: &Root) -> Result<&'static [Ask]> {
+    let (asks, result) = readable(root);
+    result.map(|()| asks)
+}
+
+/// The same as far as it can be read, and whether that is all.
+pub fn readable(root: &Root) -> (&'static [Ask], Result<()>) {
     let mut boot = Boot {
         root,
         mounts: Vec::new(),
         asks: Vec::new(),
         seen: Vec::new(),
+        reached: Vec::new(),
         pending: Vec::new(),
         from: ROOT,
         missing: Missing::Refuse,
@@ -201,7 +218,7 @@ pub fn asks(root: &Root) -> Result<&'static [Ask]> {
         boot.running_system();
     }
     boot.walk();
-    boot.result.map(|()| &*boot.asks.leak())
+    (boot.asks.leak(), boot.result)
 }
 
 /// What the file systems ask for.
@@ -295,9 +312,14 @@ impl Boot<'_> {
         };
         self.kinds(mount.kinds, missing);
         self.from = DISK;
-        if !self.below(mount) && missing != Missing::Ignore {
-            self.missing = Missing::Ignore;
-            self.fact(b"any", b"");
+        let is_found = self.below(mount);
+        // What leads back to the root itself has found nothing.
+        self.walk();
+        if missing != Missing::Ignore {
+            if !is_found {
+                self.any();
+            }
+            self.reached.push(b"/");
         }
         self.set(USR, Missing::Warn);
         if let Some(mount) = self.mount_at(b"/usr") {
@@ -305,12 +327,17 @@ impl Boot<'_> {
         }
     }
 
+    /// Where a disk cannot be found, it may be any.
+    fn any(&mut self) {
+        self.missing = Missing::Ignore;
+        self.fact(b"any", b"");
+    }
+
     fn line_of_fstab(&mut self, line: Text) {
         let Some(line) = Mount::of_table(line) else {
             return;
         };
-        // Mounted as soon as somebody looks at it.
-        if line.is_optional() && !line.has(b"x-systemd.automount") {
+        if line.may_wait() {
             return;
         }
         self.set(FSTAB, line.missing());
@@ -375,6 +402,10 @@ impl Boot<'_> {
             return self.source(mount.number);
         }
         is_found |= self.source(mount.source);
+        // bcachefs: all its disks.
+        if find(mount.source, b":/dev/").is_some() {
+            parts(mount.source, b":").for_each(|part| is_found |= self.source(part));
+        }
         if mount.kinds == b"btrfs" {
             let disk = last_part(self.pending.last().unwrap_or(&DEVICES));
             for id in self.entries(b"fs/btrfs") {
@@ -383,10 +414,6 @@ impl Boot<'_> {
                     is_found |= self.class(disks);
                 }
             }
-        }
-        // bcachefs: all its disks.
-        if !is_found {
-            parts(mount.source, b":").for_each(|part| is_found |= self.source(part));
         }
         is_found
     }
@@ -397,23 +424,39 @@ impl Boot<'_> {
         let mut is_found = false;
         for part in parts(value, b":,") {
             self.fact(key, part);
+            // A place inside of the file system itself.
+            if key == b"subvol" || key == b"subvolid" {
+                continue;
+            }
             // The layers of an overlay, a journal on another disk, `root=UUID=...`
             is_found |= part.iter().any(|byte| b"/=".contains(byte)) && self.source(part);
         }
         is_found
     }
 
-    /// The file system that a file lies on.
+    /// The file system that a file lies on; whether its devices are found.
     fn file(&mut self, path: &[u8]) -> bool {
+        if !path.starts_with(b"/") {
+            return false;
+        }
         let mut end = path.len();
         loop {
-            if let Some(mount) = self.mount_at(&path[..end.max(1)]) {
-                return !self.is_new(mount.point) || self.mount(mount, self.missing);
+            let Some(mount) = self.mount_at(&path[..end.max(1)]) else {
+                if end == 0 {
+                    return false;
+                }
+                end = memchr::memrchr(b'/', &path[..end]).unwrap_or(0);
+                continue;
+            };
+            // What lies in memory has no device, and often no module.
+            let missing = match mount.missing() {
+                Missing::Ignore => Missing::Ignore,
+                _ => self.missing,
+            };
+            if self.is_new(mount.point) && self.mount(mount, missing) {
+                self.reached.push(mount.point);
             }
-            if end == 0 {
-                return false;
-            }
-            end = memchr::memrchr(b'/', &path[..end]).unwrap_or(0);
+            return self.reached.contains(&mount.point);
         }
     }
 
@@ -430,7 +473,7 @@ impl Boot<'_> {
         self.read(BOARD, b"proc/modules", |boot, line| {
             boot.fact(b"board", until(line, b' '));
         });
-        self.fact(b"board", b"");
+        self.fact(b"boards", b"");
         self.walk();
         if let Some(from) = self.asks_for(b"dm_mod") {
             self.read(from, b"proc/modules", |boot, line| {
@@ -570,7 +613,9 @@ impl Boot<'_> {
                 }
                 Some(2) => {
                     let _ = folder.read(name, &mut text);
-                    self.file(until(&text, b'\n'));
+                    if !self.file(until(&text, b'\n')) {
+                        self.any();
+                    }
                 }
                 Some(3) => {
                     self.start(path, name);
@@ -787,6 +832,54 @@ mod tests {
                 "nls_cp437",
                 "sd_mod",
                 "pci:v1d1f.2",
+            ],
+        );
+    }
+
+    /// A running system on a disk whose root file system does not lead to it.
+    fn any_disk(test: &str, mountinfo: &str) {
+        let files = sata('a', 1, "1f.2")
+            + &sata('b', 2, "03.0")
+            + "sys/class/net/eth0 > ../../devices/platform/eth/net/eth0
+               sys/devices/platform/eth/modalias = of:eth
+               sys/dev/block/7:0 > ../../devices/virtual/block/loop0
+               proc/self/mountinfo = "
+            + mountinfo;
+        has(test, &files, &["pci:v1d1f.2", "pci:v1d03.0", "sd_mod"]);
+    }
+
+    #[test]
+    fn what_leads_back_to_the_root_has_found_no_disk() {
+        // The layers were mounted in the initramfs and cannot be seen any more.
+        let overlay = "overlay overlay rw,lowerdir=/lower,upperdir=/upper/data,workdir=/upper/w";
+        any_disk("boot-hidden", &format!("1 0 0:25 / / rw - {overlay}"));
+        let btrfs = "btrfs /dev/root rw,subvolid=5,subvol=/";
+        any_disk("boot-subvol", &format!("1 0 0:25 / / rw - {btrfs}"));
+        // A file of the host's.
+        let backing = "\nsys/devices/virtual/block/loop0/loop/backing_file = ";
+        let root = "1 0 7:0 / / rw - ext4 /dev/loop0 rw";
+        any_disk("boot-loop", &format!("{root}{backing}/host/root.img"));
+        any_disk("boot-loop-gone", &format!("{root}{backing}gone"));
+    }
+
+    #[test]
+    fn every_disk_of_bcachefs_is_looked_at_and_is_no_host() {
+        any_disk(
+            "boot-bcachefs",
+            "1 0 0:25 / / rw - bcachefs /dev/sda1:/dev/sdb1 rw",
+        );
+    }
+
+    #[test]
+    fn the_systems_own_file_systems_are_not_optional() {
+        let fstab = "etc/fstab = UUID=1 / ext4 defaults,nofail 0 1~UUID=2 /usr xfs noauto,x-initrd.mount 0 0~UUID=3 /srv udf nofail 0 0~UUID=4 /var f2fs nofail,x-initrd.mount 0 0";
+        asks_for(
+            "boot-nofail",
+            fstab,
+            &[
+                "fs-ext4 ext4! | the root file system",
+                "fs-f2fs f2fs? | /etc/fstab",
+                "fs-xfs xfs? | /etc/fstab",
             ],
         );
     }

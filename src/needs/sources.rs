@@ -15,7 +15,7 @@ use crate::needs::rules::Rule;
 use crate::needs::survey::{Finding, Kind};
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
-use crate::system::{running_kernel, Root};
+use crate::system::{running_kernel, Report, Root};
 use crate::text::active::Registry;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
@@ -39,10 +39,28 @@ impl Machine {
     /// # Errors
     /// A file that is there cannot be read, or says nothing sensible.
     pub fn look(root: &Root) -> Result<Machine> {
+        Machine::of(root, boot::asks(root)?)
+    }
+
+    /// The same for whoever only wants to know: /etc/crypttab is not for everybody to read.
+    ///
+    /// # Errors
+    /// As there, except for the files of the boot: those are warned of.
+    pub fn look_around(root: &Root, report: &Report) -> Result<Machine> {
+        let (boot, result) = boot::readable(root);
+        if let Err(error) = result {
+            for message in error.messages() {
+                report.warn("{}", &[message]);
+            }
+        }
+        Machine::of(root, boot)
+    }
+
+    fn of(root: &Root, boot: &'static [Ask]) -> Result<Machine> {
         let mut declared = Vec::new();
         configured(root, &mut |name, file| declared.push((keep(name), file)))?;
         Ok(Machine {
-            boot: boot::asks(root)?,
+            boot,
             declared,
             loaded: loaded(root)?,
             running: running(root)?,

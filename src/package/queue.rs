@@ -236,9 +236,12 @@ mod tests {
         change(&root, PENDING, &new, &[]).unwrap();
         assert_eq!(read().unwrap(), "a plain 2\nk:a plain 1\nk:b plain 1\n");
         change(&root, PENDING, &[note("k:b stand-in 2")], &[]).unwrap();
-        assert_eq!(read().unwrap(), "a plain 2\nk:a plain 1\nk:b stand-in 2\n");
+        assert_eq!(
+            read().unwrap(),
+            "a plain 2\nk:a plain 1\nk:b stand-in 1 2\n"
+        );
         change(&root, PENDING, &[], &[b"k:a"]).unwrap();
-        assert_eq!(read().unwrap(), "a plain 2\nk:b stand-in 2\n");
+        assert_eq!(read().unwrap(), "a plain 2\nk:b stand-in 1 2\n");
         change(&root, PENDING, &[], &[b"a", b"k:b"]).unwrap();
         assert!(scratch.names("var/lib/limopack").is_empty());
     }

@@ -234,3 +234,49 @@ fn a_prune_that_ended_between_two_indexes_is_finished_by_the_same_command() {
         .refuses("--prune")
         .contains("in modules.alias, but not in modules.dep"));
 }
+
+/// depmod is still due for the one kernel; what it has to keep is no secret.
+#[test]
+fn a_kernel_without_an_index_still_says_what_the_machine_needs() {
+    let machine = two_kernels();
+    machine.run("-i");
+    std::fs::remove_file(machine.path(&file(OTHER, "modules.dep"))).unwrap();
+    let machine = machine
+        .kernel("6.2", MODULES)
+        .file(&active("6.2"), "#! base\n");
+    let refusal = machine.refuses("--prune -k 6.2");
+    assert!(
+        refusal.contains("static in another kernel's registry"),
+        "{refusal}"
+    );
+    let checked = machine.run("--check -q -k 6.2").out;
+    assert!(checked.contains("sibling\t6.2\t"), "{checked}");
+}
+
+#[test]
+fn a_kernel_whose_modules_all_come_from_elsewhere_is_one() {
+    let machine = Machine::new().kernel(KERNEL, "extra/own.ko:\n");
+    assert_eq!(machine.run("--list -u own").out, "extra/own.ko\n");
+    machine.succeeds("-i -u own --static");
+    machine.succeeds("--prune -q");
+    assert!(machine.path(&file(KERNEL, "extra/own.ko")).exists());
+}
+
+/// /etc/crypttab may be root's alone: whoever only looks is told, and a prune refuses.
+#[test]
+fn what_cannot_be_read_of_the_boot_is_warned_of_and_refused_by_a_prune() {
+    let machine = Machine::new()
+        .kernel(KERNEL, MODULES)
+        .file(&active(KERNEL), "e1000e:S\n");
+    // For root, too, a directory is no file.
+    std::fs::create_dir_all(machine.path("etc/crypttab")).unwrap();
+    let ran = machine.run("--list");
+    assert_eq!(
+        (ran.code, &*ran.out),
+        (Some(0), "kernel/e1000e.ko\n"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("warning: cannot read"), "{}", ran.err);
+    assert!(machine.refuses("--prune").contains("cannot read"));
+}
