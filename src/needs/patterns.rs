@@ -8,9 +8,9 @@ use crate::format::Text;
 use crate::index::trie::{Layout, Trie};
 use crate::index::writer::Writer;
 use crate::text::alias::{alias, has_open_bracket, is_wild, matches, normalise};
-use crate::text::name::ModuleName;
+use crate::text::name::{bytes_equal, ModuleName};
 use crate::text::table::Table;
-use crate::text::{bare_lines, shared_length, split_at_byte};
+use crate::text::{eight, shared_length, split_at_byte, split_inline};
 use std::cell::{Cell, RefCell};
 
 /// As many searches of a list as are cheaper than an index of it.
@@ -249,9 +249,12 @@ impl AliasText {
         };
         match self.format {
             Format::Lines => {
-                for line in bare_lines(self.text) {
+                let mut rest = self.text;
+                while !rest.is_empty() {
+                    let (line, behind) = split_inline(rest, b'\n');
+                    rest = behind;
                     // Most lines end here: a module's name has no colon.
-                    if !is_device && needs_colon(line) {
+                    if !is_device && (has_early_colon(line) || needs_colon(line)) {
                         continue;
                     }
                     if let Some((pattern, module)) = alias(line) {
@@ -278,6 +281,16 @@ impl AliasText {
 /// Whether all that a pattern matches has a `:`, as far as a short look tells.
 fn needs_colon(pattern: &[u8]) -> bool {
     memchr::memchr2(b':', b'[', pattern).map_or(false, |at| pattern[at] == b':')
+}
+
+/// Whether the first bytes of a line's pattern tell that already: buses have short names.
+#[inline(always)] // in a loop over thousands
+fn has_early_colon(line: &[u8]) -> bool {
+    let start = b"alias ".len();
+    line.len() >= start + 8 && {
+        let first = eight(&line[start..]);
+        bytes_equal(first, b':') != 0 && bytes_equal(first, b'[') == 0
+    }
 }
 
 /// Pattern and module of a record.

@@ -167,7 +167,7 @@ pub fn is_same(a: &[u8], b: &[u8]) -> bool {
 
 /// The first eight bytes as a number, the first lowest.
 #[inline(always)]
-fn eight(bytes: &[u8]) -> u64 {
+pub(crate) fn eight(bytes: &[u8]) -> u64 {
     let mut array = [0; 8];
     array.copy_from_slice(&bytes[..8]);
     u64::from_le_bytes(array)

@@ -142,7 +142,7 @@ fn last(bytes: &[u8]) -> u64 {
 /// `0x80` in each byte of `eight` that equals `byte`, 0 in the others (the exact form of
 /// Hacker's Delight 6-1).
 #[inline(always)]
-fn bytes_equal(eight: u64, byte: u8) -> u64 {
+pub(crate) fn bytes_equal(eight: u64, byte: u8) -> u64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let differ = eight ^ (0x0101_0101_0101_0101 * u64::from(byte));
     !(((differ & LOW) + LOW) | differ | LOW)
