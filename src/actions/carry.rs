@@ -59,6 +59,8 @@ pub fn carry(
 ) -> Result<()> {
     let version = kernel.version();
     let heirs = heirs(kernel, source)?;
+    let mut inherited: Vec<Text> = heirs.iter().map(|&(_, old)| old).collect();
+    sort_once(&mut inherited);
     let (mut built_in, mut gone) = (Vec::new(), Vec::new());
     for entry in source.registry.entries() {
         let name = entry.name.to_kernel();
@@ -66,7 +68,7 @@ pub fn carry(
             registry.merge(entry.name, entry);
         } else if kernel.is_builtin(entry.name)? {
             built_in.push(name);
-        } else if !heirs.iter().any(|(_, old)| *old == name) {
+        } else if inherited.binary_search(&name).is_err() {
             gone.push(name);
         }
     }
