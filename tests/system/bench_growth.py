@@ -207,15 +207,16 @@ def owner_of_all(root, count):
     return Work(kernel.argv("--remove", "--owner=app"), 0, begin="m", written=kernel.vdir / "modules.active")
 
 
-def renamed_modules(root, count):
-    """The registry of a kernel in which each alias belonged to the module before."""
+def renamed_modules(are_gone, root, count):
+    """The registry of a kernel in which each alias belonged to the module before, or to one that is gone."""
     kernel, old = Kernel(root, count), root / "old"
     old.mkdir()
     aliases = [f"alias pci:v{number:08X}d*" for number in range(count)]
     kernel.write("modules.alias", [f"{alias} {name}" for alias, name in zip(aliases, kernel.names)])
-    heirs = zip(aliases[1:], kernel.names)
+    owners = [f"old_{name}" for name in kernel.names] if are_gone else kernel.names
+    heirs = zip(aliases if are_gone else aliases[1:], owners)
     (old / "modules.alias").write_text("".join(f"{alias} {name}\n" for alias, name in heirs))
-    (old / "modules.active").write_text("".join(f"{name}:S\n" for name in kernel.names))
+    (old / "modules.active").write_text("".join(f"{name}:S\n" for name in owners))
     return Work(kernel.argv("--install", f"--from={old}/modules.active"), count,
                 begin="m", written=kernel.vdir / "modules.active")
 
@@ -242,7 +243,8 @@ GROWTH = [
     ("`--prune --dry-run` of {} modules to one", dry_prune, MODULES),
     ("`--apply` that forgets {} packages, all but one", forget_all, FEWER),
     ("`--install --dry-run` of {} names", dry_install, MODULES),
-    ("`--install` of {} modules whose aliases moved", renamed_modules, MODULES),
+    ("`--install` of {} modules whose aliases moved", partial(renamed_modules, False), MODULES),
+    ("`--install` of {} modules that were renamed", partial(renamed_modules, True), MODULES),
     ("`--remove --owner` of {} modules", owner_of_all, MODULES),
 ]
 
