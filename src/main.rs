@@ -11,7 +11,7 @@ use core::ffi::{c_char, c_int};
 /// One thread and one job: see the module.
 #[cfg(not(test))]
 #[global_allocator]
-static HEAP: limopack::system::heap::Allocator = limopack::system::heap::Allocator;
+static HEAP: &limopack::system::heap::Heap = &limopack::system::heap::HEAP;
 
 /// Where the C library starts the program.
 #[cfg(not(test))]

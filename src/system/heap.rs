@@ -34,16 +34,13 @@ struct Link {
     next: *mut Link,
 }
 
-/// A heap.
-struct Heap {
+/// An allocator, by reference: the one that the program names as its own can be asked here, too.
+pub struct Heap {
     state: UnsafeCell<State>,
 }
 
 /// The program's.
-static HEAP: Heap = Heap::new();
-
-/// The allocator that the program names as its own.
-pub struct Allocator;
+pub static HEAP: Heap = Heap::new();
 
 /// What a step needs that must not end half-way: names and messages, not tables.
 const RESERVE: usize = 1 << 15;
@@ -159,7 +156,7 @@ impl Heap {
 #[allow(unsafe_code)]
 // SAFETY: blocks are disjoint, as large as their class or mapping, aligned to 16 bytes or to a
 // page, and given out again only after `realloc` has moved what was in them.
-unsafe impl GlobalAlloc for Heap {
+unsafe impl GlobalAlloc for &Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match size_class(&layout).map(|class| self.take(class)) {
             Some(Block::Fresh(block) | Block::Used(block)) => block,
@@ -212,26 +209,6 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-#[allow(unsafe_code)]
-// SAFETY: the heap's.
-unsafe impl GlobalAlloc for Allocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HEAP.alloc(layout)
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        HEAP.alloc_zeroed(layout)
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        HEAP.dealloc(block, layout);
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        HEAP.realloc(block, layout, size)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +227,7 @@ mod tests {
     #[test]
     #[allow(unsafe_code)]
     fn blocks_keep_their_bytes_while_others_come_and_go() {
-        let heap = Heap::new();
+        let heap = &Heap::new();
         let mut blocks: Vec<(*mut u8, usize, u8)> = Vec::new();
         let layout = |size: usize| Layout::from_size_align(size, 8).unwrap();
         let mut seed = 1_u32;
