@@ -45,8 +45,8 @@ pub fn check(session: &Session) -> Result<()> {
         false => kernels::to_show(session)?,
         true => kernels::registered(root)?,
     };
-    let census = census::take(root)?;
     let machine = Machine::look(root)?;
+    let census = census::with_boot(root, machine.boot)?;
     let mut problems = Problems::default();
     let mut siblings = Vec::new();
     for version in kernels::with_registry(root)? {
@@ -90,9 +90,7 @@ impl Problems {
         self.out.push(b'\n');
         self.count += 1;
     }
-}
 
-impl Problems {
     fn damaged(&mut self, version: Text, error: &Error) {
         for message in error.messages() {
             self.add("damaged", version, b"kernel", message);

@@ -7,15 +7,12 @@
 
 use crate::error::Result;
 use crate::format::{fill, Text};
-use crate::needs::boot::{asks, each_line, parts, types, Mount};
+use crate::needs::boot::{asks, each_line, parts, types, Ask, Mount};
 use crate::needs::facts;
-use crate::needs::kernel::Found;
 use crate::needs::rules::each_file;
-use crate::needs::Kernel;
 use crate::system::listing::Listing;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
-use crate::text::dep::DepLine;
 use crate::text::names::CENSUS;
 use crate::text::{bare_lines, find_word, first_word, is_control, sort_once, split_at_byte, words};
 use rustix::fs::FileType;
@@ -56,6 +53,14 @@ struct Buffers {
 /// # Errors
 /// A file that is there cannot be read, except below /sys, where devices come and go.
 pub fn take(root: &Root) -> Result<Census> {
+    with_boot(root, asks(root)?)
+}
+
+/// The same, where it is known already what the boot asks for.
+///
+/// # Errors
+/// As there.
+pub fn with_boot(root: &Root, asks: &[Ask]) -> Result<Census> {
     let mut census = Census {
         lines: Vec::new(),
         devices: 0,
@@ -64,7 +69,7 @@ pub fn take(root: &Root) -> Result<Census> {
         let mut buffers = Buffers::default();
         census.walk(&folder, 0, &mut buffers);
     }
-    for ask in asks(root)? {
+    for ask in asks {
         census.add(first_word(ask.names));
     }
     census.file_systems(root)?;
@@ -107,7 +112,7 @@ impl Census {
         lines.filter(|line| line.contains(&b':'))
     }
 
-    /// One name or alias a line, sorted, under a head that says what it is.
+    /// One name or alias per line, sorted, under a head that says what it is.
     pub fn to_text(&self) -> Text {
         let mut text = CENSUS.to_vec();
         text.extend_from_slice(b"\n# feed it to --from; a name with ? may be missing\n");
@@ -214,31 +219,6 @@ impl Census {
     }
 }
 
-/// The type of the root file system, as it is mounted or will be, and its modules in a kernel.
-///
-/// # Errors
-/// As [`Root::text`]; a damaged index.
-pub fn root_file_system(
-    root: &Root,
-    kernel: &Kernel<'_>,
-) -> Result<(&'static [u8], &'static [DepLine<'static>])> {
-    for file in words(MOUNTS) {
-        // The last mount on `/` is the one that is seen.
-        let mounts = bare_lines(root.text_or_empty(file)?);
-        let mounts =
-            mounts.filter(|line| !line.starts_with(b"#") && words(line).nth(1) == Some(b"/"));
-        if let Some(kind) = mounts.last().and_then(|line| words(line).nth(2)) {
-            for name in [fill("fs-{}", &[kind]), kind] {
-                if let Found::Modules(modules) = kernel.look_up(name)? {
-                    return Ok((kind, modules));
-                }
-            }
-            return Ok((kind, &[]));
-        }
-    }
-    Ok((b"", &[]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,36 +273,6 @@ mod tests {
             "rtnl-link-bridge ?",
         ];
         assert_eq!(found, wanted);
-    }
-
-    /// ext4 mounts ext3, too, and looking for a module by the type's own name hid that its alias
-    /// was never found.
-    #[test]
-    fn the_root_file_system_is_found_by_its_alias() {
-        let scratch = Scratch::new("census-root");
-        scratch.write(
-            "lib/modules/1/modules.dep",
-            "kernel/ext4.ko:\nkernel/xfs.ko:\n",
-        );
-        scratch.write(
-            "lib/modules/1/modules.alias",
-            "alias fs-ext3 ext4\nalias fs-xfs xfs\n",
-        );
-        for (kind, wanted) in [
-            ("ext3", "kernel/ext4.ko"),
-            ("xfs", "kernel/xfs.ko"),
-            ("nfs", ""),
-        ] {
-            scratch.write("etc/fstab", format!("#x / xfs\n/dev/x / {kind} rw 0 1\n"));
-            let root = scratch.root();
-            let kernel = Kernel::open(&root, b"1").unwrap();
-            let (found, modules) = root_file_system(&root, &kernel).unwrap();
-            let paths: Vec<&[u8]> = modules.iter().map(|line| line.path().0).collect();
-            assert_eq!(
-                (found, paths.concat()),
-                (kind.as_bytes(), wanted.as_bytes().to_vec())
-            );
-        }
     }
 
     #[test]

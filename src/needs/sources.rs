@@ -240,3 +240,43 @@ pub fn add_loaded(
     }
     Ok(absent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::scratch::Scratch;
+
+    /// ext4 mounts ext3, too, and looking for a module by the type's own name hid that its alias
+    /// was never found.
+    #[test]
+    fn the_root_file_system_is_found_by_its_alias() {
+        let scratch = Scratch::new("sources-root");
+        scratch.write(
+            "lib/modules/1/modules.dep",
+            "kernel/ext4.ko:\nkernel/xfs.ko:\n",
+        );
+        scratch.write(
+            "lib/modules/1/modules.alias",
+            "alias fs-ext3 ext4\nalias fs-xfs xfs\n",
+        );
+        for (kind, wanted) in [
+            ("ext3", "kernel/ext4.ko"),
+            ("xfs", "kernel/xfs.ko"),
+            ("nfs", ""),
+        ] {
+            scratch.write("etc/fstab", format!("#x / xfs\n/dev/x / {kind} rw 0 1\n"));
+            let root = scratch.root();
+            let kernel = Kernel::open(&root, b"1").unwrap();
+            let machine = Machine::look(&root).unwrap();
+            let (mut kept, mut findings) = (Closure::default(), Vec::new());
+            add_boot(&mut kept, &machine, &kernel, &mut findings).unwrap();
+            assert_eq!(kept.paths().concat(), wanted.as_bytes());
+            let unknown: Vec<_> = findings
+                .iter()
+                .map(|found| (found.kind, found.name))
+                .collect();
+            let missing: &[(Kind, Text)] = &[(Kind::Root, b"fs-nfs nfs")];
+            assert_eq!(unknown, if wanted.is_empty() { missing } else { &[] });
+        }
+    }
+}

@@ -19,7 +19,7 @@ pub fn alias(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (!pattern.is_empty() && !module.is_empty()).then_some((pattern, module))
 }
 
-/// A pattern with `-` as `_` outside brackets.
+/// A pattern with `-` as `_` outside brackets, by its definition: what tests compare [`normalise`] with.
 pub fn normalised(pattern: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let mut is_inside = false;
     pattern.iter().map(move |&byte| {
@@ -36,7 +36,7 @@ pub fn normalised(pattern: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-/// The same in place.
+/// Writes `_` for each `-` of a pattern outside brackets.
 pub fn normalise(pattern: &mut [u8]) {
     // Few patterns have one.
     if memchr::memchr(b'-', pattern).is_none() {
