@@ -19,7 +19,6 @@ use crate::package::select::Spec;
 use crate::plan::prune::Order;
 use crate::system::report::print;
 use crate::system::{variable, Folder, Report, Root};
-use crate::text::active::{Registry, ACTIVE};
 use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::Stanza;
 use crate::text::{lines, sort_once, split_at_byte, words};
@@ -143,9 +142,11 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         return Ok(());
     }
     let mut wanted = Wanted::new(task);
-    let ties = database.ties(root)?;
-    for note in pending {
-        wanted.take_pending(task, &ties, note)?;
+    if !pending.is_empty() {
+        let ties = database.ties(root)?;
+        for note in pending {
+            wanted.take_pending(task, &ties, note)?;
+        }
     }
     sort_once(&mut wanted.kernels);
     let dropped = task.forget(&wanted)?;
@@ -524,8 +525,7 @@ impl<'a> Task<'a> {
     /// is the prune's to refuse.
     fn has_base(&self, kernels: &[Text], is_forced: bool) -> Result<bool> {
         for version in kernels {
-            let path = file_of(version, ACTIVE);
-            let registry = Registry::parse(self.root.text_or_empty(path)?, path);
+            let registry = kernels::registry(self.root, version);
             if registry.map_or(false, |registry| !registry.is_base()) && !is_forced {
                 return Ok(false);
             }
@@ -555,9 +555,8 @@ impl<'a> Task<'a> {
         }
         check_caller(entry.name)?;
         // dpkg may not have the package in `status` yet, so its list is what counts.
-        let mut stanzas = self.contents.status.named(entry.name);
-        let is_known = stanzas.next().is_some();
-        let mut stanzas = self.contents.status.named(entry.name);
+        let status = self.contents.status;
+        let mut stanzas = status.named(entry.name);
         let is_it = |stanza: &Stanza<'_>| {
             let is_arch = entry.arch.is_empty() || entry.arch == stanza.arch;
             is_arch && spec.matches(stanza.package, stanza.arch)
@@ -572,7 +571,7 @@ impl<'a> Task<'a> {
                 ties.check(stanza, files)?;
             }
             // Of another architecture.
-            None if is_known => return Ok(()),
+            None if status.names.has(entry.name) => return Ok(()),
             None => {}
         }
         if kernels.is_empty() {

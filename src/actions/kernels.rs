@@ -171,30 +171,28 @@ fn all_installed(root: &Root) -> Result<&'static [Text]> {
     let (mut versions, mut others) = (Vec::new(), Vec::new());
     if let Some(folder) = Folder::open(root, b"lib/modules")? {
         for entry in folder.entries()? {
-            match (
-                is_installed(root, entry.name)?,
-                has_index(root, entry.name)?,
-            ) {
-                (true, _) => versions.push(entry.name),
-                (false, true) => others.push(entry.name),
-                (false, false) => {}
+            if has_index(root, entry.name)? {
+                match has_modules(root, entry.name)? {
+                    true => versions.push(entry.name),
+                    false => others.push(entry.name),
+                }
             }
         }
     }
     // Where no kernel has modules of its own, those from outside are all that there is.
-    without_second_names(
-        root,
-        if versions.is_empty() {
-            others
-        } else {
-            versions
-        },
-    )
+    if versions.is_empty() {
+        versions = others;
+    }
+    without_second_names(root, versions)
 }
 
 /// What `apt remove` leaves of a kernel is its index, and `apt purge` its registry.
 fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
-    Ok(root.has(file_of(version, b"kernel"))? && has_index(root, version)?)
+    Ok(has_modules(root, version)? && has_index(root, version)?)
+}
+
+fn has_modules(root: &Root, version: &[u8]) -> Result<bool> {
+    root.has(file_of(version, b"kernel"))
 }
 
 fn has_index(root: &Root, version: &[u8]) -> Result<bool> {
@@ -211,8 +209,7 @@ pub fn with_registry(root: &Root) -> Result<Vec<Text>> {
     let mut versions = Vec::new();
     if let Some(folder) = Folder::open(root, b"lib/modules")? {
         for entry in folder.entries()? {
-            let has = |name: &[u8]| root.has(file_of(entry.name, name));
-            if has(ACTIVE)? && has(b"kernel")? {
+            if root.has(file_of(entry.name, ACTIVE))? && has_modules(root, entry.name)? {
                 versions.push(entry.name);
             }
         }
@@ -232,14 +229,25 @@ pub fn siblings(root: &Root) -> Result<&'static [Sibling]> {
     Ok(siblings.leak())
 }
 
-/// The registry of a kernel.
+/// A kernel's registry, as one that others are compared with.
+///
+/// # Errors
+/// As [`registry`].
+pub fn sibling(root: &Root, version: Text) -> Result<Sibling> {
+    let registry = registry(root, version)?;
+    Ok(Sibling { version, registry })
+}
+
+/// The registry of a kernel, to be read only; an empty one where it has none.
 ///
 /// # Errors
 /// It cannot be read, or is malformed.
-pub fn sibling(root: &Root, version: Text) -> Result<Sibling> {
+pub fn registry(root: &Root, version: &[u8]) -> Result<&'static Registry> {
     let path = file_of(version, ACTIVE);
-    let registry = Registry::parse(root.text_or_empty(path)?, root.shown(path))?;
-    Ok(Sibling { version, registry })
+    Ok(Registry::parse(
+        root.text_or_empty(path)?,
+        root.shown(path),
+    )?)
 }
 
 /// Opens one kernel and looks at it, and at what the others have to keep.

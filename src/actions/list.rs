@@ -5,17 +5,16 @@ use crate::actions::{kernels, Session};
 use crate::cli::Action;
 use crate::error::Result;
 use crate::format::Text;
-use crate::needs::kernel::{file_of, Found};
+use crate::needs::kernel::Found;
 use crate::needs::sources::{add_boot, add_loaded, keep_all, Machine};
 use crate::needs::survey::{message, Finding, Kind};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
-use crate::text::active::{Registry, ACTIVE};
 use crate::text::names::{Insist, Want};
 
-/// Prints the paths of the modules needed, one a line, sorted, each once; or the modules as a tree,
+/// Prints the paths of the modules needed, one per line, sorted, each once; or the modules as a tree,
 /// under the kernel's version where there are several.
 ///
 /// # Errors
@@ -108,7 +107,7 @@ fn boot(machine: &Machine, kernel: &Kernel<'_>, report: &Report) -> Result<Closu
 fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) -> Result<Closure> {
     let version = kernel.version();
     let mut findings = Vec::new();
-    let registry = registry(root, kernel)?;
+    let registry = kernels::registry(root, version)?;
     let mut closure = Closure::default();
     keep_all(&mut closure, machine, kernel, registry, &mut findings)?;
     for finding in &findings {
@@ -124,15 +123,6 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
         closure.complete(kernel)?;
     }
     Ok(closure)
-}
-
-/// The registry of a kernel, to be read only; an empty one where it has none.
-///
-/// # Errors
-/// A malformed line.
-pub fn registry(root: &Root, kernel: &Kernel<'_>) -> Result<&'static mut Registry> {
-    let path = file_of(kernel.version(), ACTIVE);
-    Registry::parse(root.text_or_empty(path)?, root.shown(path))
 }
 
 fn warn_absent(report: &Report, what: &[u8], name: &[u8], version: &[u8]) {

@@ -1,7 +1,7 @@
 //! What is left of purged kernels whose modules package was forgotten: nobody owns it, and no package
 //! manager takes it along.
 //!
-//! That a kernel's package was purged is told by a mark, which the hook for kernels leaves
+//! That a kernel's package was purged is recorded by a mark, which the hook for kernels leaves
 //! (cross/hooks/kernel/postrm.d/limopack): nothing else tells it from a kernel that was never a
 //! package, as many boards have one. The modules stay as long as anything speaks for the kernel.
 

@@ -13,12 +13,11 @@
 //! Behind the reason stands the module that has it, and then, each behind its `->`, what that one
 //! needs and how: `dependency`, `soft`, `weak` or `hidden`.
 
-use crate::actions::list::registry;
 use crate::actions::wanted::Wanted;
 use crate::actions::{kernels, Session};
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
-use crate::needs::kernel::{directory, module_named, Found};
+use crate::needs::kernel::{file_of, module_named, Found};
 use crate::needs::sources::{add_loaded, keep_all, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
 use crate::system::report::print;
@@ -41,7 +40,7 @@ pub fn why(session: &Session) -> Result<()> {
     let mut out = Vec::new();
     for version in versions {
         let kernel = Kernel::open(root, version)?;
-        let registry = registry(root, &kernel)?;
+        let registry = kernels::registry(root, version)?;
         let mut kept = Closure::default();
         keep_all(&mut kept, &machine, &kernel, registry, &mut Vec::new())?;
         if machine.runs(version) {
@@ -83,8 +82,8 @@ impl Answer<'_> {
             Found::Modules(modules) => {
                 for module in modules {
                     let name = module.path().name();
-                    let path = [directory(self.kernel.version()), &b"/"[..], module.path().0];
-                    let text = match self.root.has(&path.concat())? {
+                    let path = file_of(self.kernel.version(), module.path().0);
+                    let text = match self.root.has(path)? {
                         true => self.chain(name),
                         false => b"not on disk",
                     };

@@ -226,7 +226,13 @@ impl<'r> Survey<'r> {
             let text = Kind::Base.about().what.as_bytes();
             survey.find(Kind::Base, ACTIVE, text);
         }
-        survey.keep_all(machine)?;
+        keep_all(
+            &mut survey.keep,
+            machine,
+            &survey.kernel,
+            survey.registry,
+            &mut survey.findings,
+        )?;
         survey.files(sizes)?;
         survey.indexes()?;
         if machine.runs(version) {
@@ -238,17 +244,6 @@ impl<'r> Survey<'r> {
     /// Whether a module stays.
     pub fn keeps(&self, name: ModuleName<'_>) -> bool {
         self.keep.position(name).is_some()
-    }
-
-    fn keep_all(&mut self, machine: &Machine) -> Result<()> {
-        let findings = &mut self.findings;
-        keep_all(
-            &mut self.keep,
-            machine,
-            &self.kernel,
-            self.registry,
-            findings,
-        )
     }
 
     fn find(&mut self, kind: Kind, name: Text, text: Text) {

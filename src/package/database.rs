@@ -250,7 +250,7 @@ impl Database {
         })
     }
 
-    /// The files of a package, one a line, if it has any; `stem` is its name in `info/`.
+    /// The files of a package, one per line, if it has any; `stem` is its name in `info/`.
     ///
     /// # Errors
     /// The list cannot be read.
