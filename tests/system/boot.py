@@ -113,10 +113,7 @@ class Installed:
         for at, path in enumerate(ordered):
             shutil.copy2(trees.directory(pristine) / path,
                          root / f"modules/{at:02}-{os.path.basename(path)}")
-        entries = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
-        with open(self.initramfs, "wb") as archive:
-            subprocess.run(["cpio", "--create", "--format=newc", "--quiet"], cwd=root,
-                           input=entries.encode(), stdout=archive, check=True)
+        pack(root, self.initramfs)
         shutil.rmtree(root)
 
     def boot(self, script, **environment):
@@ -149,6 +146,14 @@ class Installed:
         done = tools.run("/sbin/debugfs", "-R", f"rdump /results/{script} {out}", self.disk)
         assert (out / script).is_dir(), done.stderr
         return {path.name: path.read_text(errors="replace") for path in (out / script).iterdir()}
+
+
+def pack(root, target):
+    """All below `root`, as an archive that the kernel unpacks."""
+    entries = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
+    with open(target, "wb") as archive:
+        subprocess.run(["cpio", "--create", "--format=newc", "--quiet"], cwd=root,
+                       input=entries.encode(), stdout=archive, check=True)
 
 
 def program(path, text):

@@ -69,6 +69,12 @@ def tarball(suite):
     return fetch.entry(f"chroots/{suite}", build) / "tree.tar"
 
 
+def inside(tree, script):
+    """Runs a shell script in a directory with a Debian, which has its /proc for as long."""
+    enter = 'mount -t proc proc "$0/proc"; exec chroot "$0" /bin/sh -ec "$1"'
+    return run("unshare", "--mount", "sh", "-ec", enter, tree, script, env=ENV)
+
+
 class Roots:
     """Where the tests' roots lie: in memory, because dpkg syncs so often."""
 

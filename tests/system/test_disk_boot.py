@@ -1,0 +1,119 @@
+"""Real boots from disks: a machine with two kernels prunes both, and both still boot.
+
+Owns the proof that a prune costs no boot, whatever lies below the root file system. On the running
+machine limopack registers what is loaded, or so little that only its own look at the machine keeps
+what the boot needs; it prunes all kernels, and Debian's initramfs-tools makes all initramfs images
+anew. What a kernel must show then is what it showed before, see PROVE. The kernel that runs has
+ext4, nvme and crc32c built in, which are modules of the other one.
+"""
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import disk
+import model
+import tools
+
+HOOK = Path(__file__).resolve().parents[2] / "cross/hooks/initramfs-tools/hooks/limopack"
+# What is registered before a prune.
+REGISTER = {
+    "all that is loaded": "limopack --install",
+    "the network card": "limopack --install --static --use=virtio_net,vmxnet3",
+}
+PRUNE = """
+install -m 755 /dev/payload/limopack /usr/sbin/limopack
+install -D -m 755 /dev/payload/hook /etc/initramfs-tools/hooks/limopack
+%s
+limopack --prune
+update-initramfs -u -k all
+mkdir /boot/limopack
+for kernel in $(ls /lib/modules); do
+    (cd /lib/modules/$kernel; find kernel -name '*.ko' > /boot/limopack/$kernel)
+done
+"""
+FILES = {"limopack": Path(tools.binary()), "hook": HOOK}
+# What a wrong prune would do.
+ROBBED = (PRUNE % REGISTER["all that is loaded"]).replace("update-initramfs", """
+rm /lib/modules/*/kernel/drivers/block/virtio_blk.ko
+update-initramfs""")
+TAIL = 40
+
+
+@pytest.fixture
+def place(scratch):
+    path = tempfile.mkdtemp(prefix="disk-", dir=scratch)
+    yield path
+    shutil.rmtree(path)
+
+
+def shortcomings(case, version, booted):
+    """What a boot did not show, as lines."""
+    if isinstance(booted, disk.Failed):
+        yield "does not boot"
+        return
+    source, kind, options = booted["root"]
+    if booted["kernel"] != [version]:
+        yield f"the kernel is {booted['kernel']}"
+    if not re.fullmatch(case.mounted, f"{source} {kind}"):
+        yield f"/ is {source} {kind}, expected {case.mounted}"
+    if "rw" not in options.split(",") or booted["written"] != ["yes"]:
+        yield f"/ cannot be written: {options}"
+    if booted["unmounted"]:
+        yield f"of fstab, not mounted: {' '.join(booted['unmounted'])}"
+    if " swap " in case.fstab and not booted["swap"]:
+        yield "no swap"
+    if not booted["cards"]:
+        yield "the network card has no driver"
+
+
+def tail(text):
+    return "\n".join(text.splitlines()[-TAIL:])
+
+
+@pytest.mark.parametrize("name", disk.CASES)
+def test_both_kernels_boot_before_a_prune(name, place):
+    machine = disk.Machine.installed(name, place)
+    for version in machine.versions:
+        console = machine.console(f"control-{version}")
+        found = list(shortcomings(machine.case, version, disk.facts(console)))
+        assert not found, f"{version}: {found}\n{tail(console)}"
+
+
+@pytest.mark.parametrize("name", disk.CASES)
+@pytest.mark.parametrize("registered", REGISTER)
+def test_both_kernels_boot_after_a_prune(name, registered, place, capsys):
+    machine = disk.Machine.installed(name, place)
+    running = machine.versions[0]
+    said = machine.boot("prune", running, PRUNE % REGISTER[registered], FILES)
+
+    report, sizes = [], []
+    for version in machine.versions:
+        booted = machine.prove("pruned", version)
+        left = (machine.place / f"boot/limopack/{version}").read_text().split()
+        kept = {model.name_of(path) for path in left}
+        lost = set(disk.facts(machine.console(f"control-{version}"))["loaded"]) - kept
+        sizes.append(f"{version} {len(kept)}")
+        found = list(shortcomings(machine.case, version, booted))
+        # What another kernel loads may have no counterpart in the running one.
+        if lost and (found or version == running and registered == "all that is loaded"):
+            found.append(f"loaded before the prune, and deleted: {' '.join(sorted(lost))}")
+        if found:
+            report.append(f"{version}: {'; '.join(found)}\n"
+                          f"  the console's end:\n{tail(machine.console(f'pruned-{version}'))}")
+    times = ", ".join(f"{boot} {seconds:.0f} s" for boot, seconds in machine.seconds.items())
+    with capsys.disabled():
+        print(f"\n{name}, registered {registered}: kept: {', '.join(sizes)}; boots: {times}")
+    limopack = "\n".join(line for line in said.splitlines() if line.startswith("limopack: "))
+    assert not report, "\n\n".join([limopack, *report])
+
+
+def test_a_kernel_without_the_driver_of_its_disk_does_not_boot(place):
+    machine = disk.Machine.installed("virtio", place)
+    version = machine.versions[0]
+    machine.boot("robbed", version, ROBBED, FILES)
+    booted = machine.prove("robbed", version)
+    assert list(shortcomings(machine.case, version, booted)) == ["does not boot"]
+    assert "LABEL=root does not exist" in str(booted), booted
