@@ -327,7 +327,7 @@ impl Boot<'_> {
         }
     }
 
-    /// Where a disk cannot be found, it may be any.
+    /// Where a disk cannot be found, it may be any, and whatever is stacked on disks.
     fn any(&mut self) {
         self.missing = Missing::Ignore;
         self.fact(b"any", b"");
@@ -344,9 +344,10 @@ impl Boot<'_> {
         if line.kinds == b"swap" {
             self.from = SWAP;
         }
+        let mut is_found = false;
         match self.mount_at(line.point) {
             Some(mount) if mount.kinds != b"autofs" => {
-                self.mount(mount, mount.missing());
+                is_found = self.mount(mount, mount.missing());
                 // The type in fstab may be that of mount's helper, and no name of the kernel's; that
                 // of the root is what an image boots from that is made on something else.
                 if line.point != b"/" {
@@ -359,7 +360,11 @@ impl Boot<'_> {
             }
             _ => {}
         }
-        self.mount(&line, self.missing);
+        is_found |= self.mount(&line, self.missing);
+        // A volume that is not active, a disk that is not plugged in.
+        if !is_found && line.missing() == Missing::Warn && self.reached.contains(&&b"/"[..]) {
+            self.any();
+        }
     }
 
     /// An encrypted disk: `NAME SOURCE KEY OPTION[,OPTION]`.
@@ -863,6 +868,28 @@ mod tests {
     }
 
     #[test]
+    fn a_device_of_fstab_that_is_not_there_may_be_any() {
+        // A thin volume that nothing has activated yet: neither its targets nor its disk are seen.
+        let root = "1 0 179:1 / / rw - ext4 /dev/mmcblk0 rw
+            sys/dev/block/179:1 > ../../devices/platform/mmc/block/mmcblk0
+            sys/devices/platform/mmc/block/mmcblk0/size = 8
+            etc/fstab = ";
+        let away = |test: &str, line: &str| any_disk(test, &format!("{root}{line}"));
+        away("boot-away", "/dev/mapper/vg-srv /srv xfs defaults 0 2");
+        away("boot-away-swap", "UUID=1 none swap sw 0 0");
+        let files = format!("proc/self/mountinfo = {root}/dev/mapper/vg-srv /srv xfs defaults 0 2");
+        has(
+            "boot-away-thin",
+            &files,
+            &["dm_mod", "dm_thin_pool", "raid1"],
+        );
+        let fstab = "/dev/sdx1 /srv xfs nofail 0 2~tmpfs /tmp tmpfs defaults 0 0~/srv /b none bind";
+        let files = format!("proc/self/mountinfo = {root}{fstab}");
+        let found = asked(&machine("boot-away-optional", &files)).join("\n");
+        assert!(!found.contains("dm_mod"), "{found}");
+    }
+
+    #[test]
     fn every_disk_of_bcachefs_is_looked_at_and_is_no_host() {
         any_disk(
             "boot-bcachefs",
@@ -1005,6 +1032,10 @@ mod tests {
         asks_for(
             "boot-mounted",
             "etc/fstab = UUID=1 / auto~/dev/a /a/ auto~/dev/b /b ntfs-3g~/dev/c /c vfat x-systemd.automount
+             sys/class/block/a > ../../devices/x
+             sys/class/block/b > ../../devices/x
+             sys/class/block/c > ../../devices/x
+             sys/class/block/x > ../../devices/x
              proc/mounts = /dev/x / xfs rw~/dev/x / ext4 rw~/dev/a /a btrfs rw,compress=zstd:3~/dev/b /b fuseblk rw~systemd-1 /c autofs rw~/dev/d /d jfs rw",
             &[
                 "fs-autofs | /etc/fstab",
