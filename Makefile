@@ -18,7 +18,7 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 initramfsdir = $(if $(filter /usr,$(PREFIX)),/usr/share/initramfs-tools,$(sysconfdir)/initramfs-tools)
 dracutdir = /usr/lib/dracut/modules.d
 
-.PHONY: faults fuzz help release run test lint test-system manual lint-manual install clean sample
+.PHONY: faults fuzz help release run test lint test-system test-machines manual lint-manual install clean sample
 
 release: ## build the release binary (the default)
 	$(CARGO) build --release --locked
@@ -45,7 +45,10 @@ ARMV7 = armv7-unknown-linux-musleabihf
 
 test-system: release ## the real world: Debian kernels, depmod, modprobe (root, network)
 	$(if $(LIMOPACK_ARM),,OVERSIZE=warn cross/build.sh $(ARMV7))
-	/usr/bin/python3 -m pytest tests/system
+	/usr/bin/python3 -m pytest -m "not long" tests/system
+
+test-machines: release ## whole Debian machines boot from disks, before a prune and after it (root, network)
+	/usr/bin/python3 -m pytest -v tests/system/test_disk_boot.py
 
 faults: release ## a fault at every system call of every action that writes (root, network)
 	/usr/bin/python3 -m pytest -q -s tests/system/dpkg/test_faults.py

@@ -66,6 +66,7 @@ fn a_census_of_one_machine_registers_the_modules_of_another_kernel() {
             "proc/mounts",
             "/dev/x / ext4 rw 0 0\nproc /proc proc rw 0 0\n",
         )
+        .link("sys/class/block/x", "../../devices/x")
         .loaded(&["old_name", "rfkill"]);
     let census = board.prints("--census");
     let lines: Vec<&str> = census.lines().skip(2).collect();

@@ -15,6 +15,10 @@ import tools
 import trees
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: only in `make test-machines`")
+
+
 def pytest_sessionstart(session):
     tools.binary()
 

@@ -82,8 +82,16 @@ def test_both_kernels_boot_before_a_prune(name, place):
         assert not found, f"{version}: {found}\n{tail(console)}"
 
 
-@pytest.mark.parametrize("name", disk.CASES)
-@pytest.mark.parametrize("registered", REGISTER)
+def combinations():
+    """Every case with everything registered, those that differ most with next to nothing; the
+    others are long."""
+    for registered in REGISTER:
+        for name in disk.CASES:
+            usual = registered == "all that is loaded" or name in ("virtio", "lvm in luks")
+            yield pytest.param(name, registered, marks=() if usual else pytest.mark.long)
+
+
+@pytest.mark.parametrize("name, registered", combinations())
 def test_both_kernels_boot_after_a_prune(name, registered, place, capsys):
     machine = disk.Machine.installed(name, place)
     running = machine.versions[0]
