@@ -1,66 +1,85 @@
 //! Patterns of names, searched for one name after the other.
 //!
-//! What stands for one name alone is found by that name. The others are compared one by one, until
-//! so many names were asked for that an index of them, as depmod would make it, costs less.
+//! What stands for one name alone is found by that name. Of the others, a name is compared with those
+//! that have eight bytes in common with it: the last ones of a part without wildcards, by which patterns
+//! differ most. Where that still is too often, an index of all, as depmod would make it, costs less.
 
 use crate::error::Result;
 use crate::format::Text;
 use crate::index::trie::{Layout, Trie};
 use crate::index::writer::Writer;
-use crate::text::alias::{alias, has_open_bracket, is_wild, matches, normalise};
-use crate::text::name::{bytes_equal, ModuleName};
-use crate::text::table::Table;
+use crate::text::alias::{alias, before_wild, has_open_bracket, long_literal, matches, normalise};
+use crate::text::name::{bytes_equal, kernel_byte, ModuleName};
+use crate::text::table::{finished, mixed, Table};
 use crate::text::{eight, shared_length, split_at_byte, split_inline};
 use std::cell::{Cell, RefCell};
 
-/// As many searches of a list as are cheaper than an index of it.
-const SEARCHES: u32 = 12;
+/// So many times all patterns can be compared before an index of them is cheaper.
+const SEARCHES: usize = 12;
+
+/// As many bytes of a name as lead to a pattern; as many as a `u64` has.
+const RUN: usize = 8;
 
 /// Patterns, numbered from 0 in the order in which they come.
 #[derive(Default)]
 pub struct Patterns {
     patterns: Vec<Pattern>,
-    /// The first of those that stand for one name, by that name.
-    exact: Table,
-    wild: Vec<u32>,
-    /// The index of those, once it was made.
+    /// The first of those with one key, by its hash.
+    by_key: Table,
+    /// How many have wildcards, and how often a pattern was compared with a name.
+    wild: usize,
+    compared: Cell<usize>,
+    /// The index of all, once it was made.
     index: Cell<Option<&'static Trie<'static>>>,
-    searches: Cell<u32>,
-    /// The name that was last asked for, normalised.
-    name: RefCell<Vec<u8>>,
-    /// Room for the numbers that a search finds.
-    found: RefCell<Vec<u32>>,
+    room: RefCell<Room>,
 }
 
 struct Pattern {
     text: Text,
-    /// Of those with one name, the next; the first one also knows the last.
+    /// What it stands for; of no use to whoever goes by the numbers.
+    module: Text,
+    /// Of those with one key, the next; the first one also knows the last.
     next: Option<u32>,
     last: u32,
+}
+
+/// What one search after the other uses again.
+#[derive(Default)]
+struct Room {
+    /// The name that was last asked for, normalised.
+    name: Vec<u8>,
+    /// Where its first byte is that would be a wildcard in a pattern.
+    plain: usize,
+    /// The numbers that a search finds.
+    found: Vec<u32>,
 }
 
 impl Patterns {
     /// Makes room for so many, before there are any.
     pub fn reserve(&mut self, count: usize) {
         self.patterns.reserve(count);
-        self.exact = Table::with_room(count);
+        self.by_key = Table::with_room(count);
     }
 
-    /// Adds a pattern.
-    pub fn add(&mut self, text: Text) {
+    /// Adds a pattern and the module that it stands for.
+    pub fn add(&mut self, text: Text, module: Text) {
         let number = self.patterns.len() as u32;
         self.patterns.push(Pattern {
             text,
+            module,
             next: None,
             last: number,
         });
-        if text.iter().any(|&byte| is_wild(byte)) {
-            self.wild.push(number);
-            return;
+        let mut key = long_literal(text);
+        if key.len() < text.len() {
+            self.wild += 1;
+            key = match key.len().checked_sub(RUN) {
+                Some(start) => &key[start..],
+                None => before_wild(text),
+            };
         }
-        let (patterns, name) = (&self.patterns, ModuleName::new(text));
-        let is_it = |other| ModuleName::new(patterns[other as usize].text) == name;
-        if let Some(first) = self.exact.insert(name.hash(), number, &is_it) {
+        let hash = ModuleName::new(key).hash();
+        if let Some(first) = self.by_key.insert(hash, number, &|_| true) {
             let last = self.patterns[first as usize].last;
             self.patterns[last as usize].next = Some(number);
             self.patterns[first as usize].last = number;
@@ -78,24 +97,23 @@ impl Patterns {
         name: &dyn Fn() -> ModuleName<'n>,
         tell: &mut dyn FnMut(u32) -> Result<()>,
     ) -> Result<()> {
-        let found = &mut *self.found.borrow_mut();
-        found.clear();
-        let is_it = |number| ModuleName::new(self.text(number)) == name();
-        let mut next = self.exact.find(hash, &is_it);
-        while let Some(number) = next {
-            found.push(number);
-            next = self.patterns[number as usize].next;
+        let first = self.by_key.find(hash, &|_| true);
+        if first.is_none() && self.wild == 0 {
+            return Ok(());
         }
-        if !self.wild.is_empty() {
-            let normal = &mut *self.name.borrow_mut();
-            normal.clear();
-            normal.extend_from_slice(name().as_written());
-            normalise(normal);
-            self.search_wild(normal, found)?;
-            found.sort_unstable();
+        let room = &mut *self.room.borrow_mut();
+        room.name.clear();
+        room.name.extend_from_slice(name().as_written());
+        normalise(&mut room.name);
+        room.plain = before_wild(&room.name).len();
+        room.found.clear();
+        self.compare(first, room);
+        if self.wild > 0 {
+            self.search_wild(room)?;
+            room.found.sort_unstable();
         }
         let mut last = None;
-        for &number in &*found {
+        for &number in &room.found {
             // What is found in several ways is told once.
             if last != Some(number) {
                 tell(number)?;
@@ -105,70 +123,72 @@ impl Patterns {
         Ok(())
     }
 
-    fn text(&self, number: u32) -> Text {
-        self.patterns[number as usize].text
+    /// Tells the modules of every pattern that a normalised name matches, in the order in which
+    /// they came. As for depmod and modprobe, a bracket without a partner spoils a pattern.
+    ///
+    /// # Errors
+    /// None that an input could cause.
+    pub fn modules_of(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
+        let name = ModuleName::new(name);
+        self.search(name.hash(), &|| name, &mut |number| {
+            let Pattern { text, module, .. } = self.patterns[number as usize];
+            if !has_open_bracket(text) {
+                tell(module);
+            }
+            Ok(())
+        })
     }
 
-    fn search_wild(&self, name: &[u8], found: &mut Vec<u32>) -> Result<()> {
-        self.searches.set(self.searches.get().saturating_add(1));
-        if self.searches.get() == SEARCHES {
-            self.index.set(self.made_index()?);
+    /// Compares the name with the patterns of one key.
+    fn compare(&self, mut next: Option<u32>, room: &mut Room) {
+        while let Some(number) = next {
+            let pattern = &self.patterns[number as usize];
+            // What they have in common has no wildcards, and most differ behind it.
+            let shared = shared_length(pattern.text, &room.name[..room.plain]);
+            if matches(&pattern.text[shared..], &room.name[shared..]) {
+                room.found.push(number);
+            }
+            self.compared.set(self.compared.get() + 1);
+            next = pattern.next;
         }
+    }
+
+    fn search_wild(&self, room: &mut Room) -> Result<()> {
+        if self.compared.get() >= self.patterns.len() * SEARCHES {
+            self.index.set(self.made_index()?);
+            self.compared.set(0);
+        }
+        let Room { name, found, .. } = room;
         if let Some(index) = self.index.get() {
             return index.search_wild(name, &mut |number, _| found.push(number));
         }
-        for &number in &self.wild {
-            let pattern = self.text(number);
-            // Nearly all end here.
-            let differs = pattern.get(shared_length(pattern, name));
-            let is_near = differs.map_or(true, |&byte| is_wild(byte) || byte == b'-');
-            if is_near && matches(pattern, name) {
-                found.push(number);
+        // The last bytes up to each, as a hash takes them.
+        let (mut run, mut at) = (0, 0);
+        loop {
+            let first = self.by_key.find(finished(mixed(0, run)), &|_| true);
+            if first.is_some() {
+                self.compare(first, room);
             }
+            let Some(&byte) = room.name.get(at) else {
+                return Ok(());
+            };
+            run = run >> 8 | u64::from(kernel_byte(byte)) << 56;
+            at += 1;
         }
-        Ok(())
     }
 
     /// An index whose priorities are the numbers; `None` where it would be too large for its format.
     #[inline(never)]
     fn made_index(&self) -> Result<Option<&'static Trie<'static>>> {
         let mut writer = Writer::default();
-        for &number in &self.wild {
-            normalise(writer.add(self.text(number), b"", number));
+        for (number, pattern) in (0..).zip(&self.patterns) {
+            normalise(writer.add(pattern.text, b"", number));
         }
         let Some(bytes) = writer.write(Layout::ParentsFirst) else {
             return Ok(None);
         };
         let index = Trie::new(bytes.leak(), b"index in memory")?;
         Ok(Some(Box::leak(index)))
-    }
-}
-
-/// Patterns that stand for a module each.
-#[derive(Default)]
-pub struct Aliases {
-    patterns: Patterns,
-    modules: Vec<Text>,
-}
-
-impl Aliases {
-    /// Adds a pattern and its module.
-    pub fn add(&mut self, pattern: Text, module: Text) {
-        self.patterns.add(pattern);
-        self.modules.push(module);
-    }
-
-    /// Tells the modules of every pattern that a normalised name matches, in the order in which
-    /// they came.
-    ///
-    /// # Errors
-    /// None that an input could cause.
-    pub fn search(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
-        let name = ModuleName::new(name);
-        self.patterns.search(name.hash(), &|| name, &mut |number| {
-            tell(self.modules[number as usize]);
-            Ok(())
-        })
     }
 }
 
@@ -198,8 +218,8 @@ pub enum AliasFile {
 pub struct AliasText {
     text: Text,
     format: Format,
-    plain: Cell<Option<&'static Aliases>>,
-    devices: Cell<Option<&'static Aliases>>,
+    plain: Cell<Option<&'static Patterns>>,
+    devices: Cell<Option<&'static Patterns>>,
 }
 
 impl AliasFile {
@@ -221,14 +241,14 @@ impl AliasFile {
     pub fn search(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
         match self {
             AliasFile::Index(index) => index.search_wild(name, &mut |_, module| tell(module)),
-            AliasFile::Text(text) => text.aliases_for(name).search(name, tell),
+            AliasFile::Text(text) => text.aliases_for(name).modules_of(name, tell),
         }
     }
 }
 
 impl AliasText {
     /// The aliases that a name can match, as far as its `:` tells.
-    fn aliases_for(&self, name: &[u8]) -> &'static Aliases {
+    fn aliases_for(&self, name: &[u8]) -> &'static Patterns {
         let is_device = memchr::memchr(b':', name).is_some();
         let cell = match is_device {
             true => &self.devices,
@@ -237,13 +257,13 @@ impl AliasText {
         if let Some(aliases) = cell.get() {
             return aliases;
         }
-        let aliases = Box::leak(Box::<Aliases>::default());
-        let add = &mut |pattern: Text, module| {
-            let is_meant = match needs_colon(pattern) {
+        let aliases = Box::leak(Box::<Patterns>::default());
+        let add = &mut |pattern: Text, module, needs_colon: bool| {
+            let is_meant = match needs_colon {
                 true => is_device,
-                false => !is_device || pattern.iter().any(|&byte| is_wild(byte)),
+                false => !is_device || before_wild(pattern).len() < pattern.len(),
             };
-            if is_meant && !has_open_bracket(pattern) {
+            if is_meant {
                 aliases.add(pattern, module);
             }
         };
@@ -253,12 +273,13 @@ impl AliasText {
                 while !rest.is_empty() {
                     let (line, behind) = split_inline(rest, b'\n');
                     rest = behind;
-                    // Most lines end here: a module's name has no colon.
-                    if !is_device && (has_early_colon(line) || needs_colon(line)) {
-                        continue;
+                    // A module's name has no colon.
+                    let needs_colon = has_early_colon(line) || needs_colon(line);
+                    if needs_colon && !is_device {
+                        continue; // as most lines
                     }
                     if let Some((pattern, module)) = alias(line) {
-                        add(pattern, module);
+                        add(pattern, module, needs_colon);
                     }
                 }
             }
@@ -268,7 +289,7 @@ impl AliasText {
                     let (first, behind) = split_at_byte(rest, 0);
                     rest = behind;
                     if let Some((pattern, module)) = record(first) {
-                        add(pattern, module);
+                        add(pattern, module, needs_colon(pattern));
                     }
                 }
             }
@@ -332,7 +353,41 @@ mod tests {
             panic!("a text");
         };
         let devices = text.devices.get().unwrap();
-        assert!(devices.patterns.index.get().is_some());
+        assert!(devices.index.get().is_some());
+    }
+
+    #[test]
+    fn eight_bytes_lead_to_every_pattern_that_a_name_matches() {
+        let pieces: [&[u8]; 8] = [b"abcdefgh", b"i", b"-", b"*", b"?", b"[i-]", b"\\", b","];
+        let names: [&[u8]; 9] = [
+            b"",
+            b"i",
+            b"_",
+            b"abcdefgh",
+            b"iabcdefgh_",
+            b"abcdefghabcdefghi",
+            b"abcdefgh*i",
+            b"i[i-]",
+            b"abcdefgh\\?",
+        ];
+        every_text(&pieces, 5, &mut |text| {
+            let mut patterns = Patterns::default();
+            for pattern in text.split(|&byte| byte == b',') {
+                patterns.add(pattern.to_vec().leak(), b"");
+            }
+            for name in names.map(ModuleName::new) {
+                let mut found = Vec::new();
+                let tell = &mut |number| {
+                    found.push(number);
+                    Ok(())
+                };
+                patterns.search(name.hash(), &|| name, tell).unwrap();
+                let matching = (0..).zip(&patterns.patterns);
+                let matching = matching.filter(|(_, p)| matches(p.text, name.as_written()));
+                let wanted: Vec<u32> = matching.map(|(number, _)| number).collect();
+                assert_eq!(found, wanted, "{text:?} {name:?}");
+            }
+        });
     }
 
     #[test]

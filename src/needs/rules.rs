@@ -8,7 +8,7 @@
 use crate::error::{ErrorKind, Result};
 use crate::format::{fill, Text};
 use crate::needs::hidden;
-use crate::needs::patterns::{Aliases, Patterns};
+use crate::needs::patterns::Patterns;
 use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
 use crate::text::modprobe::{commands, joined, loading, targets, Kind};
@@ -46,7 +46,7 @@ pub struct Rules {
     /// For each rule the module, or a pattern of modules.
     modules: Patterns,
     /// The aliases of modprobe.d.
-    aliases: Aliases,
+    aliases: Patterns,
     /// The modules for which aliases of devices do not stand.
     blacklist: Vec<ModuleName<'static>>,
 }
@@ -127,7 +127,7 @@ impl Rules {
 
     fn add(&mut self, need: Need, module: &'static [u8], targets: &'static [u8]) {
         self.rules.push(Rule { need, targets });
-        self.modules.add(module);
+        self.modules.add(module, b"");
     }
 
     /// Tells the rules of a module; `hash` is that of its path. Of its softdeps the first alone
@@ -163,7 +163,7 @@ impl Rules {
     /// # Errors
     /// None that an input could cause.
     pub fn alias(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
-        self.aliases.search(name, tell)
+        self.aliases.modules_of(name, tell)
     }
 }
 

@@ -75,6 +75,30 @@ pub fn is_wild(byte: u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b'\\')
 }
 
+/// The longest part of a pattern that every name has in it which the pattern matches, or one that is
+/// long enough; all of a pattern that stands for one name. Nothing behind a bracket is looked at.
+pub fn long_literal(pattern: &[u8]) -> &[u8] {
+    const ENOUGH: usize = 12;
+    let (mut longest, mut rest) = (&b""[..], pattern);
+    while longest.len() < ENOUGH && longest.len() < rest.len() {
+        let literal = before_wild(rest);
+        if literal.len() > longest.len() {
+            longest = literal;
+        }
+        rest = match rest.get(literal.len()) {
+            None | Some(b'[') => b"",
+            Some(_) => &rest[literal.len() + 1..],
+        };
+    }
+    longest
+}
+
+/// What stands before the first byte of a pattern that is not itself alone.
+pub fn before_wild(pattern: &[u8]) -> &[u8] {
+    let end = pattern.iter().position(|&byte| is_wild(byte));
+    &pattern[..end.unwrap_or(pattern.len())]
+}
+
 /// Whether a name is an alias by its looks, which no module can have for a name: with a bus
 /// before a `:`, or with a head that the kernel writes when it asks for a module.
 /// (linux: MODULE_ALIAS_FS, MODULE_ALIAS_CRYPTO, MODULE_ALIAS_NETPROTO, MODULE_ALIAS_CHARDEV, …)
@@ -125,13 +149,16 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
 /// Not called with a star.
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
+        // As nearly all are.
+        [literal, ..] if !is_wild(*literal) => (kernel_byte(*literal) == byte).then_some(1),
         [b'?', ..] => Some(1),
         [b'\\', literal, ..] => (*literal == byte).then_some(2),
         [b'[', set @ ..] => match bracket(set, byte) {
             Some((length, is_in)) => is_in.then_some(length + 1),
             None => (byte == b'[').then_some(1),
         },
-        [literal, ..] => (kernel_byte(*literal) == byte).then_some(1),
+        // A backslash at the end stands for itself.
+        [last, ..] => (*last == byte).then_some(1),
         [] => None,
     }
 }
@@ -172,6 +199,22 @@ mod tests {
         let normal = |text: &[u8]| normalised(text).collect::<Vec<u8>>();
         assert_eq!(normal(b"a-b[c-d]e-f"), b"a_b[c-d]e_f");
         assert!(has_open_bracket(b"a[b") && has_open_bracket(b"a]b") && !has_open_bracket(b"[b]"));
+    }
+
+    #[test]
+    fn every_name_has_the_long_literal_of_its_pattern_in_it() {
+        for (pattern, wanted) in [
+            ("", ""),
+            ("fs-ext4", "fs-ext4"),
+            ("pci:v*d*sv*sd*bc0Csc03i30*", "bc0Csc03i30"),
+            ("usb:v05ACp020Ad*dc*", "usb:v05ACp020Ad"),
+            ("hid:b0003g*v0000045Ep0000009D", "v0000045Ep0000009D"),
+            ("dmi:*:[bs]vnD[Ee]*", "dmi:"),
+            ("[]abc]abc", ""),
+            ("a\\*bc?def", "def"),
+        ] {
+            assert_eq!(long_literal(pattern.as_bytes()), wanted.as_bytes());
+        }
     }
 
     #[test]
