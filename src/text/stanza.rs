@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::catalog::{bit, Catalog, Entry};
-use crate::text::{lines, split_at_byte, split_inline};
+use crate::text::{is_same, lines, split_at_byte, split_inline};
 use memchr::arch::all::is_equal;
 
 /// One stanza, with the empty lines behind it. The fields that nearly every question is about
@@ -179,23 +179,20 @@ enum Field {
     Provides,
 }
 
-/// Which known field a name is of.
+/// Which known field a name is of. Length and first letter tell most others, which every line of a
+/// large file has to be asked for.
 fn known_field(name: &[u8]) -> Option<Field> {
-    const KNOWN: &[(&[u8], Field)] = &[
-        (b"Package", Field::Package),
-        (b"Architecture", Field::Architecture),
-        (b"Status", Field::Status),
-        (b"Pre-Depends", Field::PreDepends),
-        (b"Depends", Field::Depends),
-        (b"Provides", Field::Provides),
-    ];
-    for (known, field) in KNOWN {
-        // Written as everybody writes it, as a rule.
-        if name == *known || name.eq_ignore_ascii_case(known) {
-            return Some(*field);
-        }
-    }
-    None
+    let (known, field): (&[u8], Field) = match (name.len(), name[0] | 0x20) {
+        (7, b'p') => (b"Package", Field::Package),
+        (12, b'a') => (b"Architecture", Field::Architecture),
+        (6, b's') => (b"Status", Field::Status),
+        (11, b'p') => (b"Pre-Depends", Field::PreDepends),
+        (7, b'd') => (b"Depends", Field::Depends),
+        (8, b'p') => (b"Provides", Field::Provides),
+        _ => return None,
+    };
+    // Written as everybody writes it, as a rule.
+    (is_same(name, known) || name.eq_ignore_ascii_case(known)).then_some(field)
 }
 
 /// Whether a stanza's text has a field of this name.
