@@ -10,14 +10,15 @@ use crate::actions::purged::{self, Purged};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{fill, Text};
+use crate::format::{fill, some_of, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, Ties};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
-use crate::plan::prune::Order;
+use crate::plan::prune::{Order, Prune};
 use crate::system::report::print;
+use crate::system::tree::Step;
 use crate::system::{variable, Folder, Report, Root};
 use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::Stanza;
@@ -168,14 +169,24 @@ struct Task<'a> {
     report: &'a Report,
 }
 
+/// A package that stays installed, because it owns more than modules.
+struct Trimmed {
+    /// Its name in `info/`.
+    stem: Text,
+    /// What it owns beyond modules.
+    others: &'static [Text],
+}
+
 /// What a call is about.
 struct Wanted {
     /// Positions in `status` of packages to forget.
     chosen: Vec<usize>,
-    /// For each stanza, whether it is one of those.
+    /// For each stanza, whether it is one of those, or of those to trim.
     is_chosen: Vec<bool>,
-    /// What to remember of each.
+    /// What to remember of each that is forgotten.
     notes: Vec<Note<'static>>,
+    /// What is to be trimmed.
+    trimmed: Vec<Trimmed>,
     /// What becomes of modules.order.
     order: Order,
     /// Packages that were forgotten before; what an interrupted call left of them goes.
@@ -194,6 +205,7 @@ impl Wanted {
             chosen: Vec::new(),
             is_chosen: vec![false; task.contents.status.all.len()],
             notes: Vec::new(),
+            trimmed: Vec::new(),
             order: Order::Leave,
             gone: Vec::new(),
             settled: Vec::new(),
@@ -265,35 +277,46 @@ impl Wanted {
             return Ok(false);
         }
         check_caller(stanza.package)?;
-        check_forgettable(stanza)?;
+        let others = task.others(ties, stanza, files)?;
         if stanza.state() != b"installed" {
             return Err(Error::refused(
                 "{} is {}, not installed",
                 &[stanza.package, stanza.state()],
             ));
         }
-        ties.check(stanza, files)?;
         let is_plain = task.request.stand_ins == StandIns::Refuse;
-        self.choose(task, at, files, kernels, is_plain);
+        self.choose(task, at, files, kernels, others, is_plain);
         Ok(true)
     }
 
-    /// Takes a package; `files` is its list, and one that is plain gets no stand-in.
+    /// Takes a package; `files` is its list, `others` what it owns beyond modules, and one that is
+    /// plain gets no stand-in.
     fn choose(
         &mut self,
         task: &Task<'_>,
         at: usize,
         files: &[u8],
         kernels: &'static [Text],
+        others: &'static [Text],
         is_plain: bool,
     ) {
-        if is_plain {
-            self.plain.push(at);
-        }
         if core::mem::replace(&mut self.is_chosen[at], true) {
             return;
         }
+        self.kernels.extend_from_slice(kernels);
         let stanza = &task.contents.status.all[at];
+        let stem = stem(stanza.package, stanza);
+        if !others.is_empty() && !task.request.force {
+            self.trimmed.push(Trimmed { stem, others });
+            return;
+        }
+        if !others.is_empty() {
+            let what = "forced: no package owns any more what {} brought: {}";
+            task.report.warn(what, &[stanza.package, some_of(others)]);
+        }
+        if is_plain {
+            self.plain.push(at);
+        }
         let mark: Text = match is_auto(task.contents.marks, stanza.package, stanza.arch) {
             true => b"auto",
             false => b"manual",
@@ -305,7 +328,7 @@ impl Wanted {
         }
         self.chosen.push(at);
         self.notes.push(Note {
-            package: stem(stanza.package, stanza),
+            package: stem,
             mark,
             kernels,
         });
@@ -326,7 +349,6 @@ impl Wanted {
             if note.kernels.is_empty() {
                 return Err(owns_no_module(note.package));
             }
-            self.kernels.extend_from_slice(note.kernels);
         }
         // A kernel that has gone since is no reason to fail for ever.
         for note in &self.gone {
@@ -353,13 +375,16 @@ impl Wanted {
         };
         let stanza = &task.contents.status.all[at];
         let files = task.files(note.package)?;
-        if let Err(error) = check_forgettable(stanza).and_then(|()| ties.check(stanza, files)) {
-            for message in error.messages() {
-                task.report.warn("{}; no longer queued", &[message]);
+        let others = match task.others(ties, stanza, files) {
+            Ok(others) => others,
+            Err(error) => {
+                for message in error.messages() {
+                    task.report.warn("{}; no longer queued", &[message]);
+                }
+                self.settled.push(*note);
+                return Ok(());
             }
-            self.settled.push(*note);
-            return Ok(());
-        }
+        };
         let mut kernels = Vec::new();
         for kernel in note.kernels {
             if task.root.has(directory(kernel))? {
@@ -376,9 +401,8 @@ impl Wanted {
             task.report.note(what, &[note.package]);
             return Ok(());
         }
-        self.choose(task, at, files, kernels, note.mark == b"plain");
+        self.choose(task, at, files, kernels, others, note.mark == b"plain");
         self.settled.push(*note);
-        self.kernels.extend_from_slice(kernels);
         Ok(())
     }
 }
@@ -437,6 +461,27 @@ impl<'a> Task<'a> {
             request,
             report,
         })))
+    }
+
+    /// What a package owns beyond modules, which is why it is trimmed; nothing, where it is to be
+    /// forgotten. `files` is its list.
+    ///
+    /// # Errors
+    /// Neither can be done.
+    fn others(&self, ties: &Ties, stanza: &Stanza<'_>, files: Text) -> Result<&'static [Text]> {
+        let others = self.database.others(files);
+        let is_to_stay = !others.is_empty() && !self.request.force;
+        if is_to_stay && !kernels_of(files).is_empty() {
+            ties.check(stanza, files, true)?;
+            return Ok(others);
+        }
+        check_forgettable(stanza)?;
+        if is_to_stay {
+            let what = "{} owns no module, but {}; --force forgets it all the same";
+            return Err(Error::refused(what, &[stanza.package, some_of(others)]));
+        }
+        ties.check(stanza, files, false)?;
+        Ok(others)
     }
 
     /// The list of a package's files.
@@ -567,8 +612,7 @@ impl<'a> Task<'a> {
                 return Err(Error::refused("{} is not installed", &[entry.name]));
             }
             Some((_, stanza)) => {
-                check_forgettable(stanza)?;
-                ties.check(stanza, files)?;
+                self.others(ties, stanza, files)?;
             }
             // Of another architecture.
             None if status.names.has(entry.name) => return Ok(()),
@@ -617,7 +661,7 @@ impl<'a> Task<'a> {
             let note = self.remembered_names.find(package).first();
             note.map_or(false, |entry| self.remembered.all[entry.at].mark == b"auto")
         };
-        let edit = forget::plan(&Situation {
+        let mut edit = forget::plan(&Situation {
             status: self.contents.status,
             chosen: &wanted.chosen,
             marks: self.contents.marks,
@@ -628,6 +672,13 @@ impl<'a> Task<'a> {
         if !wanted.kernels.is_empty() {
             let kernels = kernels::named(root, &wanted.kernels)?;
             plans = prune::plan(root, kernels, wanted.order, request, report)?;
+        }
+        if !wanted.trimmed.is_empty() {
+            let going = modules_of(&plans);
+            for trimmed in &wanted.trimmed {
+                let files = self.database.trim(root, trimmed.stem, &going)?;
+                edit.trimmed.extend(files);
+            }
         }
         self.warn(wanted, &edit);
         if request.mode == Mode::DryRun {
@@ -652,6 +703,11 @@ impl<'a> Task<'a> {
                 "{}: forgotten; the package manager can install it again",
                 &[note.package],
             );
+        }
+        for Trimmed { stem, others } in &wanted.trimmed {
+            let what = "{}: trimmed, and not forgotten, as it owns more than modules ({}); an \
+                        upgrade or a reinstallation brings its modules again";
+            report.note(what, &[stem, some_of(others)]);
         }
         for stanza in &edit.dropped {
             report.note("{}: removed, no longer needed", &[stanza.package]);
@@ -807,11 +863,31 @@ impl<'a> Task<'a> {
     }
 }
 
+/// The modules and directories that go, sorted as `VERSION/PATH`.
+fn modules_of(plans: &[Box<Prune>]) -> Vec<Text> {
+    let mut going = Vec::new();
+    for plan in plans {
+        plan.removal.each_step(&mut |step| {
+            going.push(match step {
+                Step::Delete(directory, name, _) => {
+                    fill("{}/{}/{}", &[plan.version, directory, name])
+                }
+                Step::RemoveDirectory(path) => fill("{}/{}", &[plan.version, path]),
+            });
+        });
+    }
+    sort_once(&mut going);
+    going
+}
+
 /// What the database half would do, a step a line, sorted.
 fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
         lines.push(fill("forget {}\n", &[note.package]));
+    }
+    for trimmed in &wanted.trimmed {
+        lines.push(fill("trim {}\n", &[trimmed.stem]));
     }
     for new in &edit.stand_ins {
         lines.push(fill("stand-in {}\n", &[new.stem]));

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::package::forget::{is_of_arch, Edit};
+use crate::package::trim::{below_modules, others, trim};
 use crate::system::folder::{Naming, Staged};
 use crate::system::lock::{is_locked, lock, RecordLock};
 use crate::system::root::Stamp;
@@ -64,7 +65,7 @@ pub struct Contents {
 pub struct Ties {
     /// The packages with diversions, sorted.
     diverting: Vec<Text>,
-    /// The files with a changed mode, sorted.
+    /// The files with a changed mode or another place, sorted.
     overridden: Vec<Text>,
 }
 
@@ -233,8 +234,10 @@ impl Database {
         let (mut diverting, mut overridden) = (Vec::new(), Vec::new());
         for (number, line) in lines(root.text_or_empty(self.path(b"diversions"))?) {
             // Three lines each: the file, where it went, whose diversion it is.
-            if number % 3 == 0 {
-                diverting.push(line);
+            match number % 3 {
+                0 => diverting.push(line),
+                1 => overridden.push(line),
+                _ => {}
             }
         }
         for (_, line) in lines(root.text_or_empty(self.path(b"statoverride"))?) {
@@ -256,6 +259,34 @@ impl Database {
     /// The list cannot be read.
     pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Text> {
         root.text_or_empty(self.path(fill("info/{}.list", &[stem])))
+    }
+
+    /// What a package owns beyond modules: if anything, it is trimmed and not forgotten. `files` is
+    /// its list. (opkg's modules bring configuration, and their packages can be made anew.)
+    pub fn others(&self, files: Text) -> &'static [Text] {
+        match self.manager {
+            Manager::Dpkg => others(files),
+            Manager::Opkg => &[],
+        }
+    }
+
+    /// The list and the checksums of a package, as they will be without what goes: `going`, sorted
+    /// as `VERSION/PATH`, and what is on disk no more.
+    ///
+    /// # Errors
+    /// They cannot be read, or are malformed.
+    pub fn trim(&self, root: &Root, stem: &[u8], going: &[Text]) -> Result<Vec<(Text, [Text; 1])>> {
+        let names = [fill("{}.list", &[stem]), fill("{}.md5sums", &[stem])];
+        let paths = names.map(|name| self.path(fill("info/{}", &[name])));
+        let old = [root.text_or_empty(paths[0])?, root.text_or_empty(paths[1])?];
+        let new = trim(root, old, paths.map(|path| root.shown(path)), going)?;
+        let mut changed = Vec::new();
+        for at in 0..2 {
+            if new[at] != old[at] {
+                changed.push((names[at], [new[at]]));
+            }
+        }
+        Ok(changed)
     }
 
     /// The names of every package with a list, with the architecture where it is part of the stem.
@@ -290,14 +321,18 @@ impl Database {
         gone: &[Text],
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        if edit.is_empty(contents.status.text) {
+        let is_same = edit.is_empty(contents.status.text);
+        if is_same && edit.trimmed.is_empty() {
             work()?;
             return self.clean(root, contents, gone);
         }
-        let mut empty: Vec<(&[u8], &[&[u8]])> = Vec::new();
+        let mut info: Vec<(&[u8], &[&[u8]])> = Vec::new();
         for new in &edit.stand_ins {
-            empty.push((fill("{}.list", &[new.stem]), &[]));
-            empty.push((fill("{}.md5sums", &[new.stem]), &[]));
+            info.push((fill("{}.list", &[new.stem]), &[]));
+            info.push((fill("{}.md5sums", &[new.stem]), &[]));
+        }
+        for (name, text) in &edit.trimmed {
+            info.push((name, text));
         }
         let mut parts = edit.parts.clone();
         // A file whose last stanza has no empty line behind it needs one before a new stanza.
@@ -310,9 +345,11 @@ impl Database {
         }
         // In the order in which they take their places.
         let mut staged = Vec::new();
-        staged.push(stage(root, self.path(b"info"), Naming::Hidden, &empty)?);
-        let status: [(&[u8], &[&[u8]]); 1] = [(STATUS, &parts)];
-        staged.push(stage(root, self.directory, Naming::Dpkg, &status)?);
+        staged.push(stage(root, self.path(b"info"), Naming::Hidden, &info)?);
+        if !is_same {
+            let status: [(&[u8], &[&[u8]]); 1] = [(STATUS, &parts)];
+            staged.push(stage(root, self.directory, Naming::Dpkg, &status)?);
+        }
         if let Some(parts) = marks_without(contents, gone) {
             staged.push(stage_marks(root, &parts)?);
         }
@@ -358,14 +395,14 @@ impl Database {
 }
 
 impl Ties {
-    /// Refuses a package that has given the administrator a say: its diversions, overrides and
-    /// configuration files would be left without an owner. `files` is its list.
+    /// Refuses a package that has given the administrator a say: its diversions, overrides and, if
+    /// it does not stay, configuration files would be left without an owner. `files` is its list.
     ///
     /// # Errors
     /// It has any.
-    pub fn check(&self, stanza: &Stanza<'_>, files: &[u8]) -> Result<()> {
+    pub fn check(&self, stanza: &Stanza<'_>, files: &[u8], is_to_stay: bool) -> Result<()> {
         let refuse = |what: &[u8]| Err(Error::refused("{} has {}", &[stanza.package, what]));
-        if !stanza.field(b"Conffiles").is_empty() {
+        if !is_to_stay && !stanza.field(b"Conffiles").is_empty() {
             return refuse(b"configuration files; purge it with the package manager");
         }
         if self.diverting.binary_search(&stanza.package).is_ok() {
@@ -373,7 +410,7 @@ impl Ties {
         }
         for (_, file) in lines(files).filter(|_| !self.overridden.is_empty()) {
             if self.overridden.binary_search(&file).is_ok() {
-                return refuse(b"files with a changed mode (dpkg-statoverride --list)");
+                return refuse(b"files with a changed mode or place (dpkg-statoverride --list, dpkg-divert --list)");
             }
         }
         Ok(())
@@ -443,8 +480,7 @@ pub fn stem_of(entry: &Entry<'static>) -> Text {
 pub fn kernels_of(files: &[u8]) -> &[&[u8]] {
     let mut kernels: Vec<&[u8]> = Vec::new();
     for (_, file) in lines(files) {
-        let file = file.strip_prefix(b"/usr").unwrap_or(file);
-        let Some(below) = file.strip_prefix(b"/lib/modules/") else {
+        let Some(below) = below_modules(file) else {
             continue;
         };
         let (version, rest) = split_at_byte(below, b'/');

@@ -62,10 +62,12 @@ pub struct Edit<'t> {
     pub dropped: Vec<&'t Stanza<'t>>,
     /// Forgotten packages and who depends on them.
     pub dependants: Vec<(&'t [u8], &'t [u8])>,
+    /// Files of `info/` that are replaced.
+    pub trimmed: Vec<(Text, [Text; 1])>,
 }
 
 impl Edit<'_> {
-    /// Whether nothing changes.
+    /// Whether `status`, which is `text`, stays as it is.
     pub fn is_empty(&self, text: &[u8]) -> bool {
         self.stand_ins.is_empty()
             && self.parts.iter().map(|part| part.len()).sum::<usize>() == text.len()
@@ -110,6 +112,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
         stand_ins: Vec::new(),
         dropped: Vec::new(),
         dependants: search.dependants,
+        trimmed: Vec::new(),
     };
     for &at in situation.plain {
         if search.roles[at] == Role::StandsIn {

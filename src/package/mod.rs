@@ -6,3 +6,4 @@ pub mod forget;
 pub mod queue;
 pub mod relation;
 pub mod select;
+pub mod trim;

@@ -1,0 +1,185 @@
+//! What trimming a package changes: one that owns more than modules stays installed, and its list
+//! and checksums name what is left of it. So dpkg's -L, -S and -V tell the truth, and an upgrade or
+//! a reinstallation brings all back. Pure, but for the question what is on disk.
+//!
+//! `info/PKG.list` has a path per line, `info/PKG.md5sums` a checksum of 32 digits, two blanks and
+//! a path without its first slash. (dpkg: lib/dpkg/db-fsys-files.c, db-fsys-digest.c)
+
+use crate::error::{Error, Result};
+use crate::format::Text;
+use crate::system::Root;
+use crate::text::{bare_lines, last_part, lines, sort_once, split_at_byte};
+
+/// Where a checksum's path begins.
+const DIGEST: usize = 34;
+
+/// The part of a path behind the directory of all kernels: `VERSION/...`.
+pub fn below_modules(path: &[u8]) -> Option<&[u8]> {
+    let path = path.strip_prefix(b"/usr").unwrap_or(path);
+    path.strip_prefix(b"/lib/modules/")
+}
+
+/// The files of a package that are neither modules nor their indexes nor documentation.
+pub fn others(list: Text) -> &'static [Text] {
+    let mut others = Vec::new();
+    let mut directories = Vec::new();
+    for path in bare_lines(list) {
+        let end = path.len() - last_part(path).len();
+        directories.push(&path[..end.saturating_sub(1)]);
+        if below_modules(path).is_none() && !path.starts_with(b"/usr/share/") {
+            others.push(path);
+        }
+    }
+    sort_once(&mut directories);
+    others.retain(|path| *path != b"/." && directories.binary_search(path).is_err());
+    others.leak()
+}
+
+/// Whether a module or directory below a kernel's `kernel/` is gone: `going` will be, sorted as
+/// `VERSION/PATH`.
+fn is_gone(root: &Root, path: &[u8], going: &[Text]) -> Result<bool> {
+    let Some(below) = below_modules(path) else {
+        return Ok(false);
+    };
+    if !split_at_byte(below, b'/').1.starts_with(b"kernel/") {
+        return Ok(false);
+    }
+    Ok(going.binary_search(&below).is_ok() || !root.has(&path[1..])?)
+}
+
+/// The list and the checksums as they will be. What is gone is among `going`, or not on disk;
+/// `shown` are the files' names.
+///
+/// # Errors
+/// A line that is none of theirs; what dpkg would not read.
+pub fn trim(root: &Root, files: [Text; 2], shown: [Text; 2], going: &[Text]) -> Result<[Text; 2]> {
+    let [list, sums] = files;
+    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    for (number, line) in lines(list) {
+        if !line.starts_with(b"/") {
+            return Err(Error::parse(shown[0], number, "not a path", &[]));
+        }
+        match is_gone(root, line, going)? {
+            true => gone.push(&line[1..]),
+            false => push_line(&mut kept, line),
+        }
+    }
+    if !list.ends_with(b"\n") {
+        return Err(Error::parse(shown[0], 0, "no newline at its end", &[]));
+    }
+    sort_once(&mut gone);
+    let mut kept_sums = Vec::new();
+    for (number, line) in lines(sums) {
+        let is_sum = line.get(DIGEST - 2..DIGEST) == Some(b"  ");
+        let path = line.get(DIGEST..).unwrap_or_default();
+        if !is_sum || path.is_empty() {
+            return Err(Error::parse(shown[1], number, "not a checksum", &[]));
+        }
+        if gone.binary_search(&path).is_err() && !is_index(path) {
+            push_line(&mut kept_sums, line);
+        }
+    }
+    Ok([kept.leak(), kept_sums.leak()])
+}
+
+fn push_line(text: &mut Vec<u8>, line: &[u8]) {
+    text.extend_from_slice(line);
+    text.push(b'\n');
+}
+
+/// Whether a path of the checksums is one of the files that a prune and depmod write anew.
+fn is_index(path: &[u8]) -> bool {
+    let path = path.strip_prefix(b"usr/").unwrap_or(path);
+    let Some(below) = path.strip_prefix(b"lib/modules/") else {
+        return false;
+    };
+    let name = split_at_byte(below, b'/').1;
+    name.starts_with(b"modules.") && !name.starts_with(b"modules.builtin")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::scratch::Scratch;
+
+    #[test]
+    fn what_a_package_owns_beyond_modules_are_files() {
+        let modules = b"/.\n/lib\n/lib/modules\n/lib/modules/1\n/lib/modules/1/kernel\n\
+            /lib/modules/1/kernel/a.ko\n/usr\n/usr/share\n/usr/share/doc\n/usr/share/doc/k\n/usr/lib\n\
+            /usr/lib/modules\n/usr/lib/modules/1\n/usr/lib/modules/1/modules.order\n";
+        assert!(others(modules).is_empty());
+        let more = b"/boot\n/boot/vmlinuz-1\n/lib/modules/1/kernel/a.ko\n/lib/modules-load.d\n";
+        let wanted: [&[u8]; 2] = [b"/boot/vmlinuz-1", b"/lib/modules-load.d"];
+        assert_eq!(others(more), wanted);
+        assert!(others(b"").is_empty());
+    }
+
+    fn trimmed(list: &'static str, sums: &'static str) -> Result<[String; 2]> {
+        let scratch = Scratch::new("trim");
+        scratch.write("lib/modules/1/kernel/x/stays.ko", "");
+        scratch.write("lib/modules/1/kernel/x/goes.ko", "");
+        let going: [Text; 2] = [b"1/kernel/x/goes.ko", b"1/kernel/y"];
+        let new = trim(
+            &scratch.root(),
+            [list.as_bytes(), sums.as_bytes()],
+            [b"L", b"S"],
+            &going,
+        )?;
+        Ok(new.map(|text| String::from_utf8(text.to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn what_goes_or_is_gone_leaves_the_list_and_the_checksums() {
+        let list =
+            "/.\n/boot/vmlinuz\n/lib/modules/1\n/lib/modules/1/kernel\n/lib/modules/1/kernel/x\n\
+            /lib/modules/1/kernel/x/gone.ko\n/lib/modules/1/kernel/x/goes.ko\n\
+            /usr/lib/modules/1/kernel/y\n/lib/modules/1/kernel/x/stays.ko\n\
+            /lib/modules/1/extra/gone.ko\n/lib/modules/1/modules.dep\n";
+        let sums = "0123456789abcdef0123456789abcdef  boot/vmlinuz\n\
+            0123456789abcdef0123456789abcdef  lib/modules/1/kernel/x/goes.ko\n\
+            0123456789abcdef0123456789abcdef  lib/modules/1/kernel/x/stays.ko\n\
+            0123456789abcdef0123456789abcdef  lib/modules/1/modules.dep\n\
+            0123456789abcdef0123456789abcdef  lib/modules/1/modules.builtin\n";
+        let [list, sums] = trimmed(list, sums).unwrap();
+        assert_eq!(
+            list,
+            "/.\n/boot/vmlinuz\n/lib/modules/1\n/lib/modules/1/kernel\n/lib/modules/1/kernel/x\n\
+             /lib/modules/1/kernel/x/stays.ko\n/lib/modules/1/extra/gone.ko\n/lib/modules/1/modules.dep\n"
+        );
+        let names: Vec<&str> = sums.lines().map(|line| &line[DIGEST..]).collect();
+        let wanted = [
+            "boot/vmlinuz",
+            "lib/modules/1/kernel/x/stays.ko",
+            "lib/modules/1/modules.builtin",
+        ];
+        assert_eq!(names, wanted);
+    }
+
+    #[test]
+    fn what_dpkg_would_not_read_is_refused_with_file_and_line() {
+        let sum = "0123456789abcdef0123456789abcdef  a";
+        for (list, sums, message) in [
+            ("/a\nb\n", "", "L:2: not a path"),
+            ("/a", "", "L: no newline at its end"),
+            ("", "", "L: no newline at its end"),
+            ("/a\n", "\n", "S:1: not a checksum"),
+            ("/a\n", "0123  a\n", "S:1: not a checksum"),
+        ] {
+            let error = trimmed(list, sums).unwrap_err();
+            assert_eq!(error.messages()[0], message.as_bytes());
+        }
+        let [_, sums] = trimmed("/a\n", sum).unwrap();
+        assert_eq!(sums, format!("{sum}\n"));
+    }
+
+    #[test]
+    fn no_text_panics() {
+        let vocabulary: [&[u8]; 5] = [b"/", b"lib/modules/", b"\n", b"kernel/", b"  "];
+        crate::text::tests::every_text(&vocabulary, 5, &mut |text| {
+            let text: Text = text.to_vec().leak();
+            others(text);
+            let _ = below_modules(text);
+            let _ = is_index(text);
+        });
+    }
+}
