@@ -12,17 +12,19 @@ use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, some_of, Text};
 use crate::needs::kernel::{directory, file_of};
+use crate::needs::sources::Machine;
 use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, Ties};
 use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
 use crate::plan::prune::{Order, Prune};
 use crate::system::report::print;
-use crate::system::tree::Step;
+use crate::system::tree::{Sizes, Step};
 use crate::system::{variable, Folder, Report, Root};
+use crate::text::active::Standing;
 use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::Stanza;
-use crate::text::{lines, sort_once, split_at_byte, words};
+use crate::text::{find, lines, sort_once, split_at_byte, words};
 
 /// As long as a stand-in's name may be in `info/` without exceeding a file name.
 const LONGEST: usize = 200;
@@ -118,7 +120,8 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         return Ok(());
     };
     let pending = queue::read(root, PENDING)?.all;
-    if pending.is_empty() && queue::read(root, FORGOTTEN)?.all.is_empty() {
+    let orders = standing_orders(root)?;
+    if pending.is_empty() && orders.is_empty() && queue::read(root, FORGOTTEN)?.all.is_empty() {
         return Ok(());
     }
     let locks = match request.mode {
@@ -152,8 +155,74 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
     sort_once(&mut wanted.kernels);
     let dropped = task.forget(&wanted)?;
     task.look_after_purged(dropped, caller)?;
+    let mut errors = Vec::new();
+    for (version, standing) in orders {
+        if let Err(error) = follow(root, database, request, report, version, standing) {
+            report.warn(
+                "kernel {} is left as it is, though it is to be kept pruned:",
+                &[version],
+            );
+            errors.push(error);
+        }
+    }
     drop(locks);
-    Ok(())
+    Error::unless_empty(errors)
+}
+
+/// The kernels that are to be kept pruned.
+fn standing_orders(root: &Root) -> Result<Vec<(Text, Standing)>> {
+    let mut orders = Vec::new();
+    for version in kernels::with_registry(root)? {
+        // One that is malformed is for --check to tell.
+        let standing = kernels::registry(root, version).map(|registry| registry.standing());
+        match standing {
+            Ok(standing) if standing != Standing::Nothing => orders.push((version, standing)),
+            _ => {}
+        }
+    }
+    Ok(orders)
+}
+
+/// Prunes a kernel whose modules are back, and forgets or trims again who brought them.
+#[inline(never)] // larger in the large frame of its caller
+fn follow(
+    root: &Root,
+    database: &'static Database,
+    request: &Request,
+    report: &Report,
+    version: Text,
+    standing: Standing,
+) -> Result<()> {
+    let machine = Machine::look(root)?;
+    let (mode, sizes) = (Mode::DryRun, Sizes::Unwanted);
+    let survey = kernels::survey(root, &machine, &[], version, mode, sizes)?;
+    if !survey.removal.has_work() {
+        return Ok(());
+    }
+    report.note(
+        "kernel {}: modules are back; it is to be kept pruned",
+        &[version],
+    );
+    let task = Task::read(root, database, request, report)?;
+    let mut wanted = Wanted::new(task);
+    wanted.kernels.push(version);
+    let mut notes = Vec::new();
+    if standing == Standing::Apply {
+        notes = task.owners(version)?;
+        let ties = database.ties(root)?;
+        for note in &notes {
+            wanted.take_pending(task, &ties, note)?;
+        }
+        // Queued, so that whoever is interrupted finishes it.
+        if request.mode == Mode::Execute {
+            queue::change(root, PENDING, &notes, &[])?;
+        }
+    }
+    let result = task.forget(&wanted);
+    if result.is_err() {
+        queue::change(root, PENDING, &[], &queue::packages(&notes))?;
+    }
+    result.map(drop)
 }
 
 /// What a call works on, read once.
@@ -484,6 +553,23 @@ impl<'a> Task<'a> {
         Ok(others)
     }
 
+    /// The packages that own modules of a kernel, as they are queued.
+    fn owners(&self, version: Text) -> Result<Vec<Note<'static>>> {
+        let mut notes = Vec::new();
+        let place = fill("/lib/modules/{}/kernel/", &[version]);
+        for stanza in self.contents.status.all {
+            let package = stem(stanza.package, stanza);
+            if stanza.is_there() && find(self.files(package)?, place).is_some() {
+                notes.push(Note {
+                    package,
+                    mark: b"stand-in",
+                    kernels: vec![version].leak(),
+                });
+            }
+        }
+        Ok(notes)
+    }
+
     /// The list of a package's files.
     fn files(&self, stem: &[u8]) -> Result<Text> {
         self.database.files(self.root, stem)
@@ -557,6 +643,13 @@ impl<'a> Task<'a> {
             }
             sort_once(&mut queued);
             return print(&queued.concat());
+        }
+        if request.keep_pruned {
+            for note in &notes {
+                for version in note.kernels {
+                    prune::keep_pruned(&kernels::open(root, version, request.mode)?, request)?;
+                }
+            }
         }
         queue::change(root, PENDING, &notes, &[])?;
         self.report.note(

@@ -58,6 +58,7 @@ pub fn carry(
     report: &Report,
 ) -> Result<()> {
     let version = kernel.version();
+    registry.order(source.registry.standing());
     let heirs = heirs(kernel, source)?;
     let mut inherited: Vec<Text> = heirs.iter().map(|&(_, old)| old).collect();
     sort_once(&mut inherited);

@@ -3,15 +3,16 @@
 
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::cli::Request;
+use crate::cli::{Action, Request};
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, Text};
+use crate::format::{decimal, fill, push_filled, Text};
 use crate::needs::sources::Machine;
 use crate::needs::survey::{message, Kind, Survey, Weight, KINDS};
 use crate::plan::prune::{Order, Prune};
 use crate::system::report::{print, Progress, Volume};
 use crate::system::tree::{Removal, Sizes, Tally};
-use crate::system::{Report, Root};
+use crate::system::{Folder, Report, Root};
+use crate::text::active::{Registry, Standing, ACTIVE};
 
 /// Prunes the kernels named, or every one that has a registry.
 ///
@@ -99,6 +100,9 @@ pub fn carry_out(plans: Vec<Box<Prune>>, request: &Request, report: &Report) -> 
     for plan in plans {
         if request.mode == Mode::DryRun {
             plan.describe(&mut out);
+            if request.keep_pruned {
+                push_filled(&mut out, "keep-pruned {}\n", &[plan.version]);
+            }
             continue;
         }
         let Removal { kept, removed, .. } = plan.removal;
@@ -109,6 +113,7 @@ pub fn carry_out(plans: Vec<Box<Prune>>, request: &Request, report: &Report) -> 
                 "kernel {}: nothing to remove, kept {}",
                 &[plan.version, kept],
             );
+            keep_pruned(&plan.folder, request)?;
             continue;
         }
         let mut progress = Progress::new(removed.modules, request.volume);
@@ -127,8 +132,30 @@ pub fn carry_out(plans: Vec<Box<Prune>>, request: &Request, report: &Report) -> 
             "kernel {}: removed {}, kept {}",
             &[plan.version, removed, kept],
         );
+        keep_pruned(&plan.folder, request)?;
     }
     print(&out)
+}
+
+/// Writes the standing order of `--keep-pruned` into the registry of a kernel, whose directory is
+/// locked.
+///
+/// # Errors
+/// The registry is malformed, or cannot be written.
+pub fn keep_pruned(folder: &Folder, request: &Request) -> Result<()> {
+    if request.keep_pruned {
+        let old = folder.text_or_empty(ACTIVE)?;
+        let registry = Registry::parse(old, folder.shown(ACTIVE))?;
+        registry.order(match request.action {
+            Action::Apply => Standing::Apply,
+            _ => Standing::Prune,
+        });
+        let new = registry.to_text();
+        if new != old {
+            folder.replace(ACTIVE, &new)?;
+        }
+    }
+    Ok(())
 }
 
 /// `12 modules (3.4 MB)`

@@ -23,6 +23,8 @@ pub enum Meaning {
     Pkname,
     /// `--no-stand-in`
     NoStandIn,
+    /// `--keep-pruned`
+    KeepPruned,
     /// `--kernel`
     Kernel,
     /// `--root`
@@ -213,6 +215,14 @@ pub const FLAGS: &[Flag] = &[
         value: "",
         with: &[Action::Apply],
         help: "forget plainly even what others depend on",
+    },
+    Flag {
+        meaning: Meaning::KeepPruned,
+        short: "",
+        long: "keep-pruned",
+        value: "",
+        with: &[Action::Prune, Action::Apply],
+        help: "do it again when packages bring modules back",
     },
     Flag {
         meaning: Meaning::Kernel,

@@ -63,6 +63,8 @@ pub struct Request {
     pub packages: Vec<Text>,
     /// Whether forgotten packages with dependants get a stand-in.
     pub stand_ins: StandIns,
+    /// Whether the kernels stay pruned whatever packages bring.
+    pub keep_pruned: bool,
     /// The versions of `--kernel`; `all` among them means all.
     pub kernels: Vec<Text>,
     /// The directory of `--root`; `None` leaves it to the environment.
@@ -105,6 +107,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         owner: None,
         packages: Vec::new(),
         stand_ins: StandIns::Make,
+        keep_pruned: false,
         kernels: Vec::new(),
         root: None,
         force: false,
@@ -157,6 +160,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
                 }
             }
             Meaning::NoStandIn => request.stand_ins = StandIns::Refuse,
+            Meaning::KeepPruned => request.keep_pruned = true,
             Meaning::From => request.from.push(value),
             Meaning::Detect => request.detect = true,
             Meaning::Boot => request.is_boot = true,

@@ -9,8 +9,9 @@
 //!
 //! `name:S` is static, `name:N` dynamic with N ≥ 1 references. `#@` names owners among the
 //! references, the others are anonymous. A line `#! base` says that the registry is complete: it
-//! was made from all that a machine loads or has, and a prune may go by it. A reader of the
-//! original format sees comments in both.
+//! was made from all that a machine loads or has, and a prune may go by it. `#! keep-pruned` and
+//! `#! keep-pruned apply` are standing orders. A reader of the original format sees comments in
+//! all of them.
 //! Entries borrow from the text; the file is written from them in one piece.
 
 use crate::error::{Error, Result};
@@ -23,6 +24,23 @@ pub const ACTIVE: &[u8] = b"modules.active";
 
 /// The line that makes a registry a base.
 const BASE: &[u8] = b"#! base";
+
+/// The lines of standing orders.
+const ORDERS: [(Standing, &[u8]); 2] = [
+    (Standing::Apply, b"#! keep-pruned apply"),
+    (Standing::Prune, b"#! keep-pruned"),
+];
+
+/// What is done again whenever a package manager has brought modules back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing.
+    Nothing,
+    /// The kernel is pruned.
+    Prune,
+    /// And the packages that own its modules are forgotten or trimmed.
+    Apply,
+}
 
 /// How firmly a module is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +176,25 @@ impl Registry {
     pub fn make_base(&mut self) {
         if !self.comments.contains(&BASE) {
             self.comments.push(BASE);
+        }
+    }
+
+    /// Its standing order.
+    pub fn standing(&self) -> Standing {
+        let mut orders = ORDERS.iter();
+        let found = orders.find(|(_, line)| self.comments.contains(line));
+        found.map_or(Standing::Nothing, |&(standing, _)| standing)
+    }
+
+    /// Gives it a standing order, unless it has one that orders more.
+    pub fn order(&mut self, wanted: Standing) {
+        if wanted > self.standing() {
+            for (standing, line) in ORDERS {
+                self.comments.retain(|comment| *comment != line);
+                if standing == wanted {
+                    self.comments.push(line);
+                }
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! The first word of a line is a module or an alias. A `?` for the second word says that it may
 //! be missing: a census writes it behind the names of drivers and modules, because another
 //! kernel may have them built in or call them otherwise. An alias may always be missing.
-//! `NAME:S`, `NAME:N` and `#@` are lines of a registry; other lines that begin with `#` or `;`
+//! `NAME:S`, `NAME:N`, `#@` and `#!` are lines of a registry; other lines that begin with `#` or `;`
 //! are comments. A census says in its first line that it is one, and has no such lines.
 //!
 //! In a file without that line, as `sort` or `grep` leave a census, aliases such as `platform:8250`
@@ -96,7 +96,7 @@ const BUSES: &[u8] = b"platform acpi pci usb of i2c spi cpu dmi pnp";
 const MOST_DIGITS: usize = 10;
 
 fn is_registry_line(line: &[u8]) -> bool {
-    if line.starts_with(b"#@") {
+    if line.starts_with(b"#@ ") || line.starts_with(b"#! ") {
         return true;
     }
     let Some(colon) = memchr::memrchr(b':', line) else {

@@ -1,0 +1,99 @@
+"""The standing order: whatever brings modules back, the hooks prune again, and forget or trim again who
+brought them. What a prune would refuse is left whole, with a word.
+"""
+
+import pytest
+
+from checks import files, forgotten, installed, pending, registry, sound, unknown
+from packages import IMAGE, K, K_SAME, STATIC, X, Y
+from test_trim import LINUX, image, machine, trimmed  # noqa: F401 (machine is a fixture)
+
+ORDER = f"--keep-pruned --pkname={K}"
+
+
+def order(root, kernel=X):
+    return [line for line in (root / f"lib/modules/{kernel}/modules.active").read_text().splitlines()
+            if line.startswith("#! keep")]
+
+
+@pytest.mark.parametrize("bring", [
+    f"dpkg -i /repo/1.0/{K}_1.0_amd64.deb", f"dpkg -i /repo/1.1/{K}_1.1_amd64.deb",
+    f"apt-get -y install {K}",
+], ids=["dpkg", "new revision", "apt"])
+def test_a_forgotten_package_that_comes_back_is_forgotten_again(stock, bring):
+    stock.sh(f"limopack --apply {ORDER}")
+    assert order(stock) == ["#! keep-pruned apply"]
+    kept = files(stock, X)
+    said = stock.sh(bring)
+    assert f"limopack: kernel {X}: modules are back; it is to be kept pruned\n" in said.out + said.err, said
+    assert files(stock, X) == kept
+    forgotten(stock, K, X)
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.1"])
+def test_a_trimmed_package_that_brings_its_modules_again_is_trimmed_again(machine, version):  # noqa: F811
+    new = image(machine, version)
+    machine.sh(f"limopack --apply --keep-pruned --pkname={LINUX}")
+    kept = files(machine, X)
+    machine.sh(f"dpkg -i {new}")
+    assert files(machine, X) == kept
+    trimmed(machine)
+
+
+def test_a_new_kernel_inherits_the_order(stock):
+    stock.sh(f"dpkg --purge {K_SAME}; limopack --apply {ORDER}")
+    stock.sh(f"dpkg -i /repo/1.0/{K_SAME}_1.0_amd64.deb")
+    stock.sh(f"limopack --install --kernel={Y} --from=/lib/modules/{X}/modules.active")
+    assert order(stock, Y) == ["#! keep-pruned apply"] and registry(stock, Y)
+    said = stock.sh("limopack --settle")
+    assert f"kernel {Y}: modules are back" in said.err, said
+    assert len(files(stock, Y)) == len(files(stock, X))
+    unknown(stock, K_SAME)
+    sound(stock)
+
+
+def test_without_dpkg_edits_only_files_go(stock):
+    stock.sh(f"limopack --prune --keep-pruned -k {X}")
+    assert order(stock) == ["#! keep-pruned"]
+    kept = files(stock, X)
+    stock.sh(f"dpkg -i /repo/1.1/{K}_1.1_amd64.deb")
+    assert files(stock, X) == kept
+    installed(stock, K, "1.1")
+
+
+def test_what_a_prune_refuses_is_left_whole(stock):
+    stock.sh(f"limopack --apply {ORDER}")
+    active = stock / f"lib/modules/{X}/modules.active"
+    active.write_text(active.read_text() + "no_such_module:S\n")
+    said = stock.sh(f"dpkg -i /repo/1.1/{K}_1.1_amd64.deb")
+    text = said.out + said.err
+    assert f"warning: kernel {X} is left as it is, though it is to be kept pruned" in text, said
+    assert "no_such_module" in text
+    installed(stock, K, "1.1")
+    assert not pending(stock)
+    lines = stock.sh(f"limopack --check -k {X}", ok=(1,)).out
+    assert "\tno_such_module\t" in lines and f"unpruned\t{X}\t" in lines
+    active.write_text(active.read_text().replace("no_such_module:S\n", ""))
+    stock.sh("limopack --settle")
+    forgotten(stock, K, X)
+
+
+def test_removing_the_line_ends_it(stock):
+    stock.sh(f"limopack --apply {ORDER}; sed -i '/keep-pruned/d' /lib/modules/{X}/modules.active")
+    kept = files(stock, X)
+    stock.sh(f"dpkg -i /repo/1.1/{K}_1.1_amd64.deb")
+    assert len(files(stock, X)) > len(kept)
+    installed(stock, K, "1.1")
+
+
+def test_in_a_maintainer_script_the_order_is_given_at_once(stock):
+    from packages import deb
+    deb(stock / "repo/own", "orders", scripts={"postinst": f"#!/bin/sh\nset -e\nlimopack --apply {ORDER}\n"})
+    stock.sh("dpkg -i /repo/own/orders_*.deb")
+    assert order(stock) == ["#! keep-pruned apply"]
+    forgotten(stock, K, X)
+
+
+def test_a_dry_run_says_so_and_changes_nothing(stock):
+    said = stock.sh(f"limopack --apply --dry-run {ORDER}")
+    assert f"keep-pruned {X}\n" in said.out and not order(stock)
