@@ -288,3 +288,47 @@ def test_an_initramfs_of_listed_modules_has_those_of_the_boot_or_is_not_made(mac
     said = machine.make_image(ok=(1,))
     assert f"the initramfs is made without what the boot of {machine.new} needs" in said.err, said
     assert image.read_bytes() == before
+
+
+def modules_truthful(root, version):
+    """dpkg's lists name the modules on disk and no others, and nothing is missing or changed."""
+    listed = set()
+    for file in (root / "var/lib/dpkg/info").glob("*.list"):
+        listed |= {path.removeprefix("/usr") for path in file.read_text().splitlines()
+                   if f"/lib/modules/{version}/kernel/" in path and path.endswith((".ko", ".ko.xz"))}
+    on_disk = {f"/lib/modules/{version}/{path}" for path in files(root, version).values()}
+    assert listed in (on_disk, set()), "those of a package that was forgotten belong to nobody"
+    assert root.sh("dpkg --verify; dpkg --audit; apt-get -qq check").out == ""
+    assert 0 < len(on_disk) < 400, len(on_disk)
+
+
+def test_a_machine_that_is_kept_pruned_stays_so_over_reinstallation_upgrade_and_purge(first, roots):
+    """Debian's linux-image owns the kernel and, until Debian 13, the modules: it was forgotten with both."""
+    upgrade = UPGRADES[first.suite]
+    old, new = (image_package(suite)[0].removeprefix("linux-image-") for suite in (upgrade.old, upgrade.new))
+    with roots.copy(first) as root:
+        said = root.sh("limopack --apply --keep-pruned --pkname='linux-image-*'")
+        assert f"linux-image-{old}: trimmed, and not forgotten" in said.err, said
+        modules_truthful(root, old)
+        kept = files(root, old)
+
+        said = root.sh(f"dpkg -i /repo/debian/linux-image-{old}_*.deb")
+        assert f"kernel {old}: modules are back" in said.out + said.err, said
+        assert files(root, old) == kept
+        modules_truthful(root, old)
+
+        said = root.sh(f"apt-get -y --no-install-recommends install linux-image-{new}")
+        assert f"kernel {new}: modules are back" in said.out + said.err, said
+        modules_truthful(root, new)
+        modules_truthful(root, old)
+        installed(root, f"linux-image-{new}")
+
+        root.sh(f"apt-get -y purge linux-image-{old}")
+        assert not (root / f"lib/modules/{old}").exists()
+        assert not [path for path in (root / "boot").iterdir() if path.name.endswith(old)]
+        modules_truthful(root, new)
+
+        root.sh(f"apt-get -y purge linux-image-{new}; apt-get -y --purge autoremove")
+        left = root.sh("find /lib/modules -mindepth 1", ok=None).out
+        assert not left, left
+        assert root.sh("dpkg --audit; apt-get -qq check").out == ""
