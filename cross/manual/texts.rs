@@ -63,7 +63,9 @@ A module that is not registered is an error, or a note where an owner asks.",
         "apply",
         "\
 Prune, then forget the packages of
-.Fl Fl pkname .
+.Fl Fl pkname ,
+or trim those that own more than modules; see
+.Sx How a package is forgotten .
 While
 .Xr dpkg 1
 or
@@ -217,6 +219,22 @@ The dependants are named in a warning;
 will find them broken.",
     ),
     (
+        "keep-pruned",
+        "\
+Leave a standing order in the registry:
+whenever a package manager brings modules of such a kernel back,
+.Fl Fl settle
+prunes it again and, after
+.Fl Fl apply ,
+forgets or trims again the packages that own them.
+The order goes to new kernels with the registry.
+A kernel whose prune would be refused is left whole, with a warning.
+To end it, remove the line
+.Ql #! keep-pruned
+from
+.Pa modules.active .",
+    ),
+    (
         "kernel",
         "\
 Work on this kernel; repeatable.
@@ -239,7 +257,10 @@ The kernel and the loaded modules of the running system do not count then.",
 Go on where a refusal says so; what was overridden is said as a warning.
 With
 .Fl Fl install ,
-register even what no kernel has.",
+register even what no kernel has.
+With
+.Fl Fl apply ,
+forget even a package that owns more than modules.",
     ),
     (
         "dry-run",

@@ -327,7 +327,7 @@ impl Boot<'_> {
         }
     }
 
-    /// Where a disk cannot be found, it may be any, and whatever is stacked on disks.
+    /// Where a disk cannot be found, it may be any.
     fn any(&mut self) {
         self.missing = Missing::Ignore;
         self.fact(b"any", b"");
@@ -364,6 +364,7 @@ impl Boot<'_> {
         // A volume that is not active, a disk that is not plugged in.
         if !is_found && line.missing() == Missing::Warn && self.reached.contains(&&b"/"[..]) {
             self.any();
+            self.fact(b"away", b"");
         }
     }
 

@@ -320,7 +320,7 @@ mod tests {
             "crypto-sha256",
             "crypto-x",
             "d ?",
-            // The root's disk is not to be found here.
+            // The disk of /boot is not to be found here.
             "dm_cache_smq ?",
             "dm_crypt ?",
             "dm_mirror ?",

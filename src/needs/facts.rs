@@ -88,21 +88,21 @@ const TABLE: &str = concat!(
     "board reset_* reset_*\n",
     // Which targets a mapped device has is not to be seen.
     "mapped dm_* dm_*\n",
-    // Where a disk is not known, it may be any, or made of several.
+    // Where a disk is not known, it may be any; one that is not active may be made of anything.
     "any * sys:class/block\n",
     "any * sys:class/mtd\n",
     "any * sys:bus/virtio/devices\n",
-    "any * dm_mod\n",
-    "any * dm_crypt\n",
-    "any * dm_mirror\n",
-    "any * dm_raid\n",
-    "any * dm_snapshot\n",
-    "any * dm_thin_pool\n",
-    "any * dm_cache_smq\n",
-    "any * raid0\n",
-    "any * raid1\n",
-    "any * raid10\n",
-    "any * raid456\n",
+    "away * dm_mod\n",
+    "away * dm_crypt\n",
+    "away * dm_mirror\n",
+    "away * dm_raid\n",
+    "away * dm_snapshot\n",
+    "away * dm_thin_pool\n",
+    "away * dm_cache_smq\n",
+    "away * raid0\n",
+    "away * raid1\n",
+    "away * raid10\n",
+    "away * raid456\n",
 );
 
 /// Calls `add` with all that a word asks for.
