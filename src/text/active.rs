@@ -425,10 +425,15 @@ pub fn parse_hold(text: &[u8]) -> Option<Hold> {
 
 /// A decimal number of digits alone that fits.
 pub fn parse_number(text: &[u8]) -> Option<u32> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() {
         return None;
     }
-    core::str::from_utf8(text).ok()?.parse().ok()
+    let mut number = 0_u32;
+    for byte in text {
+        let digit = byte.checked_sub(b'0').filter(|&digit| digit < 10)?;
+        number = number.checked_mul(10)?.checked_add(digit.into())?;
+    }
+    Some(number)
 }
 
 /// Whether a registry can hold the name of an owner: a package name, with `:arch` or without
