@@ -169,13 +169,11 @@ pub fn installed(root: &Root) -> Result<&'static [Text]> {
 /// Every version directory with an index, sorted; perhaps none.
 fn all_installed(root: &Root) -> Result<&'static [Text]> {
     let (mut versions, mut others) = (Vec::new(), Vec::new());
-    if let Some(folder) = Folder::open(root, b"lib/modules")? {
-        for entry in folder.entries()? {
-            if has_index(root, entry.name)? {
-                match has_modules(root, entry.name)? {
-                    true => versions.push(entry.name),
-                    false => others.push(entry.name),
-                }
+    for entry in Folder::entries_at(root, b"lib/modules")? {
+        if has_index(root, entry.name)? {
+            match has_modules(root, entry.name)? {
+                true => versions.push(entry.name),
+                false => others.push(entry.name),
             }
         }
     }
@@ -207,11 +205,9 @@ fn has_index(root: &Root, version: &[u8]) -> Result<bool> {
 /// They cannot be looked for.
 pub fn with_registry(root: &Root) -> Result<Vec<Text>> {
     let mut versions = Vec::new();
-    if let Some(folder) = Folder::open(root, b"lib/modules")? {
-        for entry in folder.entries()? {
-            if root.has(file_of(entry.name, ACTIVE))? && has_modules(root, entry.name)? {
-                versions.push(entry.name);
-            }
+    for entry in Folder::entries_at(root, b"lib/modules")? {
+        if root.has(file_of(entry.name, ACTIVE))? && has_modules(root, entry.name)? {
+            versions.push(entry.name);
         }
     }
     Ok(versions)

@@ -76,20 +76,17 @@ impl Purged<'_> {
                 return Ok(fill("{} is known", &[stanza.package]));
             }
         }
-        if let Some(modules) = Folder::open(self.root, b"lib/modules")? {
-            for entry in modules.entries()? {
-                let path = directory(entry.name);
-                let is_other = entry.name != kernel;
-                if is_other && self.root.is_same_directory(path, directory(kernel))? {
-                    return Ok(fill("{} leads to it", &[modules.shown(entry.name)]));
-                }
+        let own = directory(kernel);
+        for entry in Folder::entries_at(self.root, b"lib/modules")? {
+            let path = directory(entry.name);
+            if entry.name != kernel && self.root.is_same_directory(path, own)? {
+                return Ok(fill("{} leads to it", &[self.root.shown(path)]));
             }
         }
-        if let Some(folder) = Folder::open(self.root, directory(kernel))? {
-            for entry in folder.entries()? {
-                if entry.name.starts_with(b"vmlinu") {
-                    return Ok(fill("{} is there", &[folder.shown(entry.name)]));
-                }
+        for entry in Folder::entries_at(self.root, own)? {
+            if entry.name.starts_with(b"vmlinu") {
+                let image = self.root.shown(file_of(kernel, entry.name));
+                return Ok(fill("{} is there", &[image]));
             }
         }
         for place in [&b"boot"[..], b"efi"] {
@@ -105,15 +102,12 @@ impl Purged<'_> {
     /// unified images and boot loaders' entries have directories of their own.
     fn image(&self, place: &[u8], kernel: &[u8], depth: usize) -> Result<Text> {
         const DEEPEST: usize = 3;
-        let Some(folder) = Folder::open(self.root, place)? else {
-            return Ok(b"");
-        };
-        for entry in folder.entries()? {
+        for entry in Folder::entries_at(self.root, place)? {
+            let below = fill("{}/{}", &[place, entry.name]);
             if is_image_of(entry.name, kernel) {
-                return Ok(folder.shown(entry.name));
+                return Ok(self.root.shown(below));
             }
             if entry.kind == FileType::Directory && depth < DEEPEST {
-                let below = fill("{}/{}", &[place, entry.name]);
                 let image = self.image(below, kernel, depth + 1)?;
                 if !image.is_empty() {
                     return Ok(image);

@@ -575,9 +575,8 @@ impl Boot<'_> {
             .flatten()
     }
 
-    fn entries(&self, directory: &[u8]) -> Vec<Entry> {
-        let entries = self.folder(directory).map(|folder| folder.entries());
-        entries.and_then(Result::ok).unwrap_or_default()
+    fn entries(&self, directory: &[u8]) -> &'static [Entry] {
+        Folder::entries_at(self.root, fill("sys/{}", &[directory])).unwrap_or_default()
     }
 
     /// Whether this path was not looked at before.

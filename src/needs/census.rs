@@ -211,9 +211,8 @@ impl Census {
         each_line(root, b"proc/mdstat", &mut |line| {
             words(line).for_each(|word| facts::each(b"level", word, &mut |name| self.add(name)));
         })?;
-        if let Ok(Some(folder)) = Folder::open(root, b"sys/module") {
-            let entries = folder.entries().unwrap_or_default();
-            entries.iter().for_each(|entry| self.add(entry.name));
+        for entry in Folder::entries_at(root, b"sys/module").unwrap_or_default() {
+            self.add(entry.name);
         }
         Ok(())
     }

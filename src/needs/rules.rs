@@ -182,12 +182,9 @@ pub(super) fn each_file(
 ) -> Result<()> {
     let mut paths = own.to_vec();
     for directory in words(directories) {
-        let Some(folder) = Folder::open(root, directory)? else {
-            continue;
-        };
-        for Entry { name, kind, .. } in folder.entries()? {
+        for Entry { name, kind } in Folder::entries_at(root, directory)? {
             let is_ours = ends.is_empty() || words(ends).any(|end| name.ends_with(end));
-            if kind == FileType::Directory || !is_ours || name.starts_with(b".") {
+            if *kind == FileType::Directory || !is_ours || name.starts_with(b".") {
                 continue;
             }
             if let Err(at) = paths.binary_search_by(|path| last_part(path).cmp(name)) {

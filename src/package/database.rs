@@ -185,14 +185,12 @@ impl Database {
     /// # Errors
     /// dpkg was interrupted.
     pub fn check_journal(&self, root: &Root) -> Result<()> {
-        let Some(folder) = Folder::open(root, self.path(b"updates"))? else {
-            return Ok(());
-        };
-        for entry in folder.entries()? {
+        let updates = self.path(b"updates");
+        for entry in Folder::entries_at(root, updates)? {
             if entry.name.iter().all(u8::is_ascii_digit) {
                 return Err(Error::refused(
-                    "{} is left; dpkg was interrupted, run dpkg --configure -a",
-                    &[folder.shown(entry.name)],
+                    "{}/{} is left; dpkg was interrupted, run dpkg --configure -a",
+                    &[root.shown(updates), entry.name],
                 ));
             }
         }
@@ -295,12 +293,10 @@ impl Database {
     /// `info/` cannot be read.
     pub fn listed(&self, root: &Root) -> Result<Catalog<'static>> {
         let mut entries = Vec::new();
-        if let Some(folder) = Folder::open(root, self.path(b"info"))? {
-            for entry in folder.entries()? {
-                if let Some(stem) = entry.name.strip_suffix(b".list") {
-                    let (name, arch) = split_at_byte(stem, b':');
-                    entries.push(Entry { name, arch, at: 0 });
-                }
+        for entry in Folder::entries_at(root, self.path(b"info"))? {
+            if let Some(stem) = entry.name.strip_suffix(b".list") {
+                let (name, arch) = split_at_byte(stem, b':');
+                entries.push(Entry { name, arch, at: 0 });
             }
         }
         Ok(Catalog::new(entries))

@@ -316,7 +316,7 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
+    pub fn entries(&self) -> Result<&'static [Entry]> {
         let listing = Box::leak(Box::<Listing>::default());
         self.list(listing)?;
         let listing = &*listing;
@@ -332,7 +332,18 @@ impl Folder {
             };
             entries.push(Entry { name, kind });
         }
-        Ok(entries)
+        Ok(entries.leak())
+    }
+
+    /// What is in the directory at `path`, in the same way; nothing, if there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened or read.
+    pub fn entries_at(root: &Root, path: &[u8]) -> Result<&'static [Entry]> {
+        match Folder::open(root, path)? {
+            Some(folder) => folder.entries(),
+            None => Ok(&[]),
+        }
     }
 
     /// As [`Folder::entries`], in a buffer that is used again, behind what is in it; what the file
