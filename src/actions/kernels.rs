@@ -67,7 +67,7 @@ pub fn to_release(session: &Session) -> Result<&'static [Text]> {
 ///
 /// # Errors
 /// There is none; [`crate::error::ErrorKind::Busy`] where another limopack works on it.
-pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Folder> {
+pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Box<Folder>> {
     let path = directory(version);
     let Some(folder) = Folder::open(root, path)? else {
         let place = root.shown(path);

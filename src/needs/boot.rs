@@ -569,7 +569,7 @@ impl Boot<'_> {
         path.starts_with(DEVICES).then(|| keep(path))
     }
 
-    fn folder(&self, path: &[u8]) -> Option<Folder> {
+    fn folder(&self, path: &[u8]) -> Option<Box<Folder>> {
         Folder::open(self.root, fill("sys/{}", &[path]))
             .ok()
             .flatten()

@@ -148,7 +148,7 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn folder(&self) -> Result<Option<Folder>> {
+    pub fn folder(&self) -> Result<Option<Box<Folder>>> {
         Folder::open(self.root, directory(self.version))
     }
 

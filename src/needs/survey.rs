@@ -176,7 +176,7 @@ pub struct Survey<'r> {
     /// Its index.
     pub kernel: Box<Kernel<'r>>,
     /// Its directory, locked if something will be written.
-    pub folder: Folder,
+    pub folder: Box<Folder>,
     /// What is registered.
     pub registry: &'static Registry,
     /// What stays.
@@ -202,7 +202,7 @@ impl<'r> Survey<'r> {
         root: &'r Root,
         machine: &Machine,
         version: Text,
-        folder: Folder,
+        folder: Box<Folder>,
         sizes: Sizes,
     ) -> Result<Box<Survey<'r>>> {
         let kernel = Kernel::open_text(root, version)?;

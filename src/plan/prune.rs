@@ -21,7 +21,7 @@ pub struct Prune {
     /// The kernel's version.
     pub version: Text,
     /// Its directory, locked if the plan is to be carried out.
-    pub folder: Folder,
+    pub folder: Box<Folder>,
     /// The module files that go.
     pub removal: Removal,
     /// The index files that change.

@@ -11,7 +11,7 @@ pub struct Change {
     /// The kernel's version.
     pub version: Text,
     /// Its directory.
-    pub folder: Folder,
+    pub folder: Box<Folder>,
     /// The file as it is.
     pub old: Text,
     /// The registry as it will be.
