@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, keep, Text};
 use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
+use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, CWD};
 use rustix::io::Errno;
@@ -14,6 +15,9 @@ use std::cell::Cell;
 
 /// As many links as the kernel follows in one path (linux: include/linux/namei.h, MAXSYMLINKS).
 const MOST_LINKS: usize = 40;
+
+/// Longer than any link (linux: include/uapi/linux/limits.h, PATH_MAX).
+const LONGEST_LINK: usize = 4096;
 
 /// Where the machine's files are.
 pub struct Root {
@@ -179,8 +183,7 @@ impl Root {
     /// Where the symbolic link at `path` leads, as it is written; `None` for everything else.
     pub fn link(&self, path: &[u8]) -> Option<Text> {
         let link = self.open_at(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
-        let target = link_target(&link).ok()?;
-        target.map(|target| &*target.leak())
+        link_target(&link).ok()?
     }
 
     /// Where this root is among the mount points that its own /proc lists. Nothing for `/`, and
@@ -248,7 +251,7 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
             if target.starts_with(b"/") {
                 entered.clear();
             }
-            push_components(&mut pending, &target);
+            push_components(&mut pending, target);
             continue;
         }
         if is_last {
@@ -266,9 +269,10 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
 /// Where a descriptor leads that is a symbolic link itself; `None` for everything else.
 /// An empty path means the descriptor (Linux 2.6.39), and ENOENT that it is no link
 /// (linux: fs/stat.c, `do_readlinkat`). fstat would do only since Linux 3.6.
-fn link_target(found: &OwnedFd) -> rustix::io::Result<Option<Vec<u8>>> {
-    match rustix::fs::readlinkat(found, "", Vec::new()) {
-        Ok(target) => Ok(Some(target.into_bytes())),
+fn link_target(found: &OwnedFd) -> rustix::io::Result<Option<Text>> {
+    let mut buffer = [MaybeUninit::uninit(); LONGEST_LINK];
+    match rustix::fs::readlinkat_raw(found, "", &mut buffer) {
+        Ok((target, _)) => Ok(Some(keep(target))),
         Err(Errno::NOENT | Errno::INVAL) => Ok(None),
         Err(errno) => Err(errno),
     }
