@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{bare_lines, split_inline, until};
+use crate::text::{bare_lines, find_last, split_inline, until};
 use std::cell::Cell;
 
 /// One line of modules.dep.
@@ -238,7 +238,7 @@ impl<'t> Paths<'t> {
     /// The path that ends here; `None` behind a second `:` of one line.
     fn before(&self, end: usize) -> Option<ModulePath<'t>> {
         let text = &self.text[..end];
-        let start = match memchr::memrchr2(self.end, b'\n', text) {
+        let start = match find_last(text, self.end, b'\n') {
             Some(at) if text[at] != b'\n' => return None,
             at => at.map_or(0, |newline| newline + 1),
         };

@@ -84,6 +84,12 @@ pub fn split_inline(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     }
 }
 
+/// Where the last of two bytes stands. For paths, which are short, byte by byte.
+#[inline(never)]
+pub fn find_last(text: &[u8], one: u8, other: u8) -> Option<usize> {
+    text.iter().rposition(|&byte| byte == one || byte == other)
+}
+
 /// The last part of a path.
 pub fn last_part(path: &[u8]) -> &[u8] {
     match memchr::memrchr(b'/', path) {

@@ -7,7 +7,7 @@
 
 use crate::format::Text;
 use crate::text::table::{finished, mixed};
-use crate::text::{eight, is_same, last_part};
+use crate::text::{eight, find_last, is_same, last_part};
 use core::cmp::Ordering;
 
 /// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
@@ -79,7 +79,7 @@ impl<'t> ModuleName<'t> {
                 return false;
             }
         }
-        let start = memchr::memrchr2(b'/', b'\n', text).map_or(0, |at| at + 1);
+        let start = find_last(text, b'/', b'\n').map_or(0, |at| at + 1);
         ModulePath(&text[start..]).name() == self
     }
 
