@@ -473,7 +473,8 @@ fn enter_by_hand(
     flags: OFlags,
 ) -> rustix::io::Result<OwnedFd> {
     let fd = retry(|| rustix::fs::openat(directory, name, flags, Mode::empty()))?;
-    match retry(|| rustix::fs::renameat(directory, ".", &fd, ".")) {
+    let here = c_string(b".")?;
+    match retry(|| rustix::fs::renameat(directory, here, &fd, here)) {
         Err(Errno::BUSY) => Ok(fd),
         Err(errno) => Err(errno),
         Ok(()) => Err(Errno::XDEV),

@@ -271,7 +271,7 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
 /// (linux: fs/stat.c, `do_readlinkat`). fstat would do only since Linux 3.6.
 fn link_target(found: &OwnedFd) -> rustix::io::Result<Option<Text>> {
     let mut buffer = [MaybeUninit::uninit(); LONGEST_LINK];
-    match rustix::fs::readlinkat_raw(found, "", &mut buffer) {
+    match rustix::fs::readlinkat_raw(found, c_string(b"")?, &mut buffer) {
         Ok((target, _)) => Ok(Some(keep(target))),
         Err(Errno::NOENT | Errno::INVAL) => Ok(None),
         Err(errno) => Err(errno),
