@@ -105,7 +105,7 @@ pub fn carry_out(plans: Vec<Box<Prune>>, request: &Request, report: &Report) -> 
             }
             continue;
         }
-        let Removal { kept, removed, .. } = plan.removal;
+        let Removal { kept, removed, .. } = *plan.removal;
         if plan.is_done() {
             plan.remove_leftovers()?;
             let kept = tally_text(kept);

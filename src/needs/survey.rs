@@ -182,7 +182,7 @@ pub struct Survey<'r> {
     /// What stays.
     pub keep: Closure,
     /// What goes.
-    pub removal: Removal,
+    pub removal: Box<Removal>,
     /// What modules.dep listed before a prune that is unfinished.
     unfinished: Option<Box<DepText<'static>>>,
     /// What an earlier prune left.
@@ -216,7 +216,7 @@ impl<'r> Survey<'r> {
             registry: Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?,
             folder,
             keep: Closure::default(),
-            removal: Removal::default(),
+            removal: Box::default(),
             unfinished,
             left: Left::Nothing,
             findings: Vec::new(),

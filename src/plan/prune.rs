@@ -23,7 +23,7 @@ pub struct Prune {
     /// Its directory, locked if the plan is to be carried out.
     pub folder: Box<Folder>,
     /// The module files that go.
-    pub removal: Removal,
+    pub removal: Box<Removal>,
     /// The index files that change.
     pub rewrites: Vec<Rewrite>,
     /// What an earlier prune left behind.

@@ -167,7 +167,7 @@ pub fn walk(
     sizes: Sizes,
     decide: Decide<'_>,
     warn: &mut dyn FnMut(Text),
-) -> Result<Removal> {
+) -> Result<Box<Removal>> {
     let mut walk = Walk {
         folder,
         scope,
@@ -177,7 +177,7 @@ pub fn walk(
         listing: Listing::default(),
         path: Vec::new(),
         is_pruned: false,
-        removal: Removal::default(),
+        removal: Box::default(),
     };
     folder.rewind()?;
     walk.directory(folder.fd(), 0)?;
@@ -196,7 +196,7 @@ struct Walk<'w> {
     /// The path of that directory, and whether its files may go.
     path: Vec<u8>,
     is_pruned: bool,
-    removal: Removal,
+    removal: Box<Removal>,
 }
 
 impl Walk<'_> {
