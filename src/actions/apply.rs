@@ -647,7 +647,8 @@ impl<'a> Task<'a> {
         if request.keep_pruned {
             for note in &notes {
                 for version in note.kernels {
-                    prune::keep_pruned(&kernels::open(root, version, request.mode)?, request)?;
+                    let folder = kernels::open(root, version, request.mode)?;
+                    prune::keep_pruned(&folder, request)?;
                 }
             }
         }
