@@ -416,7 +416,7 @@ impl Wanted {
         }
         for note in &self.notes {
             if note.kernels.is_empty() {
-                return Err(owns_no_module(note.package));
+                return Err(task.owns_no_module(note.package));
             }
         }
         // A kernel that has gone since is no reason to fail for ever.
@@ -474,11 +474,6 @@ impl Wanted {
         self.settled.push(*note);
         Ok(())
     }
-}
-
-fn owns_no_module(package: &[u8]) -> Error {
-    let what = "{} owns no module; say with --kernel which kernel to prune";
-    Error::refused(what, &[package])
 }
 
 /// Refuses the package whose maintainer script is running.
@@ -546,20 +541,27 @@ impl<'a> Task<'a> {
         }
         check_forgettable(stanza)?;
         if is_to_stay {
-            let what = "{} owns no module, but {}; --force forgets it all the same";
-            return Err(Error::refused(what, &[stanza.package, some_of(others)]));
+            return Err(self.owns_no_module(stanza.package));
         }
         ties.check(stanza, files, false)?;
         Ok(others)
     }
 
-    /// The packages that own modules of a kernel, as they are queued.
+    /// The packages that own modules of a kernel, or of any if its version is empty, as they are
+    /// queued.
     fn owners(&self, version: Text) -> Result<Vec<Note<'static>>> {
         let mut notes = Vec::new();
-        let place = fill("/lib/modules/{}/kernel/", &[version]);
         for stanza in self.contents.status.all {
             let package = stem(stanza.package, stanza);
-            if stanza.is_there() && find(self.files(package)?, place).is_some() {
+            if !stanza.is_there() {
+                continue;
+            }
+            let files = self.files(package)?;
+            if find(files, b"/lib/modules/").is_none() {
+                continue;
+            }
+            let kernels = kernels_of(files);
+            if kernels.contains(&version) || version.is_empty() && !kernels.is_empty() {
                 notes.push(Note {
                     package,
                     mark: b"stand-in",
@@ -713,7 +715,7 @@ impl<'a> Task<'a> {
             None => {}
         }
         if kernels.is_empty() {
-            return Err(owns_no_module(entry.name));
+            return Err(self.owns_no_module(entry.name));
         }
         let mark: Text = match self.request.stand_ins {
             StandIns::Make => b"stand-in",
@@ -727,6 +729,23 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
+    /// The message for a package that is not the one which brought the modules.
+    fn owns_no_module(&self, package: &[u8]) -> Error {
+        let what = "{} owns no module{}; or say with --kernel which kernel to prune";
+        Error::refused(what, &[package, self.who_does()])
+    }
+
+    /// Which packages own modules, for messages: on Debian 14 and Ubuntu linux-modules-VERSION, on
+    /// Debian 12 and 13 linux-image-VERSION.
+    fn who_does(&self) -> Text {
+        match self.owners(b"") {
+            Ok(notes) if !notes.is_empty() => {
+                fill("; these do: {}", &[some_of(&queue::packages(&notes))])
+            }
+            _ => b"",
+        }
+    }
+
     fn skip_without_modules(&self, package: &[u8]) {
         let what = "{} owns no module; skipped";
         self.report.debug(what, &[package]);
@@ -735,8 +754,8 @@ impl<'a> Task<'a> {
     /// What it means that a name or pattern matches nothing that can be forgotten.
     fn explain_nothing(&self, given: &[u8], spec: &Spec<'_>) -> Result<()> {
         if spec.is_pattern() {
-            let what = "no installed package with modules matches {}";
-            return Err(Error::refused(what, &[given]));
+            let what = "no installed package with modules matches {}{}";
+            return Err(Error::refused(what, &[given, self.who_does()]));
         }
         let Some(file) = self.remembered.damaged else {
             return Err(Error::refused("{} is not installed", &[given]));

@@ -12,6 +12,7 @@
 use crate::format::{fill, keep, push_filled, Text};
 use crate::package::relation::{alternatives, each_name, group_of, groups, relation, Relation};
 use crate::text::catalog::{Catalog, Entry};
+use crate::text::split_at_byte;
 use crate::text::stanza::{name_in, Stanza, Stanzas};
 
 /// What the names of stand-ins begin with.
@@ -448,6 +449,8 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         b"Recommends",
         b"Suggests",
     ];
+    /// Where the relations begin that ask for other packages.
+    const FIRST_NEED: usize = 5;
     let package = stanza.package;
     let mut provides = Vec::new();
     push_filled(
@@ -462,7 +465,7 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
     let beginning = "Package: {}\nStatus: install ok installed\nPriority: optional\n\
         Section: kernel\nMaintainer: limopack <root@localhost>\n";
     push_filled(&mut text, beginning, &[name]);
-    for &field in FIELDS {
+    for (at, &field) in FIELDS.iter().enumerate() {
         let mut value = stanza.field(field);
         // Scanners find a kernel's flaws by the source of its packages.
         if field == SOURCE && value.is_empty() {
@@ -471,14 +474,31 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         if field == PROVIDES {
             value = &provides;
         }
-        if !value.is_empty() {
-            push_filled(&mut text, "{}: {}\n", &[field, value]);
+        if value.is_empty() {
+            continue;
         }
+        push_filled(&mut text, "{}: ", &[field]);
+        match at >= FIRST_NEED {
+            // Of any version: an update of what it needs must not be kept back for its sake.
+            true => push_unversioned(&mut text, value),
+            false => text.extend_from_slice(value),
+        }
+        text.push(b'\n');
     }
     let description = "Description: stands in for {}, whose modules limopack removed\n\n";
     push_filled(&mut text, description, &[package]);
     let (stem, text) = (stem(name, stanza), text.leak());
     StandIn { stem, text }
+}
+
+/// Adds relations without their versions.
+fn push_unversioned(text: &mut Vec<u8>, relations: &[u8]) {
+    let mut rest = relations;
+    while !rest.is_empty() {
+        let (names, versioned) = split_at_byte(rest, b'(');
+        text.extend_from_slice(names.strip_suffix(b" ").unwrap_or(names));
+        rest = split_at_byte(versioned, b')').1;
+    }
 }
 
 #[cfg(test)]
@@ -495,6 +515,18 @@ mod tests {
             )
         };
         packages.iter().map(stanza).collect()
+    }
+
+    #[test]
+    fn a_stand_in_needs_what_its_package_needed_in_any_version() {
+        let fields =
+            "k;Depends: a (= 1), b:any (>> 2~) | c(<< 3),\n d;Pre-Depends: e (= 1);Suggests: f";
+        let (left, _) = forgotten(&status(&["x;Depends: k", fields]), "k", &[]);
+        assert!(
+            left.contains("Pre-Depends: e\nDepends: a, b:any | c,\n d\nSuggests: f\n"),
+            "{left}"
+        );
+        assert!(left.contains("Provides: k (= 1.0)\n"));
     }
 
     /// Forgets `name` and gives the file that is left, and the dependants found.

@@ -77,13 +77,8 @@ def test_a_plain_name_of_such_a_package_is_an_error(mixed, package, what):
 def test_a_removed_package_that_comes_back_in_the_same_run_counts(mixed):
     """dpkg's status does not have it yet; its list has."""
     deb(mixed / "repo/own", "asks", scripts={"postinst": POSTINST.format("kernel-modules-*-old")}, Depends=GONE)
-    mixed.sh("dpkg -i /repo/own/asks_*.deb /repo/own/kernel-modules-*-old_*.deb", ok=(1,))
-    said = mixed.sh("dpkg --audit", ok=None)
-    # It has a configuration file, which is why it is refused: it was looked at.
-    assert "asks" in said.out
-    (mixed / "var/lib/dpkg/info/asks.postinst").write_text(POSTINST.format("kernel-modules-*"))
-    said = mixed.sh("dpkg --configure -a", ok=(1,))
-    assert "has configuration files" in said.err, said
+    said = mixed.sh("dpkg -i /repo/own/asks_*.deb /repo/own/kernel-modules-*-old_*.deb")
+    assert f"limopack: {GONE}: queued" in said.err, said
 
 
 def test_a_pattern_that_matches_what_was_forgotten_says_so(mixed):

@@ -5,7 +5,7 @@ dpkg's lists name what is left of it, and everything that brings files back brin
 import pytest
 
 from checks import files, installed, pending, snapshot, sound, stand_ins, unchanged
-from packages import IMAGE, K, STATIC, X, deb
+from packages import IMAGE, K, K_SAME, STATIC, X, deb
 
 LINUX = f"linux-image-{X}"
 BOOT = f"boot/vmlinuz-{X}"
@@ -140,3 +140,9 @@ def test_a_package_that_must_stay_is_trimmed_and_never_forgotten(machine):
     assert f"{LINUX} has Protected: yes" in said.err
     machine.sh(f"limopack --apply --pkname={LINUX}")
     trimmed(machine)
+
+
+@pytest.mark.parametrize("name", [IMAGE, "linux-modules-*"])
+def test_who_owns_the_modules_is_said_to_those_who_name_another_package(stock, name):
+    said = stock.sh(f"limopack --apply --pkname='{name}'", ok=(1,))
+    assert f"; these do: {K}, {K_SAME}:amd64" in said.err, said
