@@ -36,15 +36,16 @@ pub fn others(list: Text) -> &'static [Text] {
 }
 
 /// Whether a module or directory below a kernel's `kernel/` is gone: `going` will be, sorted as
-/// `VERSION/PATH`.
+/// `VERSION/PATH`. `path` has no first slash.
 fn is_gone(root: &Root, path: &[u8], going: &[Text]) -> Result<bool> {
-    let Some(below) = below_modules(path) else {
+    let below = path.strip_prefix(b"usr/").unwrap_or(path);
+    let Some(below) = below.strip_prefix(b"lib/modules/") else {
         return Ok(false);
     };
     if !split_at_byte(below, b'/').1.starts_with(b"kernel/") {
         return Ok(false);
     }
-    Ok(going.binary_search(&below).is_ok() || !root.has(&path[1..])?)
+    Ok(going.binary_search(&below).is_ok() || !root.has(path)?)
 }
 
 /// The list and the checksums as they will be. What is gone is among `going`, or not on disk;
@@ -54,28 +55,27 @@ fn is_gone(root: &Root, path: &[u8], going: &[Text]) -> Result<bool> {
 /// A line that is none of theirs; what dpkg would not read.
 pub fn trim(root: &Root, files: [Text; 2], shown: [Text; 2], going: &[Text]) -> Result<[Text; 2]> {
     let [list, sums] = files;
-    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    let mut kept = Vec::with_capacity(list.len());
+    let mut kept_sums = Vec::with_capacity(sums.len());
     for (number, line) in lines(list) {
         if !line.starts_with(b"/") {
             return Err(Error::parse(shown[0], number, "not a path", &[]));
         }
-        match is_gone(root, line, going)? {
-            true => gone.push(&line[1..]),
-            false => push_line(&mut kept, line),
+        if !is_gone(root, &line[1..], going)? {
+            push_line(&mut kept, line);
         }
     }
     if !list.ends_with(b"\n") {
         return Err(Error::parse(shown[0], 0, "no newline at its end", &[]));
     }
-    sort_once(&mut gone);
-    let mut kept_sums = Vec::new();
+    // By what is on disk as well, and not by the list, which may have been replaced before a crash.
     for (number, line) in lines(sums) {
         let is_sum = line.get(DIGEST - 2..DIGEST) == Some(b"  ");
         let path = line.get(DIGEST..).unwrap_or_default();
         if !is_sum || path.is_empty() {
             return Err(Error::parse(shown[1], number, "not a checksum", &[]));
         }
-        if gone.binary_search(&path).is_err() && !is_index(path) {
+        if !is_gone(root, path, going)? && !is_index(path) {
             push_line(&mut kept_sums, line);
         }
     }

@@ -60,7 +60,7 @@ impl Report {
 /// anybody reads.
 const LONGEST: usize = 4096;
 
-/// A message on stderr. Where even that fails there is nobody left to tell.
+/// A message on stderr.
 fn say(template: &str, parts: &[&[u8]]) {
     let mut line = b"limopack: ".to_vec();
     push_escaped(&mut line, fill(template, parts));
@@ -125,7 +125,8 @@ impl Progress {
     }
 }
 
-fn write_stderr(bytes: &[u8]) {
+/// Writes a whole message. Where even that fails there is nobody left to tell.
+pub fn write_stderr(bytes: &[u8]) {
     let _ = retry(|| rustix::io::write(rustix::stdio::stderr(), bytes));
 }
 

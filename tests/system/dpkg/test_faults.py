@@ -175,3 +175,21 @@ def test_a_settle(system, roots, hold):
 def test_a_prune_and_a_forget(stocked, roots, hold):
     hold(faults.Case("apply", unpruned(stocked, hold.place), ["--apply", f"--pkname={K}"],
                      checks=(listed_modules_exist, Readable(roots, stocked)), mark=MARK))
+
+
+def owned_modules_are_listed(root):
+    """The trimmed package's list and checksums name every module on disk, whatever else they do."""
+    vdir = trees.directory(root)
+    on_disk = {f"lib/modules/{X}/{path}" for path in trees.modules(vdir)}
+    for name, start in (("list", 1), ("md5sums", 34)):
+        lines = (root / f"var/lib/dpkg/info/{K}.{name}").read_text().splitlines()
+        assert on_disk <= {line[start:].removeprefix("usr/") for line in lines}, name
+
+
+def test_a_prune_and_a_trim(stocked, roots, hold):
+    with roots.copy(stocked) as whole:
+        with open(whole / f"var/lib/dpkg/info/{K}.list", "a") as text:
+            text.write("/boot/config-lima\n")
+        (whole / "boot/config-lima").touch()
+        hold(faults.Case("trim", unpruned(whole, hold.place), ["--apply", f"--pkname={K}"],
+                         checks=(listed_modules_exist, owned_modules_are_listed, Readable(roots, whole)), mark=MARK))
