@@ -14,7 +14,10 @@ from pathlib import Path
 import fetch
 from tools import run
 
-SUITES = {"bookworm": "bookworm", "forky": "sid"}  # suite → the debootstrap script that makes it
+# suite → the debootstrap script that makes it
+SUITES = {"bookworm": "bookworm", "trixie": "trixie", "forky": "sid"}
+# Those in which every test of dpkg and apt runs; the one between differs in its apt.
+USUAL = ("bookworm", "forky")
 ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",

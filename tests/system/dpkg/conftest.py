@@ -20,7 +20,7 @@ def roots(tmp_path_factory):
     return chroots.Roots(tmp_path_factory.mktemp("roots"))
 
 
-@pytest.fixture(scope="session", params=chroots.SUITES)
+@pytest.fixture(scope="session", params=chroots.USUAL)
 def prepared(request, roots):
     """limopack, its hooks, and apt looking at version 1.0 of the fixtures; for reading only."""
     suite = request.param

@@ -20,7 +20,7 @@ IMAGE, K, K_SAME = f"kernel-image-{X}", f"kernel-modules-{X}", f"kernel-modules-
 REGISTRY = f"kernel-registry-{X}"
 ARCH = "amd64"
 CLOUD = f"linux-image-cloud-{ARCH}"
-LIB = {"bookworm": "lib", "forky": "usr/lib"}  # where the suite's own kernel packages put modules
+LIB = {"bookworm": "lib", "trixie": "usr/lib", "forky": "usr/lib"}  # where the suite's own kernel packages put modules
 SEEDS = ("vfat overlay nf_nat xt_LOG virtio_net btrfs xfs cifs isofs nfsd dm_crypt dm_thin_pool vxlan "
          "wireguard fuse loop nbd").split()
 USES = {"app-a": "vfat,overlay", "app-b": "overlay,nf-nat", "app-fail": "xt_LOG", "app-same": "isofs"}

@@ -4,11 +4,15 @@ brought them. What a prune would refuse is left whole, with a word.
 
 import pytest
 
+import chroots
 from checks import files, forgotten, installed, pending, registry, sound, unknown
 from packages import IMAGE, K, K_SAME, STATIC, X, Y
 from test_trim import LINUX, image, machine, trimmed  # noqa: F401 (machine is a fixture)
 
 ORDER = f"--keep-pruned --pkname={K}"
+
+# Their solvers differ: apt 2.6, 3.0 and 3.3.
+pytestmark = pytest.mark.parametrize("prepared", chroots.SUITES, indirect=True)
 
 
 def order(root, kernel=X):

@@ -4,6 +4,7 @@ dpkg's lists name what is left of it, and everything that brings files back brin
 
 import pytest
 
+import chroots
 from checks import files, installed, pending, snapshot, sound, stand_ins, unchanged
 from packages import IMAGE, K, K_SAME, STATIC, X, deb
 
@@ -11,6 +12,9 @@ LINUX = f"linux-image-{X}"
 BOOT = f"boot/vmlinuz-{X}"
 INFO = "var/lib/dpkg/info"
 POSTINST = f"#!/bin/sh\nset -e\nif [ \"$1\" = configure ]; then depmod {X}; fi\n"
+
+# Their solvers differ: apt 2.6, 3.0 and 3.3.
+pytestmark = pytest.mark.parametrize("prepared", chroots.SUITES, indirect=True)
 
 
 def image(root, version="2.0", **fields):

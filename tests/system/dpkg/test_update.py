@@ -4,10 +4,14 @@ brings it. It was kept back silently, with the kernel's security update in it.
 
 import pytest
 
+import chroots
 from checks import files, installed, sound, stand_ins, unknown
 from packages import LIB, X, archive, index, sources, deb
 
 BASE, MODULES, LINUX = (f"linux-{kind}-{X}" for kind in ("base", "modules", "image"))
+
+# Their solvers differ: apt 2.6, 3.0 and 3.3.
+pytestmark = pytest.mark.parametrize("prepared", chroots.SUITES, indirect=True)
 
 
 def revision(root, version, kernel):
