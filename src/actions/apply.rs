@@ -940,6 +940,15 @@ impl<'a> Task<'a> {
         for note in self.remembered.all {
             if new.binary_search(&note.package).is_err() && self.find(note.package).is_some() {
                 back.push(note.package);
+                // A standing order prunes it in a moment.
+                if !standing_orders(self.root)?
+                    .iter()
+                    .any(|(kernel, _)| note.kernels.contains(kernel))
+                {
+                    let what = "{} is installed again, with all of its modules; limopack --apply \
+                                --pkname={} removes them again, with --keep-pruned every time";
+                    self.report.note(what, &[note.package, note.package]);
+                }
             }
         }
         if !back.is_empty() {

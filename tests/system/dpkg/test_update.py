@@ -54,6 +54,8 @@ def test_an_update_that_needs_the_package_brings_it(machine, how, order):
     for package in (BASE, LINUX):
         installed(machine, package, "2")
     sound(machine)
+    hint = f"{MODULES} is installed again, with all of its modules; limopack --apply --pkname={MODULES} "
+    assert (hint in said.out + said.err) != bool(order), said
     if order:
         unknown(machine, MODULES)
         assert files(machine, X) == kept and len(stand_ins(machine)) == 1
