@@ -937,11 +937,12 @@ impl<'a> Task<'a> {
             queue::change(self.root, PENDING, &[], &done)?;
         }
         let mut back = Vec::new();
+        let orders = standing_orders(self.root)?;
         for note in self.remembered.all {
             if new.binary_search(&note.package).is_err() && self.find(note.package).is_some() {
                 back.push(note.package);
                 // A standing order prunes it in a moment.
-                if !standing_orders(self.root)?
+                if !orders
                     .iter()
                     .any(|(kernel, _)| note.kernels.contains(kernel))
                 {

@@ -210,6 +210,19 @@ def test_the_registry_comes_from_the_kernel_that_runs_and_from_the_newest_whole_
         assert registry(root, new) == registry(root, old)
 
 
+def test_a_new_kernel_beside_a_pruned_one_is_said_to_be_whole(first, roots):
+    """A point release brought four thousand modules back, and nobody noticed."""
+    with roots.copy(first) as root:
+        old, new = version_of(root), "99.0-new"
+        root.sh(f"cd /lib/modules; cp -a {old} {new}")
+        hint = f"limopack: kernel {new} is not pruned, unlike {old}: limopack --prune --kernel={new} does it"
+        for prune, is_said in (("true", False), (f"limopack --prune --kernel={old}", True),
+                               (f"limopack --prune --keep-pruned --kernel={old}", False)):
+            said = root.sh(f"{prune}; rm /lib/modules/{new}/modules.active\n"
+                           f"run-parts --exit-on-error --arg={new} /etc/kernel/postinst.d")
+            assert (hint in said.out) == is_said, said
+
+
 @pytest.mark.parametrize("prune", [False, True], ids=["whole", "pruned"])
 def test_a_purged_kernel_leaves_nothing(first, roots, prune):
     with roots.copy(first) as root:
