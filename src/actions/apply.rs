@@ -1,30 +1,27 @@
-//! `--apply` and `--settle`: prune, then forget packages.
+//! `--apply`: finds the packages to forget or to trim and the kernels to prune, and refuses what
+//! must not go. `forget` carries it out.
 //!
 //! While dpkg or apt runs, its database is in its memory and our edit would be lost, and the
 //! scripts that come after this one may register more modules. So a maintainer script's apply
-//! is checked, queued as a whole, and done by `--settle` when the package manager has ended.
+//! is checked, queued as a whole, and done by `settle` when the package manager has ended.
 
 use crate::actions::kernels;
 use crate::actions::prune;
-use crate::actions::purged::{self, Purged};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, some_of, Text};
-use crate::needs::kernel::{directory, file_of};
-use crate::needs::sources::Machine;
+use crate::needs::kernel::directory;
 use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, Ties};
-use crate::package::forget::{self, is_auto, stem, subject, Edit, Situation, StandIns, PREFIX};
+use crate::package::forget::{is_auto, stem, subject, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
-use crate::plan::prune::{Order, Prune};
+use crate::plan::prune::Order;
 use crate::system::report::print;
-use crate::system::tree::{Sizes, Step};
-use crate::system::{variable, Folder, Report, Root};
-use crate::text::active::Standing;
+use crate::system::{variable, Report, Root};
 use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::Stanza;
-use crate::text::{find, lines, sort_once, split_at_byte, words};
+use crate::text::{find, lines, sort_once};
 
 /// As long as a stand-in's name may be in `info/` without exceeding a file name.
 const LONGEST: usize = 200;
@@ -73,203 +70,51 @@ fn is_somebodys(error: &Error, caller: Caller) -> bool {
     error.kind() == ErrorKind::Busy && caller != Caller::Anybody
 }
 
-/// Finishes what is pending, and takes away stand-ins that are no longer needed. Under a hook it
-/// never fails: what could not be done stays pending.
-///
-/// # Errors
-/// A held lock, a step that failed; by hand only.
-#[inline(never)] // larger in the large frame of its caller
-pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
-    let caller = Caller::of_environment(request.root.is_some());
-    if caller == Caller::DpkgHookUnderApt {
-        return Ok(());
-    }
-    match settle_as(root, caller, request, report) {
-        Err(error) if caller.is_hook() => {
-            report.error(&error);
-            if error.kind() == ErrorKind::Busy {
-                report.note("what is queued is still queued; see --settle", &[]);
-            }
-            Ok(())
-        }
-        Err(error) if error.kind() == ErrorKind::Busy && caller == Caller::Script => Ok(()),
-        result => result,
-    }
-}
-
-/// What every other call does at its end: settles what is pending if the lock is free. That is
-/// a service, so its failure is said and no more.
-#[inline(never)] // larger in the large frame of its caller
-pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
-    let caller = Caller::of_environment(request.root.is_some());
-    if request.mode == Mode::DryRun || caller != Caller::Anybody {
-        return;
-    }
-    match queue::read(root, PENDING) {
-        Ok(pending) if pending.all.is_empty() => {}
-        Ok(_) => match settle_as(root, caller, request, report) {
-            Err(error) if error.kind() != ErrorKind::Busy => report.error(&error),
-            _ => {}
-        },
-        Err(error) => report.error(&error),
-    }
-}
-
-fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) -> Result<()> {
-    let Some(database) = Database::find(root, request.root.is_some())? else {
-        return Ok(());
-    };
-    let pending = queue::read(root, PENDING)?.all;
-    let orders = standing_orders(root)?;
-    if pending.is_empty() && orders.is_empty() && queue::read(root, FORGOTTEN)?.all.is_empty() {
-        return Ok(());
-    }
-    let locks = match request.mode {
-        Mode::Execute => Some(database.lock(root, caller)?),
-        Mode::DryRun => None,
-    };
-    database.check_journal(root)?;
-    let task = Task::read(root, database, request, report)?;
-    // Once more: whoever held the lock until now may have queued something.
-    let pending = queue::read(root, PENDING)?.all;
-    // Others may not have said yet what they need.
-    let mut all = task.contents.status.all.iter();
-    if let Some(stanza) = all.find(|stanza| !stanza.is_settled()) {
-        let parts = [stanza.package, stanza.state()];
-        match pending.is_empty() {
-            true => report.debug("{} is {}; nothing is settled", &parts),
-            false => report.note(
-                "{} is {}; what is queued waits until all packages are configured",
-                &parts,
-            ),
-        }
-        return Ok(());
-    }
-    let mut wanted = Wanted::new(task);
-    if !pending.is_empty() {
-        let ties = database.ties(root)?;
-        for note in pending {
-            wanted.take_pending(task, &ties, note)?;
-        }
-    }
-    sort_once(&mut wanted.kernels);
-    let dropped = task.forget(&wanted)?;
-    task.look_after_purged(dropped, caller)?;
-    let mut errors = Vec::new();
-    for (version, standing) in orders {
-        if let Err(error) = follow(root, database, request, report, version, standing) {
-            report.warn(
-                "kernel {} is left as it is, though it is to be kept pruned:",
-                &[version],
-            );
-            errors.push(error);
-        }
-    }
-    drop(locks);
-    Error::unless_empty(errors)
-}
-
-/// The kernels that are to be kept pruned.
-fn standing_orders(root: &Root) -> Result<Vec<(Text, Standing)>> {
-    let mut orders = Vec::new();
-    for version in kernels::with_registry(root)? {
-        // One that is malformed is for --check to tell.
-        let standing = kernels::registry(root, version).map(|registry| registry.standing());
-        match standing {
-            Ok(standing) if standing != Standing::Nothing => orders.push((version, standing)),
-            _ => {}
-        }
-    }
-    Ok(orders)
-}
-
-/// Prunes a kernel whose modules are back, and forgets or trims again who brought them.
-#[inline(never)] // larger in the large frame of its caller
-fn follow(
-    root: &Root,
-    database: &'static Database,
-    request: &Request,
-    report: &Report,
-    version: Text,
-    standing: Standing,
-) -> Result<()> {
-    let machine = Machine::look(root)?;
-    let (mode, sizes) = (Mode::DryRun, Sizes::Unwanted);
-    let survey = kernels::survey(root, &machine, &[], version, mode, sizes)?;
-    if !survey.removal.has_work() {
-        return Ok(());
-    }
-    report.note(
-        "kernel {}: modules are back; it is to be kept pruned",
-        &[version],
-    );
-    let task = Task::read(root, database, request, report)?;
-    let mut wanted = Wanted::new(task);
-    wanted.kernels.push(version);
-    let mut notes = Vec::new();
-    if standing == Standing::Apply {
-        notes = task.owners(version)?;
-        let ties = database.ties(root)?;
-        for note in &notes {
-            wanted.take_pending(task, &ties, note)?;
-        }
-        // Queued, so that whoever is interrupted finishes it.
-        if request.mode == Mode::Execute {
-            queue::change(root, PENDING, &notes, &[])?;
-        }
-    }
-    let result = task.forget(&wanted);
-    if result.is_err() {
-        queue::change(root, PENDING, &[], &queue::packages(&notes))?;
-    }
-    result.map(drop)
-}
-
 /// What a call works on, read once.
-struct Task<'a> {
-    root: &'a Root,
-    database: &'static Database,
-    contents: &'static Contents,
+pub(super) struct Task<'a> {
+    pub(super) root: &'a Root,
+    pub(super) database: &'static Database,
+    pub(super) contents: &'static Contents,
     /// What was forgotten before.
-    remembered: Notes,
+    pub(super) remembered: Notes,
     /// Its positions.
-    remembered_names: Catalog<'static>,
-    request: &'a Request,
-    report: &'a Report,
+    pub(super) remembered_names: Catalog<'static>,
+    pub(super) request: &'a Request,
+    pub(super) report: &'a Report,
 }
 
 /// A package that stays installed, because it owns more than modules.
-struct Trimmed {
+pub(super) struct Trimmed {
     /// Its name in `info/`.
-    stem: Text,
+    pub(super) stem: Text,
     /// What it owns beyond modules.
-    others: &'static [Text],
+    pub(super) others: &'static [Text],
 }
 
 /// What a call is about.
-struct Wanted {
+pub(super) struct Wanted {
     /// Positions in `status` of packages to forget.
-    chosen: Vec<usize>,
+    pub(super) chosen: Vec<usize>,
     /// For each stanza, whether it is one of those, or of those to trim.
     is_chosen: Vec<bool>,
     /// What to remember of each that is forgotten.
-    notes: Vec<Note<'static>>,
+    pub(super) notes: Vec<Note<'static>>,
     /// What is to be trimmed.
-    trimmed: Vec<Trimmed>,
+    pub(super) trimmed: Vec<Trimmed>,
     /// What becomes of modules.order.
-    order: Order,
+    pub(super) order: Order,
     /// Packages that were forgotten before; what an interrupted call left of them goes.
-    gone: Vec<Note<'static>>,
+    pub(super) gone: Vec<Note<'static>>,
     /// Pending notes that this call finishes.
-    settled: Vec<Note<'static>>,
+    pub(super) settled: Vec<Note<'static>>,
     /// Positions of those that get no stand-in, and of stand-ins that go although needed.
-    plain: Vec<usize>,
+    pub(super) plain: Vec<usize>,
     /// The kernels to prune.
-    kernels: Vec<Text>,
+    pub(super) kernels: Vec<Text>,
 }
 
 impl Wanted {
-    fn new(task: &Task<'_>) -> Wanted {
+    pub(super) fn new(task: &Task<'_>) -> Wanted {
         Wanted {
             chosen: Vec::new(),
             is_chosen: vec![false; task.contents.status.all.len()],
@@ -434,7 +279,12 @@ impl Wanted {
     /// Takes a pending package, if the time for it has come. What has changed since it was queued is
     /// asked again.
     #[inline(never)] // larger in the large frame of its caller
-    fn take_pending(&mut self, task: &Task<'_>, ties: &Ties, note: &Note<'static>) -> Result<()> {
+    pub(super) fn take_pending(
+        &mut self,
+        task: &Task<'_>,
+        ties: &Ties,
+        note: &Note<'static>,
+    ) -> Result<()> {
         let Some(at) = task.find(note.package) else {
             let what = "{} is no longer installed; nothing to forget";
             task.report.debug(what, &[note.package]);
@@ -508,7 +358,7 @@ fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
 }
 
 impl<'a> Task<'a> {
-    fn read(
+    pub(super) fn read(
         root: &'a Root,
         database: &'static Database,
         request: &'a Request,
@@ -549,7 +399,7 @@ impl<'a> Task<'a> {
 
     /// The packages that own modules of a kernel, or of any if its version is empty, as they are
     /// queued.
-    fn owners(&self, version: Text) -> Result<Vec<Note<'static>>> {
+    pub(super) fn owners(&self, version: Text) -> Result<Vec<Note<'static>>> {
         let mut notes = Vec::new();
         for stanza in self.contents.status.all {
             let package = stem(stanza.package, stanza);
@@ -578,7 +428,7 @@ impl<'a> Task<'a> {
     }
 
     /// The position of a note's package, if it is there.
-    fn find(&self, package: &[u8]) -> Option<usize> {
+    pub(super) fn find(&self, package: &[u8]) -> Option<usize> {
         let status = self.contents.status;
         for entry in Spec::new(package).among(&status.names) {
             if status.all[entry.at].is_there() {
@@ -765,259 +615,4 @@ impl<'a> Task<'a> {
         self.report.warn(what, &[given, file]);
         Ok(())
     }
-
-    /// Prunes, then edits the database, then cleans up; everything that can be refused is refused
-    /// before the first step. The stand-ins that went are given back.
-    fn forget(&self, wanted: &Wanted) -> Result<&'static [&'static Stanza<'static>]> {
-        let (root, request, report) = (self.root, self.request, self.report);
-        let was_auto = |package: &[u8]| {
-            let note = self.remembered_names.find(package).first();
-            note.map_or(false, |entry| self.remembered.all[entry.at].mark == b"auto")
-        };
-        let mut edit = forget::plan(&Situation {
-            status: self.contents.status,
-            chosen: &wanted.chosen,
-            marks: self.contents.marks,
-            was_auto: &was_auto,
-            plain: &wanted.plain,
-        });
-        let mut plans = Vec::new();
-        if !wanted.kernels.is_empty() {
-            let kernels = kernels::named(root, &wanted.kernels)?;
-            plans = prune::plan(root, kernels, wanted.order, request, report)?;
-        }
-        if !wanted.trimmed.is_empty() {
-            let going = modules_of(&plans);
-            for trimmed in &wanted.trimmed {
-                let files = self.database.trim(root, trimmed.stem, &going)?;
-                edit.trimmed.extend(files);
-            }
-        }
-        self.warn(wanted, &edit);
-        if request.mode == Mode::DryRun {
-            prune::carry_out(plans, request, report)?;
-            print(&edit_lines(wanted, &edit))?;
-            return Ok(edit.dropped.leak());
-        }
-        let gone = self.gone(wanted, &edit);
-        self.database
-            .edit(root, self.contents, &edit, &gone, &mut || {
-                prune::carry_out(core::mem::take(&mut plans), request, report)?;
-                // Remembered before `status` changes: a note too many is harmless, since that is
-                // asked first.
-                if !wanted.notes.is_empty() {
-                    queue::change(root, FORGOTTEN, &wanted.notes, &[])?;
-                }
-                self.sync_kernels(wanted)
-            })?;
-        self.remember(wanted)?;
-        for note in &wanted.notes {
-            report.note(
-                "{}: forgotten; the package manager can install it again",
-                &[note.package],
-            );
-        }
-        for Trimmed { stem, others } in &wanted.trimmed {
-            let what = "{}: trimmed, and not forgotten, as it owns more than modules ({}); an \
-                        upgrade or a reinstallation brings its modules again";
-            report.note(what, &[stem, some_of(others)]);
-        }
-        for stanza in &edit.dropped {
-            report.note("{}: removed, no longer needed", &[stanza.package]);
-        }
-        if wanted.settled.is_empty() {
-            for note in &wanted.gone {
-                report.note("{} is forgotten already", &[note.package]);
-            }
-        }
-        Ok(edit.dropped.leak())
-    }
-
-    /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has
-    /// gone, and by hand.
-    #[inline(never)] // larger in the large frame of its caller
-    fn look_after_purged(&self, dropped: &[&Stanza<'static>], caller: Caller) -> Result<()> {
-        let mut names = Vec::new();
-        for stanza in dropped {
-            names.push(stanza.package);
-        }
-        sort_once(&mut names);
-        let purged = Purged {
-            root: self.root,
-            database: self.database,
-            status: self.contents.status,
-            dropped: &names,
-            report: self.report,
-        };
-        let marked = purged::marked(self.root, self.remembered.all)?;
-        for &kernel in &marked {
-            let reason = purged.reason_to_stay(kernel)?;
-            if reason.is_empty() {
-                match self.request.mode {
-                    Mode::DryRun => print(fill("remove kernel {}\n", &[kernel]))?,
-                    Mode::Execute => purged.remove(kernel)?,
-                }
-                continue;
-            }
-            let what = "kernel {} was purged, but {}; its modules stay";
-            match dropped.is_empty() && caller.is_hook() {
-                true => self.report.debug(what, &[kernel, reason]),
-                false => self.report.note(what, &[kernel, reason]),
-            }
-        }
-        if dropped.is_empty() {
-            return Ok(());
-        }
-        for note in self.remembered.all {
-            let package = split_at_byte(note.package, b':').0;
-            let stand_in = fill("{}{}", &[PREFIX, package]);
-            if names.binary_search(&stand_in).is_err() || self.find(note.package).is_some() {
-                continue;
-            }
-            for &kernel in note.kernels {
-                let is_there = self.root.has(file_of(kernel, b"kernel"))?;
-                if is_there && marked.binary_search(&kernel).is_err() {
-                    let what = "kernel {}: its modules stay; no package brings them any more";
-                    self.report.note(what, &[kernel]);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What is recorded as gone is gone after a power cut, too.
-    fn sync_kernels(&self, wanted: &Wanted) -> Result<()> {
-        let mut synced = Vec::new();
-        for kernel in &wanted.kernels {
-            if let Some(folder) = Folder::open(self.root, directory(kernel))? {
-                // One file system as a rule, however many kernels.
-                let device = folder.device()?;
-                if !synced.contains(&device) {
-                    folder.sync_file_system()?;
-                    synced.push(device);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The stems of the packages of which nothing is to be left in `info/`, sorted.
-    fn gone(&self, wanted: &Wanted, edit: &Edit<'_>) -> Vec<Text> {
-        let mut gone = queue::packages(&wanted.notes);
-        let mut new = Vec::new();
-        for stand_in in &edit.stand_ins {
-            new.push(stand_in.stem);
-        }
-        sort_once(&mut new);
-        for stanza in &edit.dropped {
-            let stem = stem(stanza.package, stanza);
-            // The new stand-in of a package that was forgotten before has the old one's name.
-            if new.binary_search(&stem).is_err() {
-                gone.push(stem);
-            }
-        }
-        // One that is in `status` in any state has its `info/` files for a reason.
-        for note in &wanted.gone {
-            let names = &self.contents.status.names;
-            if Spec::new(note.package).among(names).is_empty() {
-                gone.push(note.package);
-            }
-        }
-        sort_once(&mut gone);
-        gone
-    }
-
-    /// Drops the notes that have had their day: what was pending and is done, and what was
-    /// forgotten and is installed again.
-    fn remember(&self, wanted: &Wanted) -> Result<()> {
-        let new = queue::packages(&wanted.notes);
-        let mut done = queue::packages(&wanted.settled);
-        done.extend_from_slice(&new);
-        if !done.is_empty() {
-            queue::change(self.root, PENDING, &[], &done)?;
-        }
-        let mut back = Vec::new();
-        let orders = standing_orders(self.root)?;
-        for note in self.remembered.all {
-            if new.binary_search(&note.package).is_err() && self.find(note.package).is_some() {
-                back.push(note.package);
-                // A standing order prunes it in a moment.
-                if !orders
-                    .iter()
-                    .any(|(kernel, _)| note.kernels.contains(kernel))
-                {
-                    let what = "{} is installed again, with all of its modules; limopack --apply \
-                                --pkname={} removes them again, with --keep-pruned every time";
-                    self.report.note(what, &[note.package, note.package]);
-                }
-            }
-        }
-        if !back.is_empty() {
-            queue::change(self.root, FORGOTTEN, &[], &back)?;
-        }
-        Ok(())
-    }
-
-    fn warn(&self, wanted: &Wanted, edit: &Edit<'_>) {
-        let stanzas = self.contents.status.all;
-        for &at in &wanted.chosen {
-            let stanza = &stanzas[at];
-            if words(stanza.status).next() == Some(b"hold") {
-                self.report.warn(
-                    "{} is on hold; the hold is forgotten, too",
-                    &[stanza.package],
-                );
-            }
-        }
-        let mut plain = Vec::new();
-        for &at in &wanted.plain {
-            let package = stanzas[at].package;
-            plain.push(subject(package).unwrap_or(package));
-        }
-        sort_once(&mut plain);
-        for (package, dependant) in &edit.dependants {
-            if plain.binary_search(package).is_ok() {
-                self.report.warn(
-                    "{} depends on {}, which goes without a stand-in",
-                    &[dependant, package],
-                );
-            }
-        }
-    }
-}
-
-/// The modules and directories that go, sorted as `VERSION/PATH`.
-fn modules_of(plans: &[Box<Prune>]) -> Vec<Text> {
-    let mut going = Vec::new();
-    for plan in plans {
-        plan.removal.each_step(&mut |step| {
-            going.push(match step {
-                Step::Delete(directory, name, _) => {
-                    fill("{}/{}/{}", &[plan.version, directory, name])
-                }
-                Step::RemoveDirectory(path) => fill("{}/{}", &[plan.version, path]),
-            });
-        });
-    }
-    sort_once(&mut going);
-    going
-}
-
-/// What the database half would do, a step a line, sorted.
-fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
-    let mut lines: Vec<Text> = Vec::new();
-    for note in &wanted.notes {
-        lines.push(fill("forget {}\n", &[note.package]));
-    }
-    for trimmed in &wanted.trimmed {
-        lines.push(fill("trim {}\n", &[trimmed.stem]));
-    }
-    for new in &edit.stand_ins {
-        lines.push(fill("stand-in {}\n", &[new.stem]));
-    }
-    for stanza in &edit.dropped {
-        lines.push(fill("drop {}\n", &[stem(stanza.package, stanza)]));
-    }
-    lines.sort_unstable();
-    lines.concat()
 }

@@ -3,11 +3,13 @@
 pub mod apply;
 pub mod carry;
 pub mod check;
+mod forget;
 pub mod kernels;
 pub mod list;
 pub mod prune;
 pub mod purged;
 pub mod register;
+pub mod settle;
 pub mod wanted;
 pub mod why;
 
@@ -56,7 +58,7 @@ fn act(parsed: Parsed) -> Result<()> {
     }
     match request.action {
         Action::List | Action::Tree => return list::list(&session),
-        Action::Settle => return apply::settle(root, request, report),
+        Action::Settle => return settle::settle(root, request, report),
         Action::Install => register::install(&session),
         Action::Remove => register::remove(&session),
         Action::Prune => prune::prune(&session),
@@ -65,7 +67,7 @@ fn act(parsed: Parsed) -> Result<()> {
         Action::Why => return why::why(&session),
         Action::Apply => apply::apply(root, request, report),
     }?;
-    apply::settle_in_passing(root, request, report);
+    settle::settle_in_passing(root, request, report);
     Ok(())
 }
 

@@ -1,0 +1,282 @@
+//! Carries out what `apply` and `settle` have found: prunes, edits the package database, cleans up,
+//! and reports it. `--dry-run` prints the same plans.
+
+use crate::actions::apply::{Task, Trimmed, Wanted};
+use crate::actions::purged::{self, Purged};
+use crate::actions::settle::standing_orders;
+use crate::actions::{kernels, prune};
+use crate::cli::parse::Mode;
+use crate::error::Result;
+use crate::format::{fill, some_of, Text};
+use crate::needs::kernel::{directory, file_of};
+use crate::package::database::Caller;
+use crate::package::forget::{self, stem, subject, Edit, Situation, PREFIX};
+use crate::package::queue::{self, FORGOTTEN, PENDING};
+use crate::package::select::Spec;
+use crate::plan::prune::Prune;
+use crate::system::report::print;
+use crate::system::tree::Step;
+use crate::system::Folder;
+use crate::text::stanza::Stanza;
+use crate::text::{sort_once, split_at_byte, words};
+
+impl Task<'_> {
+    /// Prunes, then edits the database, then cleans up; everything that can be refused is refused
+    /// before the first step. The stand-ins that went are given back.
+    pub(super) fn forget(&self, wanted: &Wanted) -> Result<&'static [&'static Stanza<'static>]> {
+        let (root, request, report) = (self.root, self.request, self.report);
+        let was_auto = |package: &[u8]| {
+            let note = self.remembered_names.find(package).first();
+            note.map_or(false, |entry| self.remembered.all[entry.at].mark == b"auto")
+        };
+        let mut edit = forget::plan(&Situation {
+            status: self.contents.status,
+            chosen: &wanted.chosen,
+            marks: self.contents.marks,
+            was_auto: &was_auto,
+            plain: &wanted.plain,
+        });
+        let mut plans = Vec::new();
+        if !wanted.kernels.is_empty() {
+            let kernels = kernels::named(root, &wanted.kernels)?;
+            plans = prune::plan(root, kernels, wanted.order, request, report)?;
+        }
+        if !wanted.trimmed.is_empty() {
+            let going = modules_of(&plans);
+            for trimmed in &wanted.trimmed {
+                let files = self.database.trim(root, trimmed.stem, &going)?;
+                edit.trimmed.extend(files);
+            }
+        }
+        self.warn(wanted, &edit);
+        if request.mode == Mode::DryRun {
+            prune::carry_out(plans, request, report)?;
+            print(&edit_lines(wanted, &edit))?;
+            return Ok(edit.dropped.leak());
+        }
+        let gone = self.gone(wanted, &edit);
+        self.database
+            .edit(root, self.contents, &edit, &gone, &mut || {
+                prune::carry_out(core::mem::take(&mut plans), request, report)?;
+                // Remembered before `status` changes: a note too many is harmless, since that is
+                // asked first.
+                if !wanted.notes.is_empty() {
+                    queue::change(root, FORGOTTEN, &wanted.notes, &[])?;
+                }
+                self.sync_kernels(wanted)
+            })?;
+        self.remember(wanted)?;
+        for note in &wanted.notes {
+            report.note(
+                "{}: forgotten; the package manager can install it again",
+                &[note.package],
+            );
+        }
+        for Trimmed { stem, others } in &wanted.trimmed {
+            let what = "{}: trimmed, and not forgotten, as it owns more than modules ({}); an \
+                        upgrade or a reinstallation brings its modules again";
+            report.note(what, &[stem, some_of(others)]);
+        }
+        for stanza in &edit.dropped {
+            report.note("{}: removed, no longer needed", &[stanza.package]);
+        }
+        if wanted.settled.is_empty() {
+            for note in &wanted.gone {
+                report.note("{} is forgotten already", &[note.package]);
+            }
+        }
+        Ok(edit.dropped.leak())
+    }
+
+    /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has
+    /// gone, and by hand.
+    #[inline(never)] // larger in the large frame of its caller
+    pub(super) fn look_after_purged(
+        &self,
+        dropped: &[&Stanza<'static>],
+        caller: Caller,
+    ) -> Result<()> {
+        let mut names = Vec::new();
+        for stanza in dropped {
+            names.push(stanza.package);
+        }
+        sort_once(&mut names);
+        let purged = Purged {
+            root: self.root,
+            database: self.database,
+            status: self.contents.status,
+            dropped: &names,
+            report: self.report,
+        };
+        let marked = purged::marked(self.root, self.remembered.all)?;
+        for &kernel in &marked {
+            let reason = purged.reason_to_stay(kernel)?;
+            if reason.is_empty() {
+                match self.request.mode {
+                    Mode::DryRun => print(fill("remove kernel {}\n", &[kernel]))?,
+                    Mode::Execute => purged.remove(kernel)?,
+                }
+                continue;
+            }
+            let what = "kernel {} was purged, but {}; its modules stay";
+            match dropped.is_empty() && caller.is_hook() {
+                true => self.report.debug(what, &[kernel, reason]),
+                false => self.report.note(what, &[kernel, reason]),
+            }
+        }
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        for note in self.remembered.all {
+            let package = split_at_byte(note.package, b':').0;
+            let stand_in = fill("{}{}", &[PREFIX, package]);
+            if names.binary_search(&stand_in).is_err() || self.find(note.package).is_some() {
+                continue;
+            }
+            for &kernel in note.kernels {
+                let is_there = self.root.has(file_of(kernel, b"kernel"))?;
+                if is_there && marked.binary_search(&kernel).is_err() {
+                    let what = "kernel {}: its modules stay; no package brings them any more";
+                    self.report.note(what, &[kernel]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is recorded as gone is gone after a power cut, too.
+    fn sync_kernels(&self, wanted: &Wanted) -> Result<()> {
+        let mut synced = Vec::new();
+        for kernel in &wanted.kernels {
+            if let Some(folder) = Folder::open(self.root, directory(kernel))? {
+                // One file system as a rule, however many kernels.
+                let device = folder.device()?;
+                if !synced.contains(&device) {
+                    folder.sync_file_system()?;
+                    synced.push(device);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The stems of the packages of which nothing is to be left in `info/`, sorted.
+    fn gone(&self, wanted: &Wanted, edit: &Edit<'_>) -> Vec<Text> {
+        let mut gone = queue::packages(&wanted.notes);
+        let mut new = Vec::new();
+        for stand_in in &edit.stand_ins {
+            new.push(stand_in.stem);
+        }
+        sort_once(&mut new);
+        for stanza in &edit.dropped {
+            let stem = stem(stanza.package, stanza);
+            // The new stand-in of a package that was forgotten before has the old one's name.
+            if new.binary_search(&stem).is_err() {
+                gone.push(stem);
+            }
+        }
+        // One that is in `status` in any state has its `info/` files for a reason.
+        for note in &wanted.gone {
+            let names = &self.contents.status.names;
+            if Spec::new(note.package).among(names).is_empty() {
+                gone.push(note.package);
+            }
+        }
+        sort_once(&mut gone);
+        gone
+    }
+
+    /// Drops the notes that have had their day: what was pending and is done, and what was
+    /// forgotten and is installed again.
+    fn remember(&self, wanted: &Wanted) -> Result<()> {
+        let new = queue::packages(&wanted.notes);
+        let mut done = queue::packages(&wanted.settled);
+        done.extend_from_slice(&new);
+        if !done.is_empty() {
+            queue::change(self.root, PENDING, &[], &done)?;
+        }
+        let mut back = Vec::new();
+        let orders = standing_orders(self.root)?;
+        for note in self.remembered.all {
+            if new.binary_search(&note.package).is_err() && self.find(note.package).is_some() {
+                back.push(note.package);
+                // A standing order prunes it in a moment.
+                if !orders
+                    .iter()
+                    .any(|(kernel, _)| note.kernels.contains(kernel))
+                {
+                    let what = "{} is installed again, with all of its modules; limopack --apply \
+                                --pkname={} removes them again, with --keep-pruned every time";
+                    self.report.note(what, &[note.package, note.package]);
+                }
+            }
+        }
+        if !back.is_empty() {
+            queue::change(self.root, FORGOTTEN, &[], &back)?;
+        }
+        Ok(())
+    }
+
+    fn warn(&self, wanted: &Wanted, edit: &Edit<'_>) {
+        let stanzas = self.contents.status.all;
+        for &at in &wanted.chosen {
+            let stanza = &stanzas[at];
+            if words(stanza.status).next() == Some(b"hold") {
+                self.report.warn(
+                    "{} is on hold; the hold is forgotten, too",
+                    &[stanza.package],
+                );
+            }
+        }
+        let mut plain = Vec::new();
+        for &at in &wanted.plain {
+            let package = stanzas[at].package;
+            plain.push(subject(package).unwrap_or(package));
+        }
+        sort_once(&mut plain);
+        for (package, dependant) in &edit.dependants {
+            if plain.binary_search(package).is_ok() {
+                self.report.warn(
+                    "{} depends on {}, which goes without a stand-in",
+                    &[dependant, package],
+                );
+            }
+        }
+    }
+}
+
+/// The modules and directories that go, sorted as `VERSION/PATH`.
+fn modules_of(plans: &[Box<Prune>]) -> Vec<Text> {
+    let mut going = Vec::new();
+    for plan in plans {
+        plan.removal.each_step(&mut |step| {
+            going.push(match step {
+                Step::Delete(directory, name, _) => {
+                    fill("{}/{}/{}", &[plan.version, directory, name])
+                }
+                Step::RemoveDirectory(path) => fill("{}/{}", &[plan.version, path]),
+            });
+        });
+    }
+    sort_once(&mut going);
+    going
+}
+
+/// What the database half would do, a step a line, sorted.
+fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
+    let mut lines: Vec<Text> = Vec::new();
+    for note in &wanted.notes {
+        lines.push(fill("forget {}\n", &[note.package]));
+    }
+    for trimmed in &wanted.trimmed {
+        lines.push(fill("trim {}\n", &[trimmed.stem]));
+    }
+    for new in &edit.stand_ins {
+        lines.push(fill("stand-in {}\n", &[new.stem]));
+    }
+    for stanza in &edit.dropped {
+        lines.push(fill("drop {}\n", &[stem(stanza.package, stanza)]));
+    }
+    lines.sort_unstable();
+    lines.concat()
+}

@@ -1,0 +1,168 @@
+//! `--settle`: does what is queued, follows standing orders, and takes away stand-ins that nothing
+//! needs any more. The hooks call it when the package manager has ended.
+
+use crate::actions::apply::{Task, Wanted};
+use crate::actions::kernels;
+use crate::cli::parse::Mode;
+use crate::cli::Request;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Text;
+use crate::needs::sources::Machine;
+use crate::package::database::{Caller, Database};
+use crate::package::queue::{self, FORGOTTEN, PENDING};
+use crate::system::tree::Sizes;
+use crate::system::{Report, Root};
+use crate::text::active::Standing;
+use crate::text::sort_once;
+
+/// Finishes what is pending, and takes away stand-ins that are no longer needed. Under a hook it
+/// never fails: what could not be done stays pending.
+///
+/// # Errors
+/// A held lock, a step that failed; by hand only.
+#[inline(never)] // larger in the large frame of its caller
+pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
+    let caller = Caller::of_environment(request.root.is_some());
+    if caller == Caller::DpkgHookUnderApt {
+        return Ok(());
+    }
+    match settle_as(root, caller, request, report) {
+        Err(error) if caller.is_hook() => {
+            report.error(&error);
+            if error.kind() == ErrorKind::Busy {
+                report.note("what is queued is still queued; see --settle", &[]);
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::Busy && caller == Caller::Script => Ok(()),
+        result => result,
+    }
+}
+
+/// What every other call does at its end: settles what is pending if the lock is free. That is
+/// a service, so its failure is said and no more.
+#[inline(never)] // larger in the large frame of its caller
+pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
+    let caller = Caller::of_environment(request.root.is_some());
+    if request.mode == Mode::DryRun || caller != Caller::Anybody {
+        return;
+    }
+    match queue::read(root, PENDING) {
+        Ok(pending) if pending.all.is_empty() => {}
+        Ok(_) => match settle_as(root, caller, request, report) {
+            Err(error) if error.kind() != ErrorKind::Busy => report.error(&error),
+            _ => {}
+        },
+        Err(error) => report.error(&error),
+    }
+}
+
+fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) -> Result<()> {
+    let Some(database) = Database::find(root, request.root.is_some())? else {
+        return Ok(());
+    };
+    let pending = queue::read(root, PENDING)?.all;
+    let orders = standing_orders(root)?;
+    if pending.is_empty() && orders.is_empty() && queue::read(root, FORGOTTEN)?.all.is_empty() {
+        return Ok(());
+    }
+    let locks = match request.mode {
+        Mode::Execute => Some(database.lock(root, caller)?),
+        Mode::DryRun => None,
+    };
+    database.check_journal(root)?;
+    let task = Task::read(root, database, request, report)?;
+    // Once more: whoever held the lock until now may have queued something.
+    let pending = queue::read(root, PENDING)?.all;
+    // Others may not have said yet what they need.
+    let mut all = task.contents.status.all.iter();
+    if let Some(stanza) = all.find(|stanza| !stanza.is_settled()) {
+        let parts = [stanza.package, stanza.state()];
+        match pending.is_empty() {
+            true => report.debug("{} is {}; nothing is settled", &parts),
+            false => report.note(
+                "{} is {}; what is queued waits until all packages are configured",
+                &parts,
+            ),
+        }
+        return Ok(());
+    }
+    let mut wanted = Wanted::new(task);
+    if !pending.is_empty() {
+        let ties = database.ties(root)?;
+        for note in pending {
+            wanted.take_pending(task, &ties, note)?;
+        }
+    }
+    sort_once(&mut wanted.kernels);
+    let dropped = task.forget(&wanted)?;
+    task.look_after_purged(dropped, caller)?;
+    let mut errors = Vec::new();
+    for (version, standing) in orders {
+        if let Err(error) = follow(root, database, request, report, version, standing) {
+            report.warn(
+                "kernel {} is left as it is, though it is to be kept pruned:",
+                &[version],
+            );
+            errors.push(error);
+        }
+    }
+    drop(locks);
+    Error::unless_empty(errors)
+}
+
+/// The kernels that are to be kept pruned.
+pub(super) fn standing_orders(root: &Root) -> Result<Vec<(Text, Standing)>> {
+    let mut orders = Vec::new();
+    for version in kernels::with_registry(root)? {
+        // One that is malformed is for --check to tell.
+        let standing = kernels::registry(root, version).map(|registry| registry.standing());
+        match standing {
+            Ok(standing) if standing != Standing::Nothing => orders.push((version, standing)),
+            _ => {}
+        }
+    }
+    Ok(orders)
+}
+
+/// Prunes a kernel whose modules are back, and forgets or trims again who brought them.
+#[inline(never)] // larger in the large frame of its caller
+fn follow(
+    root: &Root,
+    database: &'static Database,
+    request: &Request,
+    report: &Report,
+    version: Text,
+    standing: Standing,
+) -> Result<()> {
+    let machine = Machine::look(root)?;
+    let (mode, sizes) = (Mode::DryRun, Sizes::Unwanted);
+    let survey = kernels::survey(root, &machine, &[], version, mode, sizes)?;
+    if !survey.removal.has_work() {
+        return Ok(());
+    }
+    report.note(
+        "kernel {}: modules are back; it is to be kept pruned",
+        &[version],
+    );
+    let task = Task::read(root, database, request, report)?;
+    let mut wanted = Wanted::new(task);
+    wanted.kernels.push(version);
+    let mut notes = Vec::new();
+    if standing == Standing::Apply {
+        notes = task.owners(version)?;
+        let ties = database.ties(root)?;
+        for note in &notes {
+            wanted.take_pending(task, &ties, note)?;
+        }
+        // Queued, so that whoever is interrupted finishes it.
+        if request.mode == Mode::Execute {
+            queue::change(root, PENDING, &notes, &[])?;
+        }
+    }
+    let result = task.forget(&wanted);
+    if result.is_err() {
+        queue::change(root, PENDING, &[], &queue::packages(&notes))?;
+    }
+    result.map(drop)
+}
