@@ -16,12 +16,13 @@ use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, 
 use crate::package::forget::{is_auto, stem, subject, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
+use crate::package::trim::below_modules;
 use crate::plan::prune::Order;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
 use crate::text::catalog::{Catalog, Entry};
 use crate::text::stanza::Stanza;
-use crate::text::{find, lines, sort_once};
+use crate::text::{bare_lines, find, lines, sort_once};
 
 /// As long as a stand-in's name may be in `info/` without exceeding a file name.
 const LONGEST: usize = 200;
@@ -99,6 +100,8 @@ pub(super) struct Wanted {
     is_chosen: Vec<bool>,
     /// What to remember of each that is forgotten.
     pub(super) notes: Vec<Note<'static>>,
+    /// What is to be queued before anything is changed.
+    pub(super) queued: Vec<Note<'static>>,
     /// What is to be trimmed.
     pub(super) trimmed: Vec<Trimmed>,
     /// What becomes of modules.order.
@@ -119,6 +122,7 @@ impl Wanted {
             chosen: Vec::new(),
             is_chosen: vec![false; task.contents.status.all.len()],
             notes: Vec::new(),
+            queued: Vec::new(),
             trimmed: Vec::new(),
             order: Order::Leave,
             gone: Vec::new(),
@@ -391,15 +395,31 @@ impl<'a> Task<'a> {
         }
         check_forgettable(stanza)?;
         if is_to_stay {
-            return Err(self.owns_no_module(stanza.package));
+            let what = "{} owns no module{}";
+            return Err(Error::refused(what, &[stanza.package, self.who_does()]));
         }
         ties.check(stanza, files, false)?;
         Ok(others)
     }
 
-    /// The packages that own modules of a kernel, or of any if its version is empty, as they are
-    /// queued.
-    pub(super) fn owners(&self, version: Text) -> Result<Vec<Note<'static>>> {
+    /// The packages that own something of what goes, as they are queued; `going` is sorted as
+    /// `VERSION/PATH`. One that would be forgotten and has another kernel's modules is none.
+    pub(super) fn owners_of(&self, version: Text, going: &[Text]) -> Result<Vec<Note<'static>>> {
+        let only = [version];
+        self.owners(vec![version].leak(), &|files| {
+            let goes =
+                |path| below_modules(path).map_or(false, |it| going.binary_search(&it).is_ok());
+            bare_lines(files).any(goes)
+                && (kernels_of(files) == only || !self.database.others(files).is_empty())
+        })
+    }
+
+    /// The packages whose list passes, as notes for these kernels.
+    fn owners(
+        &self,
+        kernels: &'static [Text],
+        passes: &dyn Fn(Text) -> bool,
+    ) -> Result<Vec<Note<'static>>> {
         let mut notes = Vec::new();
         for stanza in self.contents.status.all {
             let package = stem(stanza.package, stanza);
@@ -407,15 +427,12 @@ impl<'a> Task<'a> {
                 continue;
             }
             let files = self.files(package)?;
-            if find(files, b"/lib/modules/").is_none() {
-                continue;
-            }
-            let kernels = kernels_of(files);
-            if kernels.contains(&version) || version.is_empty() && !kernels.is_empty() {
+            if find(files, b"/lib/modules/").is_some() && passes(files) {
+                let mark = b"stand-in";
                 notes.push(Note {
                     package,
-                    mark: b"stand-in",
-                    kernels: vec![version].leak(),
+                    mark,
+                    kernels,
                 });
             }
         }
@@ -488,27 +505,35 @@ impl<'a> Task<'a> {
             let what = "nothing says what kernel {} has to keep; what is queued waits for that";
             self.report.warn(what, &[&waiting.join(&b", "[..])]);
         }
+        let mut kernels_ordered = Vec::new();
+        for note in notes.iter().filter(|_| request.keep_pruned) {
+            kernels_ordered.extend_from_slice(note.kernels);
+        }
+        sort_once(&mut kernels_ordered);
         if request.mode == Mode::DryRun {
             let mut queued = Vec::new();
+            for version in kernels_ordered {
+                queued.push(fill("keep-pruned {}\n", &[version]));
+            }
             for note in &notes {
                 queued.push(fill("queue {}", &[queue::line(note)]));
             }
             sort_once(&mut queued);
             return print(&queued.concat());
         }
-        if request.keep_pruned {
-            for note in &notes {
-                for version in note.kernels {
-                    let folder = kernels::open(root, version, request.mode)?;
-                    prune::keep_pruned(&folder, request)?;
-                }
-            }
-        }
         queue::change(root, PENDING, &notes, &[])?;
         self.report.note(
             "{}: queued; done when the package manager has ended",
             &[&queue::packages(&notes).join(&b", "[..])],
         );
+        for version in kernels_ordered {
+            // What is queued stays so, whoever works on the kernel meanwhile.
+            let ordered = kernels::open(root, version, request.mode)
+                .and_then(|folder| prune::keep_pruned(&folder, request));
+            if let Err(error) = ordered {
+                self.report.error(&error);
+            }
+        }
         Ok(())
     }
 
@@ -588,7 +613,7 @@ impl<'a> Task<'a> {
     /// Which packages own modules, for messages: on Debian 14 and Ubuntu linux-modules-VERSION, on
     /// Debian 12 and 13 linux-image-VERSION.
     fn who_does(&self) -> Text {
-        match self.owners(b"") {
+        match self.owners(&[], &|files| !kernels_of(files).is_empty()) {
             Ok(notes) if !notes.is_empty() => {
                 fill("; these do: {}", &[some_of(&queue::packages(&notes))])
             }

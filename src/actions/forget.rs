@@ -15,7 +15,7 @@ use crate::package::queue::{self, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
 use crate::plan::prune::Prune;
 use crate::system::report::print;
-use crate::system::tree::Step;
+use crate::system::tree::{Removal, Step};
 use crate::system::Folder;
 use crate::text::stanza::Stanza;
 use crate::text::{sort_once, split_at_byte, words};
@@ -41,22 +41,30 @@ impl Task<'_> {
             let kernels = kernels::named(root, &wanted.kernels)?;
             plans = prune::plan(root, kernels, wanted.order, request, report)?;
         }
+        let mut trimmed = Vec::new();
         if !wanted.trimmed.is_empty() {
-            let going = modules_of(&plans);
-            for trimmed in &wanted.trimmed {
-                let files = self.database.trim(root, trimmed.stem, &going)?;
+            let going = going(&plans);
+            for package in &wanted.trimmed {
+                let files = self.database.trim(root, package.stem, &going)?;
+                if !files.is_empty() {
+                    trimmed.push(package);
+                }
                 edit.trimmed.extend(files);
             }
         }
         self.warn(wanted, &edit);
         if request.mode == Mode::DryRun {
             prune::carry_out(plans, request, report)?;
-            print(&edit_lines(wanted, &edit))?;
+            print(&edit_lines(wanted, &trimmed, &edit))?;
             return Ok(edit.dropped.leak());
         }
         let gone = self.gone(wanted, &edit);
         self.database
             .edit(root, self.contents, &edit, &gone, &mut || {
+                // Queued, so that whoever is interrupted finishes it.
+                if !wanted.queued.is_empty() {
+                    queue::change(root, PENDING, &wanted.queued, &[])?;
+                }
                 prune::carry_out(core::mem::take(&mut plans), request, report)?;
                 // Remembered before `status` changes: a note too many is harmless, since that is
                 // asked first.
@@ -72,7 +80,7 @@ impl Task<'_> {
                 &[note.package],
             );
         }
-        for Trimmed { stem, others } in &wanted.trimmed {
+        for Trimmed { stem, others } in trimmed {
             let what = "{}: trimmed, and not forgotten, as it owns more than modules ({}); an \
                         upgrade or a reinstallation brings its modules again";
             report.note(what, &[stem, some_of(others)]);
@@ -246,29 +254,32 @@ impl Task<'_> {
 }
 
 /// The modules and directories that go, sorted as `VERSION/PATH`.
-fn modules_of(plans: &[Box<Prune>]) -> Vec<Text> {
+fn going(plans: &[Box<Prune>]) -> Vec<Text> {
     let mut going = Vec::new();
     for plan in plans {
-        plan.removal.each_step(&mut |step| {
-            going.push(match step {
-                Step::Delete(directory, name, _) => {
-                    fill("{}/{}/{}", &[plan.version, directory, name])
-                }
-                Step::RemoveDirectory(path) => fill("{}/{}", &[plan.version, path]),
-            });
-        });
+        push_going(&mut going, plan.version, &plan.removal);
     }
     sort_once(&mut going);
     going
 }
 
+/// Adds those of one kernel, unsorted.
+pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal) {
+    removal.each_step(&mut |step| {
+        going.push(match step {
+            Step::Delete(directory, name, _) => fill("{}/{}/{}", &[version, directory, name]),
+            Step::RemoveDirectory(path) => fill("{}/{}", &[version, path]),
+        });
+    });
+}
+
 /// What the database half would do, a step a line, sorted.
-fn edit_lines(wanted: &Wanted, edit: &Edit<'_>) -> Vec<u8> {
+fn edit_lines(wanted: &Wanted, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Vec<u8> {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
         lines.push(fill("forget {}\n", &[note.package]));
     }
-    for trimmed in &wanted.trimmed {
+    for trimmed in trimmed {
         lines.push(fill("trim {}\n", &[trimmed.stem]));
     }
     for new in &edit.stand_ins {

@@ -2,11 +2,13 @@
 //! needs any more. The hooks call it when the package manager has ended.
 
 use crate::actions::apply::{Task, Wanted};
+use crate::actions::forget::push_going;
 use crate::actions::kernels;
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Text;
+use crate::needs::kernel::directory;
 use crate::needs::sources::Machine;
 use crate::package::database::{Caller, Database};
 use crate::package::queue::{self, FORGOTTEN, PENDING};
@@ -62,8 +64,8 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         return Ok(());
     };
     let pending = queue::read(root, PENDING)?.all;
-    let orders = standing_orders(root)?;
-    if pending.is_empty() && orders.is_empty() && queue::read(root, FORGOTTEN)?.all.is_empty() {
+    let is_ordered = !standing_orders(root)?.is_empty();
+    if pending.is_empty() && !is_ordered && queue::read(root, FORGOTTEN)?.all.is_empty() {
         return Ok(());
     }
     let locks = match request.mode {
@@ -95,15 +97,20 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         }
     }
     sort_once(&mut wanted.kernels);
-    let dropped = task.forget(&wanted)?;
-    task.look_after_purged(dropped, caller)?;
+    // One that is refused must not keep the others from what they have to do.
     let mut errors = Vec::new();
-    for (version, standing) in orders {
+    match task.forget(&wanted) {
+        Ok(dropped) => task.look_after_purged(dropped, caller)?,
+        Err(error) => errors.push(error),
+    }
+    // Read again: a kernel may have gone with its package.
+    for (version, standing) in standing_orders(root)? {
+        if wanted.kernels.contains(&version) {
+            continue;
+        }
         if let Err(error) = follow(root, database, request, report, version, standing) {
-            report.warn(
-                "kernel {} is left as it is, though it is to be kept pruned:",
-                &[version],
-            );
+            let what = "kernel {} is left as it is, though it is to be kept pruned:";
+            report.warn(what, &[version]);
             errors.push(error);
         }
     }
@@ -115,6 +122,10 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
 pub(super) fn standing_orders(root: &Root) -> Result<Vec<(Text, Standing)>> {
     let mut orders = Vec::new();
     for version in kernels::with_registry(root)? {
+        // Of two names of one directory, packages know the real one.
+        if root.link(directory(version)).is_some() {
+            continue;
+        }
         // One that is malformed is for --check to tell.
         let standing = kernels::registry(root, version).map(|registry| registry.standing());
         match standing {
@@ -148,21 +159,19 @@ fn follow(
     let task = Task::read(root, database, request, report)?;
     let mut wanted = Wanted::new(task);
     wanted.kernels.push(version);
-    let mut notes = Vec::new();
     if standing == Standing::Apply {
-        notes = task.owners(version)?;
+        let mut going = Vec::new();
+        push_going(&mut going, version, &survey.removal);
+        sort_once(&mut going);
+        let pending = queue::packages(queue::read(root, PENDING)?.all);
         let ties = database.ties(root)?;
-        for note in &notes {
-            wanted.take_pending(task, &ties, note)?;
-        }
-        // Queued, so that whoever is interrupted finishes it.
-        if request.mode == Mode::Execute {
-            queue::change(root, PENDING, &notes, &[])?;
+        for note in task.owners_of(version, &going)? {
+            // One that waits for something is not to be hurried.
+            if pending.binary_search(&note.package).is_err() {
+                wanted.take_pending(task, &ties, &note)?;
+                wanted.queued.push(note);
+            }
         }
     }
-    let result = task.forget(&wanted);
-    if result.is_err() {
-        queue::change(root, PENDING, &[], &queue::packages(&notes))?;
-    }
-    result.map(drop)
+    task.forget(&wanted).map(drop)
 }

@@ -401,11 +401,12 @@ impl Ties {
         if !is_to_stay && !stanza.field(b"Conffiles").is_empty() {
             return refuse(b"configuration files; purge it with the package manager");
         }
-        if self.diverting.binary_search(&stanza.package).is_ok() {
+        if !is_to_stay && self.diverting.binary_search(&stanza.package).is_ok() {
             return refuse(b"diversions (dpkg-divert --list)");
         }
         for (_, file) in lines(files).filter(|_| !self.overridden.is_empty()) {
-            if self.overridden.binary_search(&file).is_ok() {
+            let may_go = !is_to_stay || below_modules(file).is_some();
+            if may_go && self.overridden.binary_search(&file).is_ok() {
                 return refuse(b"files with a changed mode or place (dpkg-statoverride --list, dpkg-divert --list)");
             }
         }

@@ -74,7 +74,8 @@ def restore(top, admin, status):
     """The package is installed again, and nothing waits to be written."""
     (admin / "status").write_bytes(status)
     module = f"lib/modules/{KERNEL}/kernel/vfat.ko"
-    (admin / f"info/{MODULES}.list").write_text(f"/.\n/lib\n/{module}\n")
+    parents = [f"/{path}\n" for path in reversed(Path(module).parents) if path.name]
+    (admin / f"info/{MODULES}.list").write_text("".join(["/.\n", *parents, f"/{module}\n"]))
     (admin / f"info/{MODULES}.md5sums").write_text(f"d41d8cd98f00b204e9800998ecf8427e  {module}\n")
     shutil.rmtree(top / "var/lib/limopack", ignore_errors=True)
     (admin / "copy").unlink(missing_ok=True)
