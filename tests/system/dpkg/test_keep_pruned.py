@@ -6,7 +6,7 @@ import pytest
 
 import chroots
 from checks import files, forgotten, installed, pending, registry, sound, unknown
-from packages import IMAGE, K, K_SAME, STATIC, X, Y
+from packages import IMAGE, K, K_SAME, X, Y, deb
 from test_trim import LINUX, image, machine, trimmed  # noqa: F401 (machine is a fixture)
 
 ORDER = f"--keep-pruned --pkname={K}"
@@ -91,11 +91,62 @@ def test_removing_the_line_ends_it(stock):
 
 
 def test_in_a_maintainer_script_the_order_is_given_at_once(stock):
-    from packages import deb
     deb(stock / "repo/own", "orders", scripts={"postinst": f"#!/bin/sh\nset -e\nlimopack --apply {ORDER}\n"})
     stock.sh("dpkg -i /repo/own/orders_*.deb")
     assert order(stock) == ["#! keep-pruned apply"]
     forgotten(stock, K, X)
+
+
+def back(root):
+    """Modules of X come back without anybody's hook, as another tool would bring them."""
+    root.sh(f"rm /etc/dpkg/dpkg.cfg.d/limopack; dpkg -i /repo/1.1/{K}_1.1_amd64.deb")
+
+
+def test_what_waits_in_the_queue_stays_there(stock):
+    """A standing order took another request of the same package out of the queue, and so did a dry run."""
+    stock.sh(f"limopack --apply {ORDER}")
+    back(stock)
+    waiting = stock / "var/lib/limopack/pending"
+    (stock / f"lib/modules/{Y}/modules.active").write_text("vfat:1\n")  # no base
+    waiting.write_text(f"{K_SAME}:amd64 plain {Y}\n")
+    for call in ("limopack --settle --dry-run", "limopack --settle"):
+        stock.sh(call)
+        assert waiting.read_text() == f"{K_SAME}:amd64 plain {Y}\n", call
+    unknown(stock, K)
+
+
+def test_a_package_none_of_whose_modules_go_stays(stock):
+    """A driver that is needed would get no update any more."""
+    driver = {f"usr/lib/modules/{X}/kernel/own/lima.ko": next((stock / f"lib/modules/{X}").rglob("vfat.ko"))}
+    deb(stock / "repo/own", "own-driver", files=driver)
+    stock.sh(f"dpkg -i /repo/own/own-driver_*.deb; depmod {X}; limopack --install --static --use=lima -k {X}")
+    stock.sh(f"limopack --apply {ORDER}; dpkg -i /repo/1.1/{K}_1.1_amd64.deb")
+    unknown(stock, K)
+    installed(stock, "own-driver")
+
+
+def test_a_refused_request_keeps_no_order_from_being_followed(stock):
+    stock.sh(f"limopack --apply {ORDER}")
+    back(stock)
+    active = stock / f"lib/modules/{Y}/modules.active"
+    active.write_text(active.read_text() + "no_such_module:S\n")
+    (stock / "var/lib/limopack/pending").write_text(f"{K_SAME}:amd64 stand-in {Y}\n")
+    said = stock.sh("limopack --settle", ok=(1,))
+    assert "no_such_module" in said.err
+    unknown(stock, K)
+
+
+def test_a_purged_kernel_is_no_failure(stock):
+    stock.sh(f"limopack --apply {ORDER}; touch /lib/modules/{X}/.limopack-purged; dpkg --purge {IMAGE}")
+    said = stock.sh("limopack --settle")
+    assert "is left as it is" not in said.err and "no kernel" not in said.err, said
+
+
+def test_a_script_that_meets_another_limopack_is_queued_and_does_not_fail(stock):
+    deb(stock / "repo/own", "orders", scripts={"postinst": f"#!/bin/sh\nset -e\nlimopack --apply {ORDER}\n"})
+    said = stock.sh(f"flock /lib/modules/{X} sleep 60 & sleep 1; dpkg -i /repo/own/orders_*.deb; kill %1 || :")
+    assert f"{K}: queued" in said.err, said
+    installed(stock, "orders")
 
 
 def test_a_dry_run_says_so_and_changes_nothing(stock):
