@@ -168,7 +168,9 @@ fn dep(data: &[u8]) {
     let builtin = Paths::new(rest, Ends::Line, b"f").expect("small");
     let listed = lines(rest).map(|(_, line)| ModulePath(line));
     let listed: Vec<_> = listed.filter(|path| path.name() == name).collect();
-    if !listed.iter().any(|&path| has_hidden_dot(path)) {
+    // A path is no name, and nobody asks for one.
+    let is_path = name.as_written().contains(&b'/');
+    if !is_path && !listed.iter().any(|&path| has_hidden_dot(path)) {
         assert_eq!(builtin.find(name).is_some(), !listed.is_empty());
     }
     let Ok(index) = DepText::new(rest, b"f") else {
@@ -200,8 +202,7 @@ fn dep(data: &[u8]) {
         }
         let found = index.find(name).expect("all lines are sound");
         let wanted = first.get(name.to_kernel()).copied();
-        // A path is no name, and nobody asks for one.
-        if !name.as_written().contains(&b'/') {
+        if !is_path {
             assert_eq!(found.map(|found| found.as_written()), wanted);
         }
     } else {
