@@ -495,8 +495,12 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
 fn push_unversioned(text: &mut Vec<u8>, relations: &[u8]) {
     let mut rest = relations;
     while !rest.is_empty() {
-        let (names, versioned) = split_at_byte(rest, b'(');
-        text.extend_from_slice(names.strip_suffix(b" ").unwrap_or(names));
+        let (mut names, versioned) = split_at_byte(rest, b'(');
+        // A line of its own may be a version's alone.
+        while let [before @ .., b' ' | b'\t' | b'\n'] = names {
+            names = before;
+        }
+        text.extend_from_slice(names);
         rest = split_at_byte(versioned, b')').1;
     }
 }

@@ -103,16 +103,20 @@ def back(root):
 
 
 def test_what_waits_in_the_queue_stays_there(stock):
-    """A standing order took another request of the same package out of the queue, and so did a dry run."""
+    """A standing order that was refused took the request of the same package out of the queue."""
     stock.sh(f"limopack --apply {ORDER}")
     back(stock)
-    waiting = stock / "var/lib/limopack/pending"
-    (stock / f"lib/modules/{Y}/modules.active").write_text("vfat:1\n")  # no base
-    waiting.write_text(f"{K_SAME}:amd64 plain {Y}\n")
+    active, waiting = stock / f"lib/modules/{X}/modules.active", stock / "var/lib/limopack/pending"
+    active.write_text("#! keep-pruned apply\nvfat:1\n")  # no base
+    waiting.write_text(f"{K} plain {X}\n")
     for call in ("limopack --settle --dry-run", "limopack --settle"):
-        stock.sh(call)
-        assert waiting.read_text() == f"{K_SAME}:amd64 plain {Y}\n", call
+        said = stock.sh(call, ok=(1,))
+        assert waiting.read_text() == f"{K} plain {X}\n", said
+    installed(stock, K)
+    active.write_text("#! base\n#! keep-pruned apply\nvfat:1\nvirtio_net:S\n")
+    stock.sh("limopack --settle")
     unknown(stock, K)
+    assert not pending(stock)
 
 
 def test_a_package_none_of_whose_modules_go_stays(stock):
