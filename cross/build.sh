@@ -98,7 +98,7 @@ flag $flags -Crelro-level=off -Clink-arg=-znoseparate-code -Clink-arg=--no-roseg
 flag -Cllvm-args=--sink-common-insts=false
 # Constants and loads are made where they are used, and instructions stay in the order in which they
 # were selected: what LLVM moves ahead of a loop or a branch needs a register there, and is spilled.
-# A fiftieth of the binary; no listing takes more instructions.
+# A fiftieth of the binary, for listings of at most one hundredth more instructions.
 flag -Cllvm-args=--disable-machine-licm -Cllvm-args=--disable-constant-hoisting \
     -Cllvm-args=--enable-load-pre=false -Cllvm-args=--disable-post-ra
 # The same bytes wherever the tree and cargo's cache are.

@@ -224,11 +224,11 @@ impl Wanted {
         self.kernels.extend_from_slice(kernels);
         let stanza = &task.contents.status.all[at];
         let stem = stem(stanza.package, stanza);
-        if !others.is_empty() && !task.request.force {
-            self.trimmed.push(Trimmed { stem, others });
-            return;
-        }
         if !others.is_empty() {
+            if !task.request.force {
+                self.trimmed.push(Trimmed { stem, others });
+                return;
+            }
             let what = "forced: no package owns any more what {} brought: {}";
             task.report.warn(what, &[stanza.package, some_of(others)]);
         }

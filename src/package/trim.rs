@@ -15,8 +15,13 @@ const DIGEST: usize = 34;
 
 /// The part of a path behind the directory of all kernels: `VERSION/...`.
 pub fn below_modules(path: &[u8]) -> Option<&[u8]> {
-    let path = path.strip_prefix(b"/usr").unwrap_or(path);
-    path.strip_prefix(b"/lib/modules/")
+    below(path.strip_prefix(b"/")?)
+}
+
+/// The same of a path without its first slash.
+fn below(path: &[u8]) -> Option<&[u8]> {
+    let path = path.strip_prefix(b"usr/").unwrap_or(path);
+    path.strip_prefix(b"lib/modules/")
 }
 
 /// The files of a package that are neither modules nor their indexes nor documentation.
@@ -38,8 +43,7 @@ pub fn others(list: Text) -> &'static [Text] {
 /// Whether a module or directory below a kernel's `kernel/` is gone: `going` will be, sorted as
 /// `VERSION/PATH`. `path` has no first slash.
 fn is_gone(root: &Root, path: &[u8], going: &[Text]) -> Result<bool> {
-    let below = path.strip_prefix(b"usr/").unwrap_or(path);
-    let Some(below) = below.strip_prefix(b"lib/modules/") else {
+    let Some(below) = below(path) else {
         return Ok(false);
     };
     if !split_at_byte(below, b'/').1.starts_with(b"kernel/") {
@@ -89,8 +93,7 @@ fn push_line(text: &mut Vec<u8>, line: &[u8]) {
 
 /// Whether a path of the checksums is one of the files that a prune and depmod write anew.
 fn is_index(path: &[u8]) -> bool {
-    let path = path.strip_prefix(b"usr/").unwrap_or(path);
-    let Some(below) = path.strip_prefix(b"lib/modules/") else {
+    let Some(below) = below(path) else {
         return false;
     };
     let name = split_at_byte(below, b'/').1;

@@ -96,7 +96,7 @@ const BUSES: &[u8] = b"platform acpi pci usb of i2c spi cpu dmi pnp";
 const MOST_DIGITS: usize = 10;
 
 fn is_registry_line(line: &[u8]) -> bool {
-    if line.starts_with(b"#@ ") || line.starts_with(b"#! ") {
+    if line.starts_with(b"#@") || line.starts_with(b"#! ") {
         return true;
     }
     let Some(colon) = memchr::memrchr(b':', line) else {
