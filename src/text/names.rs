@@ -128,6 +128,14 @@ mod tests {
     }
 
     #[test]
+    fn owners_without_a_module_are_an_error_and_no_comment() {
+        for text in [&b"a:1\n#@\n"[..], b"#@\n", b"a:1\n#@\n#! base\n"] {
+            assert!(registry(&parse(text, b"f").unwrap()).is_err());
+        }
+        assert_eq!(parse(b"#!/bin/sh\na\n", b"f").unwrap().registered, 0);
+    }
+
+    #[test]
     fn the_first_word_of_every_kind_of_file_is_the_name() {
         let must = |name: &str| (name.to_string(), Insist::Must);
         let may = |name: &str| (name.to_string(), Insist::May);
