@@ -15,6 +15,9 @@ from packages import IMAGE, K, REGISTRY, X
 OWNERS, CALLS = 40, 200
 SEEDS = "vfat overlay nf_nat loop nbd fuse isofs xfs".split()
 PACKAGES = "app-a bystander"
+# Why limopack may refuse inside of a maintainer script: dpkg's lock is taken, as by another dpkg; or a prune
+# came between the removal of a package, which gave its modules back, and its next installation.
+REFUSALS = r"lock|limopack: no module \w+ in kernel"
 # What a call may end with, and how it has to say so.
 HONEST = {
     0: "",
@@ -64,9 +67,8 @@ class Dpkg(threading.Thread):
         while not self.end.is_set():
             for script in ("dpkg -i /repo/1.0/bystander_*.deb /repo/1.0/app-a_*.deb", f"dpkg -r {PACKAGES}"):
                 said = self.root.sh(script, ok=None)
-                # limopack holds dpkg's lock now and then, as another dpkg would.
-                if said.code and "lock" not in said.err:
-                    self.problems.append(said)
+                if said.code and not re.search(REFUSALS, said.err):
+                    self.problems.append(f"{said.command}: exit {said.code}\n{said.err}")
             self.turns += 1
 
 
@@ -82,7 +84,7 @@ def test_two_hundred_calls_lose_nothing_while_dpkg_works(root):
     finally:
         dpkg.end.set()
         dpkg.join()
-    assert dpkg.turns and not dpkg.problems, dpkg.problems[:3]
+    assert dpkg.turns and not dpkg.problems, "\n".join(dpkg.problems[:3])
     ended = [(command, honest(root / f"said/{at}-{number}", command))
              for at, job in enumerate(jobs) for number, command in enumerate(job)]
     assert len(ended) == CALLS
