@@ -246,7 +246,7 @@ fn split_name(list: &[u8]) -> (&[u8], Option<&[u8]>) {
     let first = crate::text::split_at_byte(list, b',').0;
     let has_commas =
         first.contains(&b':') && WITH_COMMAS.iter().any(|head| first.starts_with(head));
-    let mut ends = memchr::memchr_iter(b',', list).filter(|&comma| {
+    let mut ends = crate::text::positions(list, b',').filter(|&comma| {
         let next = crate::text::split_at_byte(&list[comma + 1..], b',').0;
         let is_alias = next.contains(&b':') && !next.starts_with(b"ven");
         !has_commas || (is_alias && !first.starts_with(b"dmi"))

@@ -7,7 +7,7 @@
 
 use crate::text::alias::alias;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, split_at_byte, words};
+use crate::text::{lines, memchr, split_at_byte, words};
 
 /// Which word of a line says whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub fn filter<'t>(
     // In a record, the lines behind the first go where the first goes.
     let (mut is_first, mut stays) = (true, true);
     // No index can hold a zero byte: it ends a key and a value there.
-    let zero = memchr::memchr(0, text);
+    let zero = memchr(0, text);
     let checked = &text[..zero.unwrap_or(text.len())];
     let number_at = |place: usize| lines(&text[..=place]).count();
     let mut next = 0;

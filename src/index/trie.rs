@@ -8,6 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::index::wild::Room;
+use crate::text::memchr;
 use crate::text::name::{kernel_byte, ModuleName};
 use std::cell::RefCell;
 
@@ -187,7 +188,7 @@ pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 pub(super) fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
-    memchr::memchr(0, bytes).map(|end| &bytes[..end])
+    memchr(0, bytes).map(|end| &bytes[..end])
 }
 
 #[cfg(test)]

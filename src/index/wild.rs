@@ -7,6 +7,7 @@
 use crate::error::Result;
 use crate::index::trie::{number, until_nul, Node, Trie, HAS_PREFIX, POSITION};
 use crate::text::alias::{is_wild, matches};
+use crate::text::memchr;
 use crate::text::table::{finished, mixed, Table};
 
 /// A path with more wildcards, or a pattern with more bytes behind a bracket, is a loop in a
@@ -115,7 +116,7 @@ impl<'t> Search<'_, 't> {
         if offset & HAS_PREFIX != 0 {
             let (&next, behind) = rest.split_first()?;
             if next != 0 && !is_wild(next) {
-                while let Some(at) = memchr::memchr(next, &self.name[eaten..]) {
+                while let Some(at) = memchr(next, &self.name[eaten..]) {
                     self.walk(offset, eaten + at, depth + 1)?;
                     eaten += at + 1;
                 }

@@ -19,7 +19,7 @@ use crate::needs::facts;
 use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
 use crate::text::{
-    bare_lines, find, find_word, first_word, last_part, split_at_byte, until, words,
+    bare_lines, find, find_word, first_word, last_part, rfind, split_at_byte, until, words,
 };
 
 /// What it means if a kernel knows none of the names that are asked for.
@@ -451,7 +451,7 @@ impl Boot<'_> {
                 if end == 0 {
                     return false;
                 }
-                end = memchr::memrchr(b'/', &path[..end]).unwrap_or(0);
+                end = rfind(&path[..end], b'/').unwrap_or(0);
                 continue;
             };
             // What lies in memory has no device, and often no module.
@@ -560,7 +560,7 @@ impl Boot<'_> {
         let mut path = directory.to_vec();
         for part in parts(target, b"/") {
             if part == b".." {
-                path.truncate(memchr::memrchr(b'/', &path).unwrap_or(0));
+                path.truncate(rfind(&path, b'/').unwrap_or(0));
             } else {
                 push_filled(&mut path, "/{}", &[part]);
             }

@@ -11,7 +11,7 @@ use crate::index::writer::Writer;
 use crate::text::alias::{alias, before_wild, has_open_bracket, long_literal, matches, normalise};
 use crate::text::name::{bytes_equal, kernel_byte, ModuleName};
 use crate::text::table::{finished, mixed, Table};
-use crate::text::{eight, shared_length, split_at_byte, split_inline};
+use crate::text::{eight, memchr, shared_length, split_at_byte, split_inline};
 use std::cell::{Cell, RefCell};
 
 /// So many times all patterns can be compared before an index of them is cheaper.
@@ -249,7 +249,7 @@ impl AliasFile {
 impl AliasText {
     /// The aliases that a name can match, as far as its `:` tells.
     fn aliases_for(&self, name: &[u8]) -> &'static Patterns {
-        let is_device = memchr::memchr(b':', name).is_some();
+        let is_device = memchr(b':', name).is_some();
         let cell = match is_device {
             true => &self.devices,
             false => &self.plain,
@@ -301,7 +301,7 @@ impl AliasText {
 
 /// Whether all that a pattern matches has a `:`, as far as a short look tells.
 fn needs_colon(pattern: &[u8]) -> bool {
-    memchr::memchr2(b':', b'[', pattern).map_or(false, |at| pattern[at] == b':')
+    memchr(b':', pattern).map_or(false, |colon| memchr(b'[', &pattern[..colon]).is_none())
 }
 
 /// Whether the first bytes of a line's pattern tell that already: buses have short names.
@@ -316,7 +316,7 @@ fn has_early_colon(line: &[u8]) -> bool {
 
 /// Pattern and module of a record.
 pub fn record(record: &[u8]) -> Option<(&[u8], &[u8])> {
-    let dot = memchr::memchr(b'.', record)?;
+    let dot = memchr(b'.', record)?;
     let pattern = record[dot..].strip_prefix(b".alias=")?;
     Some((pattern, &record[..dot]))
 }

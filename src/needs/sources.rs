@@ -19,7 +19,7 @@ use crate::system::{running_kernel, Report, Root};
 use crate::text::active::Registry;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{bare_lines, proc_modules, until, words};
+use crate::text::{bare_lines, positions, proc_modules, until, words};
 
 /// What is known of the machine, whatever the kernel.
 pub struct Machine {
@@ -187,7 +187,7 @@ fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
         rules.of(path, path.hash(), add)?;
     }
     let records = kernel.file_or_empty(b"modules.builtin.modinfo")?;
-    for equals in memchr::memchr_iter(b'=', records) {
+    for equals in positions(records, b'=') {
         let key = &records[..equals];
         if key.ends_with(b".softdep") || key.ends_with(b".weakdep") {
             add_targets(kept, kernel, until(&records[equals + 1..], 0))?;

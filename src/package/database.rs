@@ -11,7 +11,7 @@ use crate::system::{variable, Folder, Root};
 use crate::text::catalog::{Catalog, Entry};
 use crate::text::name::{is_module_file, ModulePath};
 use crate::text::stanza::{parse, Stanza, Stanzas};
-use crate::text::{is_version, lines, sort_once, split_at_byte, words};
+use crate::text::{is_version, lines, rfind, sort_once, split_at_byte, words};
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -380,7 +380,7 @@ impl Database {
         };
         for entry in info.entries()? {
             // `K.list`, never `K.1.list` of a package `K.1`: no suffix of dpkg's has a dot.
-            let dot = memchr::memrchr(b'.', entry.name).unwrap_or(0);
+            let dot = rfind(entry.name, b'.').unwrap_or(0);
             if gone.binary_search(&&entry.name[..dot]).is_ok() {
                 info.unlink(entry.name)?;
             }

@@ -9,7 +9,7 @@ use crate::format::{fill, Text};
 use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
 use crate::text::catalog::{Catalog, Entry};
-use crate::text::{lines, sort_once, split_at_byte, words};
+use crate::text::{lines, rfind, sort_once, split_at_byte, words};
 
 const DIRECTORY: &[u8] = b"var/lib/limopack";
 /// What is to be done.
@@ -57,7 +57,7 @@ pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
         return Ok(Notes { all, damaged });
     }
     // The last line may be half of one.
-    let whole = memchr::memrchr(b'\n', text).map_or(0, |newline| newline + 1);
+    let whole = rfind(text, b'\n').map_or(0, |newline| newline + 1);
     let mut is_damaged = text.is_empty() || whole < text.len();
     let mut all = Vec::new();
     for (_, line) in lines(&text[..whole]) {

@@ -3,7 +3,7 @@
 //! (Debian Policy 7.1; dpkg: lib/dpkg/version.c)
 
 use crate::text::stanza::{name_in, position, trim};
-use crate::text::{split_at_byte, words};
+use crate::text::{find_first, memchr, rfind, split_at_byte, words};
 use core::cmp::Ordering;
 
 /// One alternative of a dependency.
@@ -68,7 +68,7 @@ pub fn each_name<'t>(field: &'t [u8], see: &mut dyn FnMut(&'t [u8])) {
             rest = after;
         }
         see(name_in(rest));
-        let end = memchr::memchr2(b',', b'|', rest).map_or(rest.len(), |at| at + 1);
+        let end = find_first(rest, b',', b'|').map_or(rest.len(), |at| at + 1);
         rest = &rest[end..];
     }
 }
@@ -76,7 +76,7 @@ pub fn each_name<'t>(field: &'t [u8], see: &mut dyn FnMut(&'t [u8])) {
 /// The group of a field in which a name stands.
 pub fn group_of<'t>(field: &'t [u8], name: &[u8]) -> &'t [u8] {
     let at = position(field, name);
-    let start = memchr::memrchr(b',', &field[..at]).map_or(0, |comma| comma + 1);
+    let start = rfind(&field[..at], b',').map_or(0, |comma| comma + 1);
     split_at_byte(&field[start..], b',').0
 }
 
@@ -129,11 +129,11 @@ pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
 
 /// A version's epoch, upstream version and revision.
 fn parts(version: &[u8]) -> [&[u8]; 3] {
-    let (epoch, version) = match memchr::memchr(b':', version) {
+    let (epoch, version) = match memchr(b':', version) {
         Some(colon) => (&version[..colon], &version[colon + 1..]),
         None => (&b"0"[..], version),
     };
-    match memchr::memrchr(b'-', version) {
+    match rfind(version, b'-') {
         Some(dash) => [epoch, &version[..dash], &version[dash + 1..]],
         None => [epoch, version, b""],
     }

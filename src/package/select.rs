@@ -1,6 +1,7 @@
 //! Which packages the user means: `PKG`, `PKG:arch`, or a pattern with `*` and `?`.
 
 use crate::text::catalog::{Catalog, Entry};
+use crate::text::rfind;
 
 /// What `--pkname` names.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +14,7 @@ impl<'a> Spec<'a> {
     /// Takes a name apart.
     #[inline(never)] // it is called in many places
     pub fn new(spec: &'a [u8]) -> Self {
-        match memchr::memrchr(b':', spec) {
+        match rfind(spec, b':') {
             Some(colon) => Spec {
                 name: &spec[..colon],
                 arch: Some(&spec[colon + 1..]),

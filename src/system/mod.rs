@@ -17,6 +17,7 @@ pub use root::Root;
 
 use crate::error::{Error, Result};
 use crate::format::{keep, Text};
+use crate::text::rfind;
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, CWD};
@@ -76,7 +77,7 @@ pub(crate) fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Res
 
 /// The directory of a path, `.` where it names none, and the name in it.
 pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memrchr(b'/', path) {
+    match rfind(path, b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b".", path),
     }

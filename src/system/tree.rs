@@ -11,6 +11,7 @@ use crate::system::folder::{enter_in, remove_empty_in, remove_file_in, size_of, 
 use crate::system::listing::{c_text, Listing};
 use crate::system::Folder;
 use crate::text::name::is_module_file;
+use crate::text::rfind;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Stat};
 
@@ -339,7 +340,7 @@ impl Removal {
 
     /// A directory begins whose files have been added, before those in it. Gives its place.
     fn begin(&mut self, path: &[u8]) -> usize {
-        let name = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
+        let name = rfind(path, b'/').map_or(0, |slash| slash + 1);
         self.directories.push(Directory {
             path: self.names.len(),
             name: self.names.len() + name,

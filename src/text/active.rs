@@ -17,7 +17,7 @@
 use crate::error::{Error, Result};
 use crate::format::{decimal, push_filled, Text};
 use crate::text::name::ModuleName;
-use crate::text::{lines, words};
+use crate::text::{lines, rfind, words};
 
 /// The registry's file name.
 pub const ACTIVE: &[u8] = b"modules.active";
@@ -393,7 +393,7 @@ fn parse_line(line: Text) -> core::result::Result<(ModuleName<'static>, Hold), &
     if line.ends_with(b"\r") {
         return Err("the line ends in a carriage return (CRLF)");
     }
-    let Some(colon) = memchr::memrchr(b':', line) else {
+    let Some(colon) = rfind(line, b':') else {
         return Err("neither NAME:S nor NAME:NUMBER");
     };
     let name = ModuleName::new(&line[..colon]);

@@ -7,6 +7,7 @@
 //! (kmod: shared/util.c, `alias_normalize`; libkmod/libkmod-module.c)
 
 use crate::text::name::kernel_byte;
+use crate::text::{memchr, rfind};
 
 /// Pattern and module of an `alias PATTERN MODULE` line.
 pub fn alias(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -14,7 +15,7 @@ pub fn alias(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let [b'a', b'l', b'i', b'a', b's', b' ', rest @ ..] = line else {
         return None;
     };
-    let space = memchr::memrchr(b' ', rest)?;
+    let space = rfind(rest, b' ')?;
     let (pattern, module) = (&rest[..space], &rest[space + 1..]);
     (!pattern.is_empty() && !module.is_empty()).then_some((pattern, module))
 }
@@ -39,7 +40,7 @@ pub fn normalised(pattern: &[u8]) -> impl Iterator<Item = u8> + '_ {
 /// Writes `_` for each `-` of a pattern outside brackets.
 pub fn normalise(pattern: &mut [u8]) {
     // Few patterns have one.
-    if memchr::memchr(b'-', pattern).is_none() {
+    if memchr(b'-', pattern).is_none() {
         return;
     }
     let mut is_inside = false;
@@ -55,7 +56,7 @@ pub fn normalise(pattern: &mut [u8]) {
 
 /// Whether a bracket has no partner; depmod and modprobe leave such a pattern out.
 pub fn has_open_bracket(pattern: &[u8]) -> bool {
-    if memchr::memchr2(b'[', b']', pattern).is_none() {
+    if memchr(b'[', pattern).is_none() && memchr(b']', pattern).is_none() {
         return false;
     }
     let mut is_inside = false;

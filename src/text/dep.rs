@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{bare_lines, find_last, split_inline, until};
+use crate::text::{bare_lines, find_last, positions, split_inline, until};
 use std::cell::Cell;
 
 /// One line of modules.dep.
@@ -114,7 +114,7 @@ struct Chains {
 struct Line {
     /// Where its path ends.
     end: u32,
-    /// The next of its chain, + 1.
+    /// The next of its chain, + 1; its hash until all are found.
     next: u32,
 }
 
@@ -173,9 +173,8 @@ impl<'t> Paths<'t> {
         // The last line may have no newline.
         let is_open = self.end == b'\n' && !matches!(text.last(), None | Some(b'\n'));
         let open = is_open.then_some(text.len());
-        // From the last to the first, which so comes to the head of its chain.
-        let ends = memchr::memchr_iter(self.end, text).rev();
-        for end in open.into_iter().chain(ends) {
+        let ends = positions(text, self.end);
+        for end in ends.chain(open) {
             let path = ModulePath(&text[..end]);
             let quick = match part {
                 Part::Tail => path.quick_tail_hash(),
@@ -184,10 +183,13 @@ impl<'t> Paths<'t> {
             let Some(hash) = quick.or_else(|| Some(part.hash(self.before(end)?.name()))) else {
                 continue;
             };
-            let head = &mut heads[hash as usize & (room - 1)];
-            let end = end as u32;
-            lines.push(Line { end, next: *head });
-            *head = lines.len() as u32;
+            let (end, next) = (end as u32, hash);
+            lines.push(Line { end, next });
+        }
+        // From the last to the first, which so comes to the head of its chain.
+        for (at, line) in lines.iter_mut().enumerate().rev() {
+            let head = &mut heads[line.next as usize & (room - 1)];
+            line.next = core::mem::replace(head, at as u32 + 1);
         }
         Chains { heads, lines, part }
     }
@@ -324,7 +326,7 @@ impl<'t> DepText<'t> {
 
     fn broken(&self, line: &[u8], what: &str) -> Error {
         let start = line.as_ptr() as usize - self.paths.text.as_ptr() as usize;
-        let before = memchr::memchr_iter(b'\n', &self.paths.text[..start]).count();
+        let before = bare_lines(&self.paths.text[..start]).count();
         Error::parse(self.file, before + 1, "{}", &[what.as_bytes()])
     }
 }

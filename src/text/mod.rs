@@ -78,10 +78,36 @@ pub fn until(text: &[u8], byte: u8) -> &[u8] {
 /// [`split_at_byte`] for a loop over thousands, without a call.
 #[inline(always)]
 pub fn split_inline(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
-    match memchr::memchr(byte, text) {
+    match memchr(byte, text) {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (text, &[]),
     }
+}
+
+/// Where the first such byte stands. (On x86-64 memchr's own function goes through a pointer, to code
+/// that is chosen at the first call although only one is there to choose, and twice in the program.)
+#[inline(never)]
+pub fn memchr(byte: u8, text: &[u8]) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    return memchr::arch::x86_64::sse2::memchr::One::new(byte)?.find(text);
+    #[cfg(not(target_arch = "x86_64"))]
+    return memchr::memchr(byte, text);
+}
+
+/// Where all such bytes stand, from the first to the last.
+pub fn positions(text: &[u8], byte: u8) -> impl Iterator<Item = usize> + '_ {
+    let mut start = 0;
+    core::iter::from_fn(move || {
+        let at = start + memchr(byte, text.get(start..)?)?;
+        start = at + 1;
+        Some(at)
+    })
+}
+
+/// Where the first of two bytes stands. For words, which are short, byte by byte.
+#[inline(never)]
+pub fn find_first(text: &[u8], one: u8, other: u8) -> Option<usize> {
+    text.iter().position(|&byte| byte == one || byte == other)
 }
 
 /// Where the last of two bytes stands. For paths, which are short, byte by byte.
@@ -90,9 +116,22 @@ pub fn find_last(text: &[u8], one: u8, other: u8) -> Option<usize> {
     text.iter().rposition(|&byte| byte == one || byte == other)
 }
 
+/// Where a byte stands last; as short.
+#[inline(never)]
+pub fn rfind(text: &[u8], byte: u8) -> Option<usize> {
+    let mut at = text.len();
+    while at > 0 {
+        at -= 1;
+        if text[at] == byte {
+            return Some(at);
+        }
+    }
+    None
+}
+
 /// The last part of a path.
 pub fn last_part(path: &[u8]) -> &[u8] {
-    match memchr::memrchr(b'/', path) {
+    match rfind(path, b'/') {
         Some(slash) => &path[slash + 1..],
         None => path,
     }
@@ -117,7 +156,7 @@ pub fn sort_once(list: &mut Vec<&[u8]>) {
 pub fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     let (&first, _) = wanted.split_first()?;
     let mut start = 0;
-    while let Some(at) = memchr::memchr(first, text.get(start..)?) {
+    while let Some(at) = memchr(first, text.get(start..)?) {
         if text[start + at..].starts_with(wanted) {
             return Some(start + at);
         }
@@ -214,7 +253,7 @@ impl<'t> Iterator for Words<'t> {
         while let [b' ' | b'\t', behind @ ..] = rest {
             rest = behind;
         }
-        let end = memchr::memchr2(b' ', b'\t', rest).unwrap_or(rest.len());
+        let end = find_first(rest, b' ', b'\t').unwrap_or(rest.len());
         let (word, rest) = rest.split_at(end);
         self.0 = rest;
         (!word.is_empty()).then_some(word)

@@ -14,7 +14,7 @@
 
 use crate::format::Text;
 use crate::text::alias::has_open_bracket;
-use crate::text::{bare_lines, last_part, words};
+use crate::text::{bare_lines, last_part, memchr, words};
 
 /// A line that says which modules belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub fn loading(command: &[u8]) -> Option<Text> {
 
 /// The text with its continued lines joined.
 pub fn joined(text: &[u8]) -> &[u8] {
-    if memchr::memchr(b'\\', text).is_none() {
+    if memchr(b'\\', text).is_none() {
         return text;
     }
     let mut joined = Vec::with_capacity(text.len());

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::active::parse_hold;
 use crate::text::alias::is_alias;
-use crate::text::{is_control, lines, words};
+use crate::text::{is_control, lines, split_at_byte, words};
 
 /// The first line of a census.
 pub const CENSUS: &[u8] = b"# limopack census";
@@ -99,14 +99,11 @@ fn is_registry_line(line: &[u8]) -> bool {
     if line.starts_with(b"#@") || line.starts_with(b"#! ") {
         return true;
     }
-    let Some(colon) = memchr::memrchr(b':', line) else {
-        return false;
-    };
-    let (name, hold) = (&line[..colon], &line[colon + 1..]);
+    let (name, hold) = split_at_byte(line, b':');
     parse_hold(hold).is_some()
         && hold.len() <= MOST_DIGITS
         && !name.is_empty()
-        && !name.iter().any(|b| b":# \t".contains(b))
+        && !name.iter().any(|b| b"# \t".contains(b))
         && words(BUSES).all(|bus| bus != name)
 }
 

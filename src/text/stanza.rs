@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::catalog::{bit, Catalog, Entry};
-use crate::text::{is_same, lines, split_at_byte, split_inline};
+use crate::text::{is_same, lines, memchr, split_at_byte, split_inline};
 use memchr::arch::all::is_equal;
 
 /// One stanza, with the empty lines behind it. The fields that nearly every question is about
@@ -151,7 +151,7 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
         number = 0;
         if !text.is_empty() && !text.ends_with(b"\n") {
             what = "the last line has no newline; is the file cut off?";
-        } else if memchr::memchr(0, text).is_some() {
+        } else if memchr(0, text).is_some() {
             what = "NUL bytes in a text file";
         }
     }
