@@ -39,6 +39,7 @@ pub fn kinds() -> Vec<(&'static str, &'static str, bool)> {
 ///
 /// # Errors
 /// Something is, or it cannot be known.
+#[inline(never)] // larger in the large frame of its caller
 pub fn check(session: &Session) -> Result<()> {
     let Session { root, request, .. } = session;
     let versions = match request.kernels.is_empty() {

@@ -19,6 +19,7 @@ use crate::text::names::{Insist, Want};
 ///
 /// # Errors
 /// A name that no kernel has, a damaged file, no kernel to show.
+#[inline(never)] // larger in the large frame of its caller
 pub fn list(session: &Session) -> Result<()> {
     let Session { root, report, .. } = session;
     let wanted = Wanted::read(session)?;

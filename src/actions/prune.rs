@@ -18,6 +18,7 @@ use crate::text::active::{Registry, Standing, ACTIVE};
 ///
 /// # Errors
 /// Every refusal; nothing is touched then. A step that failed; the same command finishes.
+#[inline(never)] // larger in the large frame of its caller
 pub fn prune(session: &Session) -> Result<()> {
     let Session { root, request, .. } = session;
     let versions = kernels::to_prune(session)?;

@@ -24,6 +24,7 @@ use crate::text::names::{Insist, Want};
 ///
 /// # Errors
 /// A name that no kernel has, a malformed registry; nothing is written then.
+#[inline(never)] // larger in the large frame of its caller
 pub fn install(session: &Session) -> Result<()> {
     let owner = owner(session)?;
     let versions = kernels::to_register(session)?;
@@ -145,6 +146,7 @@ fn add_by_name(
 ///
 /// # Errors
 /// A module that is not registered, for an anonymous caller; nothing is written then.
+#[inline(never)] // larger in the large frame of its caller
 pub fn remove(session: &Session) -> Result<()> {
     let Session { root, report, .. } = session;
     let owner = owner(session)?;

@@ -30,6 +30,7 @@ use crate::text::names::{Insist, Want};
 ///
 /// # Errors
 /// Nothing is named, or a file is damaged.
+#[inline(never)] // larger in the large frame of its caller
 pub fn why(session: &Session) -> Result<()> {
     let root = &session.root;
     let Some(wanted) = Wanted::read(session)? else {
