@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, push_escaped};
 use crate::system::{io, retry, write_all};
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use rustix::io::Errno;
 
 /// How much is said on stderr.
@@ -18,15 +19,21 @@ pub enum Volume {
     Debug,
 }
 
-/// Where messages go.
-pub struct Report {
-    volume: Volume,
-}
+/// Where messages go. It has no size, so that every call can pass it on for nothing: a process has
+/// one standard error, and so one volume.
+pub struct Report(());
+
+static VOLUME: AtomicU8 = AtomicU8::new(Volume::Normal as u8);
 
 impl Report {
-    /// A report of the volume asked for.
+    /// The process's report, from now on of the volume asked for.
     pub fn new(volume: Volume) -> Self {
-        Report { volume }
+        VOLUME.store(volume as u8, Relaxed);
+        Report(())
+    }
+
+    fn has(&self, volume: Volume) -> bool {
+        VOLUME.load(Relaxed) >= volume as u8
     }
 
     /// Each message of an error.
@@ -43,14 +50,14 @@ impl Report {
 
     /// What was done.
     pub fn note(&self, template: &str, parts: &[&[u8]]) {
-        if self.volume >= Volume::Normal {
+        if self.has(Volume::Normal) {
             say(template, parts);
         }
     }
 
     /// What was looked at.
     pub fn debug(&self, template: &str, parts: &[&[u8]]) {
-        if self.volume >= Volume::Debug {
+        if self.has(Volume::Debug) {
             say("debug: {}", &[fill(template, parts)]);
         }
     }
