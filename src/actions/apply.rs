@@ -5,8 +5,7 @@
 //! scripts that come after this one may register more modules. So a maintainer script's apply
 //! is checked, queued as a whole, and done by `settle` when the package manager has ended.
 
-use crate::actions::kernels;
-use crate::actions::prune;
+use crate::actions::{kernels, prune, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,7 +31,8 @@ const LONGEST: usize = 200;
 /// # Errors
 /// Every refusal, with nothing changed; a held lock; a step that failed.
 #[inline(never)] // larger in the large frame of its caller
-pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
+pub fn apply(session: &Session) -> Result<()> {
+    let Session { root, request, .. } = session;
     let caller = Caller::of_environment(request.root.is_some());
     let database = Database::needed(root, request.root.is_some())?;
     let (locks, is_to_wait) = match request.mode {
@@ -47,7 +47,7 @@ pub fn apply(root: &Root, request: &Request, report: &Report) -> Result<()> {
     if !is_to_wait {
         database.check_journal(root)?;
     }
-    let task = Task::read(root, database, request, report)?;
+    let task = Task::read(session, database)?;
     if is_to_wait {
         return task.defer();
     }
@@ -362,12 +362,12 @@ fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
 }
 
 impl<'a> Task<'a> {
-    pub(super) fn read(
-        root: &'a Root,
-        database: &'static Database,
-        request: &'a Request,
-        report: &'a Report,
-    ) -> Result<&'a Task<'a>> {
+    pub(super) fn read(session: &'a Session, database: &'static Database) -> Result<&'a Task<'a>> {
+        let Session {
+            root,
+            request,
+            report,
+        } = session;
         let contents = database.read(root)?;
         let remembered = queue::read(root, FORGOTTEN)?;
         Ok(Box::leak(Box::new(Task {

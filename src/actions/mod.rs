@@ -52,22 +52,21 @@ fn act(parsed: Parsed) -> Result<()> {
         request,
         report: Report::new(request.volume),
     };
-    let (root, report) = (&session.root, &session.report);
     if !matches!(request.action, Action::List | Action::Tree) {
         system::fill_standard_descriptors()?;
     }
     match request.action {
         Action::List | Action::Tree => return list::list(&session),
-        Action::Settle => return settle::settle(root, request, report),
+        Action::Settle => return settle::settle(&session),
         Action::Install => register::install(&session),
         Action::Remove => register::remove(&session),
         Action::Prune => prune::prune(&session),
         Action::Census => return take_census(&session),
         Action::Check => return check::check(&session),
         Action::Why => return why::why(&session),
-        Action::Apply => apply::apply(root, request, report),
+        Action::Apply => apply::apply(&session),
     }?;
-    settle::settle_in_passing(root, request, report);
+    settle::settle_in_passing(&session);
     Ok(())
 }
 

@@ -3,9 +3,8 @@
 
 use crate::actions::apply::{Task, Wanted};
 use crate::actions::forget::push_going;
-use crate::actions::kernels;
+use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Text;
 use crate::needs::kernel::directory;
@@ -13,7 +12,7 @@ use crate::needs::sources::Machine;
 use crate::package::database::{Caller, Database};
 use crate::package::queue::{self, FORGOTTEN, PENDING};
 use crate::system::tree::Sizes;
-use crate::system::{Report, Root};
+use crate::system::Root;
 use crate::text::active::Standing;
 use crate::text::sort_once;
 
@@ -23,12 +22,15 @@ use crate::text::sort_once;
 /// # Errors
 /// A held lock, a step that failed; by hand only.
 #[inline(never)] // larger in the large frame of its caller
-pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
+pub fn settle(session: &Session) -> Result<()> {
+    let Session {
+        request, report, ..
+    } = session;
     let caller = Caller::of_environment(request.root.is_some());
     if caller == Caller::DpkgHookUnderApt {
         return Ok(());
     }
-    match settle_as(root, caller, request, report) {
+    match settle_as(session, caller) {
         Err(error) if caller.is_hook() => {
             report.error(&error);
             if error.kind() == ErrorKind::Busy {
@@ -44,14 +46,19 @@ pub fn settle(root: &Root, request: &Request, report: &Report) -> Result<()> {
 /// What every other call does at its end: settles what is pending if the lock is free. That is
 /// a service, so its failure is said and no more.
 #[inline(never)] // larger in the large frame of its caller
-pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
+pub fn settle_in_passing(session: &Session) {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
     let caller = Caller::of_environment(request.root.is_some());
     if request.mode == Mode::DryRun || caller != Caller::Anybody {
         return;
     }
     match queue::read(root, PENDING) {
         Ok(pending) if pending.all.is_empty() => {}
-        Ok(_) => match settle_as(root, caller, request, report) {
+        Ok(_) => match settle_as(session, caller) {
             Err(error) if error.kind() != ErrorKind::Busy => report.error(&error),
             _ => {}
         },
@@ -59,7 +66,12 @@ pub fn settle_in_passing(root: &Root, request: &Request, report: &Report) {
     }
 }
 
-fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) -> Result<()> {
+fn settle_as(session: &Session, caller: Caller) -> Result<()> {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
     let Some(database) = Database::find(root, request.root.is_some())? else {
         return Ok(());
     };
@@ -73,7 +85,7 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         Mode::DryRun => None,
     };
     database.check_journal(root)?;
-    let task = Task::read(root, database, request, report)?;
+    let task = Task::read(session, database)?;
     // Once more: whoever held the lock until now may have queued something.
     let pending = queue::read(root, PENDING)?.all;
     // Others may not have said yet what they need.
@@ -108,7 +120,7 @@ fn settle_as(root: &Root, caller: Caller, request: &Request, report: &Report) ->
         if wanted.kernels.contains(&version) {
             continue;
         }
-        if let Err(error) = follow(root, database, request, report, version, standing) {
+        if let Err(error) = follow(session, database, version, standing) {
             let what = "kernel {} is left as it is, though it is to be kept pruned:";
             report.warn(what, &[version]);
             errors.push(error);
@@ -139,13 +151,12 @@ pub(super) fn standing_orders(root: &Root) -> Result<Vec<(Text, Standing)>> {
 /// Prunes a kernel whose modules are back, and forgets or trims again who brought them.
 #[inline(never)] // larger in the large frame of its caller
 fn follow(
-    root: &Root,
+    session: &Session,
     database: &'static Database,
-    request: &Request,
-    report: &Report,
     version: Text,
     standing: Standing,
 ) -> Result<()> {
+    let Session { root, report, .. } = session;
     let machine = Machine::look(root)?;
     let (mode, sizes) = (Mode::DryRun, Sizes::Unwanted);
     let survey = kernels::survey(root, &machine, &[], version, mode, sizes)?;
@@ -156,7 +167,7 @@ fn follow(
         "kernel {}: modules are back; it is to be kept pruned",
         &[version],
     );
-    let task = Task::read(root, database, request, report)?;
+    let task = Task::read(session, database)?;
     let mut wanted = Wanted::new(task);
     wanted.kernels.push(version);
     if standing == Standing::Apply {
