@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::catalog::{bit, Catalog, Entry};
-use crate::text::{is_same, lines, memchr, split_at_byte, split_inline};
+use crate::text::{is_same, is_same_word, lines, memchr, split_at_byte, split_inline};
 use memchr::arch::all::is_equal;
 
 /// One stanza, with the empty lines behind it. The fields that nearly every question is about
@@ -192,12 +192,12 @@ fn known_field(name: &[u8]) -> Option<Field> {
         _ => return None,
     };
     // Written as everybody writes it, as a rule.
-    (is_same(name, known) || name.eq_ignore_ascii_case(known)).then_some(field)
+    (is_same(name, known) || is_same_word(name, known)).then_some(field)
 }
 
 /// Whether a stanza's text has a field of this name.
 fn has_field(text: &[u8], name: &[u8]) -> bool {
-    lines(text).any(|(_, line)| split_at_byte(line, b':').0.eq_ignore_ascii_case(name))
+    lines(text).any(|(_, line)| is_same_word(split_at_byte(line, b':').0, name))
 }
 
 /// Refuses a stanza whose names are not good.
@@ -276,7 +276,7 @@ impl<'t> Stanza<'t> {
                 break;
             }
             let (field, rest) = split_at_byte(line, b':');
-            if field.eq_ignore_ascii_case(name) && field.len() < line.len() {
+            if is_same_word(field, name) && field.len() < line.len() {
                 is_inside = true;
                 value = rest;
             }
@@ -307,7 +307,7 @@ impl<'t> Stanza<'t> {
 
     /// Whether several architectures of the package can be there together.
     pub fn is_multi_arch_same(&self) -> bool {
-        self.field(b"Multi-Arch").eq_ignore_ascii_case(b"same")
+        is_same_word(self.field(b"Multi-Arch"), b"same")
     }
 }
 
