@@ -35,10 +35,22 @@ pub fn push_filled(text: &mut Vec<u8>, template: &str, parts: &[&[u8]]) {
     debug_assert!(parts.next().is_none(), "{template}");
 }
 
+/// Texts one behind the other, with something between them. (std's functions for that cost twice.)
+pub fn join(texts: &[&[u8]], between: &str) -> Text {
+    let mut joined = Vec::new();
+    for (at, text) in texts.iter().enumerate() {
+        if at > 0 {
+            joined.extend_from_slice(between.as_bytes());
+        }
+        joined.extend_from_slice(text);
+    }
+    joined.leak()
+}
+
 /// A few names, and how many more there are.
 pub fn some_of(names: &[Text]) -> Text {
     const MOST: usize = 8;
-    let shown = names[..names.len().min(MOST)].join(&b", "[..]).leak();
+    let shown = join(&names[..names.len().min(MOST)], ", ");
     match names.len().checked_sub(MOST) {
         None | Some(0) => shown,
         Some(more) => fill("{} and {} more", &[shown, decimal(more)]),

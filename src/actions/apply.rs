@@ -9,7 +9,7 @@ use crate::actions::{kernels, prune, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{fill, some_of, Text};
+use crate::format::{fill, join, some_of, Text};
 use crate::needs::kernel::directory;
 use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, Ties};
 use crate::package::forget::{is_auto, stem, subject, StandIns, PREFIX};
@@ -155,8 +155,8 @@ impl Wanted {
             for entry in found {
                 names.push(fill("{}:{}", &[entry.name, entry.arch]));
             }
-            let names = names.join(&b", "[..]);
-            return Err(Error::refused("{} is ambiguous: {}", &[given, &names]));
+            let names = join(&names, ", ");
+            return Err(Error::refused("{} is ambiguous: {}", &[given, names]));
         }
         let mut is_taken = false;
         for entry in found {
@@ -503,7 +503,7 @@ impl<'a> Task<'a> {
         sort_once(&mut waiting);
         if !waiting.is_empty() {
             let what = "nothing says what kernel {} has to keep; what is queued waits for that";
-            self.report.warn(what, &[&waiting.join(&b", "[..])]);
+            self.report.warn(what, &[join(&waiting, ", ")]);
         }
         let mut kernels_ordered = Vec::new();
         for note in notes.iter().filter(|_| request.keep_pruned) {
@@ -519,12 +519,12 @@ impl<'a> Task<'a> {
                 queued.push(fill("queue {}", &[queue::line(note)]));
             }
             sort_once(&mut queued);
-            return print(&queued.concat());
+            return print(join(&queued, ""));
         }
         queue::change(root, PENDING, &notes, &[])?;
         self.report.note(
             "{}: queued; done when the package manager has ended",
-            &[&queue::packages(&notes).join(&b", "[..])],
+            &[join(&queue::packages(&notes), ", ")],
         );
         for version in kernels_ordered {
             // What is queued stays so, whoever works on the kernel meanwhile.

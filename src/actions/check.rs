@@ -6,7 +6,7 @@ use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, keep, push_escaped, Text};
+use crate::format::{decimal, fill, join, keep, push_escaped, Text};
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::Found;
 use crate::needs::sources::Machine;
@@ -185,7 +185,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
                     for line in modules {
                         names.push(line.path().name().to_kernel());
                     }
-                    let text = fill("kernel {} has {}", &[version, &names.join(&b", "[..])]);
+                    let text = fill("kernel {} has {}", &[version, join(&names, ", ")]);
                     survey
                         .findings
                         .push(Finding::new(Kind::Alias, keep(alias), text));
@@ -200,8 +200,8 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
 
 fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
     for note in queue::read(root, PENDING)?.all {
-        let kernels = note.kernels.join(&b" "[..]);
-        problems.add("pending", &kernels, note.package, b"see --settle");
+        let kernels = join(note.kernels, " ");
+        problems.add("pending", kernels, note.package, b"see --settle");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::actions::settle::standing_orders;
 use crate::actions::{kernels, prune};
 use crate::cli::parse::Mode;
 use crate::error::Result;
-use crate::format::{fill, some_of, Text};
+use crate::format::{fill, join, some_of, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::package::database::Caller;
 use crate::package::forget::{self, stem, subject, Edit, Situation, PREFIX};
@@ -55,7 +55,7 @@ impl Task<'_> {
         self.warn(wanted, &edit);
         if request.mode == Mode::DryRun {
             prune::carry_out(plans, request, report)?;
-            print(&edit_lines(wanted, &trimmed, &edit))?;
+            print(edit_lines(wanted, &trimmed, &edit))?;
             return Ok(edit.dropped.leak());
         }
         let gone = self.gone(wanted, &edit);
@@ -274,7 +274,7 @@ pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal
 }
 
 /// What the database half would do, a step a line, sorted.
-fn edit_lines(wanted: &Wanted, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Vec<u8> {
+fn edit_lines(wanted: &Wanted, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Text {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
         lines.push(fill("forget {}\n", &[note.package]));
@@ -289,5 +289,5 @@ fn edit_lines(wanted: &Wanted, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Vec<u8>
         lines.push(fill("drop {}\n", &[stem(stanza.package, stanza)]));
     }
     lines.sort_unstable();
-    lines.concat()
+    join(&lines, "")
 }

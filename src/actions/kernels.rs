@@ -3,7 +3,7 @@
 use crate::actions::Session;
 use crate::cli::parse::Mode;
 use crate::error::{Error, Result};
-use crate::format::Text;
+use crate::format::{join, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::{running, Machine};
 use crate::needs::survey::{Sibling, Survey};
@@ -32,7 +32,7 @@ pub fn to_show(session: &Session) -> Result<&'static [Text]> {
     if all.len() > 1 {
         return Err(Error::refused(
             "several kernels; choose with --kernel: {}",
-            &[&all.join(&b", "[..])],
+            &[join(all, ", ")],
         ));
     }
     Ok(all)

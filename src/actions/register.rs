@@ -5,7 +5,7 @@ use crate::actions::wanted::{judge, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, some_of, Text};
+use crate::format::{decimal, fill, join, some_of, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
@@ -419,7 +419,7 @@ fn take(
         Removed::OwnedByOthers => {
             let found = change.registry.find(name);
             let owners = found.map_or(&[][..], |entry| &entry.owners);
-            let parts = [name.to_kernel(), change.version, &owners.join(&b", "[..])];
+            let parts = [name.to_kernel(), change.version, join(owners, ", ")];
             Err(Error::refused(
                 "{} is held in kernel {} by its owners alone; name one with --owner: {}",
                 &parts,

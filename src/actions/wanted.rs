@@ -4,7 +4,7 @@ use crate::actions::carry::Source;
 use crate::actions::Session;
 use crate::cli::Action;
 use crate::error::{Error, Result};
-use crate::format::{decimal, Text};
+use crate::format::{decimal, join, Text};
 use crate::needs::census;
 use crate::system::{mapped, Report};
 use crate::text::active::Registry;
@@ -68,7 +68,7 @@ impl Wanted {
             report.debug("{}: a registry of {} modules", &[file, count]);
             let directory = file.strip_suffix(b"modules.active");
             let sibling = |name: &[u8]| match directory {
-                Some(directory) => mapped::argument(&[directory, name].concat()).unwrap_or(b""),
+                Some(directory) => mapped::argument(join(&[directory, name], "")).unwrap_or(b""),
                 None => b"",
             };
             self.sources.push(Source {
@@ -99,14 +99,14 @@ impl Wanted {
 /// # Errors
 /// A name that must be there.
 pub fn judge(names: &[Want], is_found: &[bool], versions: &[Text], report: &Report) -> Result<()> {
-    let versions = versions.join(&b", "[..]);
+    let versions = join(versions, ", ");
     let mut errors = Vec::new();
     let mut passed = 0;
     for (want, is_found) in names.iter().zip(is_found) {
         if *is_found {
             continue;
         }
-        let (what, parts) = ("no module {} in kernel {}", [want.given, &versions]);
+        let (what, parts) = ("no module {} in kernel {}", [want.given, versions]);
         match want.insist {
             Insist::Must => errors.push(Error::refused(what, &parts)),
             Insist::May => {

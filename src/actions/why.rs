@@ -16,7 +16,7 @@
 use crate::actions::wanted::Wanted;
 use crate::actions::{kernels, Session};
 use crate::error::{Error, Result};
-use crate::format::{fill, Text};
+use crate::format::{fill, join, Text};
 use crate::needs::kernel::{file_of, module_named, Found};
 use crate::needs::sources::{add_loaded, keep_all, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
@@ -59,7 +59,7 @@ pub fn why(session: &Session) -> Result<()> {
                 1 => &[],
                 _ => &[version, b"/"],
             };
-            answer.to(want, &prefix.concat(), &session.report, &mut out)?;
+            answer.to(want, join(prefix, ""), &session.report, &mut out)?;
         }
     }
     print(&out)
@@ -130,7 +130,7 @@ impl Answer<'_> {
         steps.reverse();
         fill(
             "{} {}{}",
-            &[reason, top.name().to_kernel(), &steps.concat()],
+            &[reason, top.name().to_kernel(), join(&steps, "")],
         )
     }
 
@@ -155,7 +155,7 @@ fn hold(entry: Option<&Entry>) -> Text {
     let hold = entry.hold.to_text();
     match entry.owners.is_empty() {
         true => hold,
-        false => fill("{}: {}", &[hold, &entry.owners.join(&b" "[..])]),
+        false => fill("{}: {}", &[hold, join(&entry.owners, " ")]),
     }
 }
 

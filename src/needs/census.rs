@@ -6,7 +6,7 @@
 //! (Sources: linux/Documentation/ABI/testing/sysfs-devices, modules-load.d(5), crypttab(5))
 
 use crate::error::Result;
-use crate::format::{fill, Text};
+use crate::format::{fill, join, Text};
 use crate::needs::boot::{asks, each_line, parts, types, Ask, Mount};
 use crate::needs::facts;
 use crate::needs::rules::each_file;
@@ -133,7 +133,7 @@ impl Census {
             return;
         }
         let optional: &[u8] = if is_alias(name) { b"" } else { b" ?" };
-        self.lines.push([name, optional].concat().leak());
+        self.lines.push(join(&[name, optional], ""));
     }
 
     /// Every device is below this, those that another one gets its power or clock from included.

@@ -9,7 +9,7 @@
 //! A stand-in is never marked as automatically installed: apt's solver would take one that no
 //! archive has for obsolete and bring the real package back (apt 3.3: apt-pkg/solver3.cc).
 
-use crate::format::{fill, keep, push_filled, Text};
+use crate::format::{fill, join, keep, push_filled, Text};
 use crate::package::relation::{alternatives, each_name, group_of, groups, relation, Relation};
 use crate::text::catalog::{Catalog, Entry};
 use crate::text::split_at_byte;
@@ -131,12 +131,12 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
             Some(_) if stands_in => continue,
             Some(_) => edit.dropped.push(stanza),
             None if stands_in => {
-                let new = [PREFIX, stanza.package].concat();
+                let new = join(&[PREFIX, stanza.package], "");
                 // dpkg keeps the stanza of one that somebody removed; two would be too many.
-                for (old, stanza) in status.named(&new) {
+                for (old, stanza) in status.named(new) {
                     goes[old] |= !stanza.is_there();
                 }
-                edit.stand_ins.push(stand_in(&new, stanza));
+                edit.stand_ins.push(stand_in(new, stanza));
             }
             None => {}
         }

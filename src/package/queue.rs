@@ -5,7 +5,7 @@
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, Text};
+use crate::format::{fill, join, Text};
 use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
 use crate::text::catalog::{Catalog, Entry};
@@ -130,7 +130,7 @@ pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
 pub fn line(note: &Note<'_>) -> Text {
     let mut words = vec![note.package, note.mark];
     words.extend_from_slice(note.kernels);
-    fill("{}\n", &[&words.join(&b" "[..])])
+    fill("{}\n", &[join(&words, " ")])
 }
 
 /// Changes a file under a lock: the notes of the packages of `done` go, and each of `new` comes, in
@@ -169,7 +169,7 @@ pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Res
         }));
     }
     sort_once(&mut lines);
-    let text = lines.concat();
+    let text = join(&lines, "");
     if text == folder.text_or_empty(name)? {
         return Ok(());
     }
@@ -178,7 +178,7 @@ pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Res
         folder.unlink(name)?;
         return folder.sync();
     }
-    folder.replace(name, &text)
+    folder.replace(name, text)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The registries of one call, as they will be.
 
 use crate::error::Result;
-use crate::format::{push_filled, Text};
+use crate::format::{join, push_filled, Text};
 use crate::system::{Folder, Report};
 use crate::text::active::{Registry, ACTIVE};
 use crate::text::{lines, sort_once};
@@ -50,7 +50,7 @@ pub fn execute(changes: Vec<Change>, report: &Report) -> Result<()> {
         }
         if let Err(error) = change.folder.replace(ACTIVE, &new) {
             if !done.is_empty() {
-                report.warn("changed before this failed: {}", &[&done.join(&b", "[..])]);
+                report.warn("changed before this failed: {}", &[join(&done, ", ")]);
             }
             return Err(error);
         }

@@ -16,7 +16,7 @@ pub use report::Report;
 pub use root::Root;
 
 use crate::error::{Error, Result};
-use crate::format::{keep, Text};
+use crate::format::{join, keep, Text};
 use crate::text::rfind;
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -85,7 +85,7 @@ pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
 pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<&'static CStr> {
-    let bytes = [name, b"\0"].concat().leak();
+    let bytes = join(&[name, b"\0"], "");
     CStr::from_bytes_with_nul(bytes).map_err(|_| Errno::INVAL)
 }
 
