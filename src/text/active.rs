@@ -116,7 +116,7 @@ impl Registry {
     pub fn parse(text: Text, file: &[u8]) -> Result<&'static mut Registry> {
         let registry = Box::leak(Box::<Registry>::default());
         let mut owner_lines = Vec::new();
-        let mut read: Vec<(ModuleName<'static>, usize, Hold)> = Vec::new();
+        let (mut read, mut holds) = (Vec::new(), Vec::new());
         for (number, line) in lines(text) {
             if let Some(owners) = owners_in(line) {
                 // They may stand above their entry, so they wait for the end.
@@ -126,14 +126,16 @@ impl Registry {
             } else if !line.is_empty() {
                 let (name, hold) =
                     parse_line(line).map_err(|what| Error::parse(file, number, what, &[]))?;
-                read.push((name, number, hold));
+                read.push((name, holds.len()));
+                holds.push((number, hold));
             }
         }
         // Written by us, they are sorted.
         if !read.windows(2).all(|pair| pair[0].0 < pair[1].0) {
-            read.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+            read.sort_unstable();
         }
-        for (name, number, hold) in read {
+        for (name, at) in read {
+            let (number, hold) = holds[at];
             if registry.join(name, hold).is_none() {
                 return Err(Error::parse(file, number, "too many references", &[]));
             }
