@@ -47,14 +47,47 @@ impl Error {
     }
 
     /// A usage error; where to read on is added.
+    #[inline(always)]
     pub fn usage(template: &str, parts: &[&[u8]]) -> Error {
+        match parts {
+            [one] => Error::usage_one(template, one),
+            _ => Error::usage_all(template, parts),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn usage_one(template: &str, one: &[u8]) -> Error {
+        Error::usage_all(template, &[one])
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn usage_all(template: &str, parts: &[&[u8]]) -> Error {
         let message = fill(template, parts);
         Error::new(ErrorKind::Usage, "{} (see limopack --help)", &[message])
     }
 
     /// A refusal.
+    #[inline(always)]
     pub fn refused(template: &str, parts: &[&[u8]]) -> Error {
-        Error::new(ErrorKind::Refused, template, parts)
+        match parts {
+            [one] => Error::refused_one(template, one),
+            [one, two] => Error::refused_two(template, one, two),
+            _ => Error::new(ErrorKind::Refused, template, parts),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused_one(template: &str, one: &[u8]) -> Error {
+        Error::new(ErrorKind::Refused, template, &[one])
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused_two(template: &str, one: &[u8], two: &[u8]) -> Error {
+        Error::new(ErrorKind::Refused, template, &[one, two])
     }
 
     /// A system call's error: what was tried (`open`, `read`, …), on which path, as the user

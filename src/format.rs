@@ -14,8 +14,29 @@ pub fn keep(text: &[u8]) -> Text {
 }
 
 /// A text from a template: each `{}` is replaced by the next of `parts`. What `format!` does, for
-/// bytes, and a tenth of its size.
+/// bytes, and a tenth of its size. At most places there are one or two parts, which then go by
+/// registers.
+#[inline(always)]
 pub fn fill(template: &str, parts: &[&[u8]]) -> Text {
+    match parts {
+        [one] => fill_one(template, one),
+        [one, two] => fill_two(template, one, two),
+        _ => fill_all(template, parts),
+    }
+}
+
+#[inline(never)]
+fn fill_one(template: &str, one: &[u8]) -> Text {
+    fill_all(template, &[one])
+}
+
+#[inline(never)]
+fn fill_two(template: &str, one: &[u8], two: &[u8]) -> Text {
+    fill_all(template, &[one, two])
+}
+
+#[inline(never)]
+fn fill_all(template: &str, parts: &[&[u8]]) -> Text {
     let mut text = Vec::new();
     push_filled(&mut text, template, parts);
     text.leak()

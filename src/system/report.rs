@@ -32,34 +32,61 @@ impl Report {
         Report(())
     }
 
-    fn has(&self, volume: Volume) -> bool {
-        VOLUME.load(Relaxed) >= volume as u8
-    }
-
     /// Each message of an error.
     pub fn error(&self, error: &Error) {
         for message in error.messages() {
-            say("{}", &[message]);
+            say(b"", message);
         }
     }
 
     /// Something that the user should look at although the action goes on.
+    #[inline(always)]
     pub fn warn(&self, template: &str, parts: &[&[u8]]) {
-        say("warning: {}", &[fill(template, parts)]);
+        tell(Volume::Quiet, template, parts);
     }
 
     /// What was done.
+    #[inline(always)]
     pub fn note(&self, template: &str, parts: &[&[u8]]) {
-        if self.has(Volume::Normal) {
-            say(template, parts);
-        }
+        tell(Volume::Normal, template, parts);
     }
 
     /// What was looked at.
+    #[inline(always)]
     pub fn debug(&self, template: &str, parts: &[&[u8]]) {
-        if self.has(Volume::Debug) {
-            say("debug: {}", &[fill(template, parts)]);
-        }
+        tell(Volume::Debug, template, parts);
+    }
+}
+
+/// Says what is to be said at this volume.
+#[inline(always)]
+fn tell(volume: Volume, template: &str, parts: &[&[u8]]) {
+    match parts {
+        [one] => tell_one(template, one, volume),
+        [one, two] => tell_two(template, one, two, volume),
+        _ => tell_all(template, parts, volume),
+    }
+}
+
+#[inline(never)]
+fn tell_one(template: &str, one: &[u8], volume: Volume) {
+    tell_all(template, &[one], volume);
+}
+
+#[inline(never)]
+fn tell_two(template: &str, one: &[u8], two: &[u8], volume: Volume) {
+    tell_all(template, &[one, two], volume);
+}
+
+#[inline(never)]
+fn tell_all(template: &str, parts: &[&[u8]], volume: Volume) {
+    if VOLUME.load(Relaxed) >= volume as u8 {
+        let head: &[u8] = match volume {
+            Volume::Quiet => b"warning: ",
+            Volume::Normal => b"",
+            Volume::Debug => b"debug: ",
+        };
+        say(head, fill(template, parts));
     }
 }
 
@@ -68,9 +95,10 @@ impl Report {
 const LONGEST: usize = 4096;
 
 /// A message on stderr.
-fn say(template: &str, parts: &[&[u8]]) {
+fn say(head: &[u8], message: &[u8]) {
     let mut line = b"limopack: ".to_vec();
-    push_escaped(&mut line, fill(template, parts));
+    line.extend_from_slice(head);
+    push_escaped(&mut line, message);
     if line.len() >= LONGEST {
         line.truncate(LONGEST - b"...\n".len());
         line.extend_from_slice(b"...");
