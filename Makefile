@@ -58,15 +58,15 @@ SECONDS = 60
 fuzz: ## feed every parser with SECONDS=60 of invented bytes each (TARGET=dep for one)
 	tests/fuzz/run.sh $(SECONDS) $(TARGET)
 
-manual: $(addprefix $(MANUAL)/limopack.,8 bash zsh fish) ## the man page and the completions, in target/manual
+manual: $(addprefix $(MANUAL)/limopack,.8 -integration.7 .bash .zsh .fish) ## the man pages and the completions, in target/manual
 
-$(MANUAL)/limopack.%: src/cli/flags.rs $(wildcard cross/manual/*)
+$(MANUAL)/limopack%: src/cli/flags.rs $(wildcard cross/manual/*)
 	@mkdir -p $(MANUAL)
-	$(CARGO) run --locked --quiet --example manual -- $(patsubst 8,man,$*) > $@.new
+	$(CARGO) run --locked --quiet --example manual -- $(@F) > $@.new
 	@mv $@.new $@
 
-lint-manual: manual ## mandoc's opinion of the man page, bash's of its completion
-	mandoc -T lint -W warning $(MANUAL)/limopack.8
+lint-manual: manual ## check the man pages with mandoc, the completion with bash
+	mandoc -T lint -W warning $(MANUAL)/limopack.8 $(MANUAL)/limopack-integration.7
 	bash -n $(MANUAL)/limopack.bash
 
 # FOLDER:PLACE:MODE, for each folder of cross/hooks. HOOKS= installs none.
@@ -81,6 +81,7 @@ HOOKS = \
 install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFIX)
 	install -D -m 755 '$(BIN)' '$(DESTDIR)$(sbindir)/limopack'
 	install -D -m 644 $(MANUAL)/limopack.8 '$(DESTDIR)$(mandir)/man8/limopack.8'
+	install -D -m 644 $(MANUAL)/limopack-integration.7 '$(DESTDIR)$(mandir)/man7/limopack-integration.7'
 	install -D -m 644 $(MANUAL)/limopack.bash '$(DESTDIR)$(bashdir)/limopack'
 	install -D -m 644 $(MANUAL)/limopack.zsh '$(DESTDIR)$(zshdir)/_limopack'
 	install -D -m 644 $(MANUAL)/limopack.fish '$(DESTDIR)$(fishdir)/limopack.fish'

@@ -1,5 +1,5 @@
-//! Writes the manual page and the completions, from the program's own table of flags:
-//! `cargo run --example manual -- man|bash|zsh|fish`, to standard output.
+//! Writes the manual pages and the completions, from the program's own table of flags:
+//! `cargo run --example manual -- limopack.8`, to standard output.
 //!
 //! It is no part of the program, and `make` builds it for `make manual` alone.
 
@@ -13,12 +13,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let text = match wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["man"] => page::man(),
-        ["bash"] => completions::bash(),
-        ["zsh"] => completions::zsh(),
-        ["fish"] => completions::fish(),
+        ["limopack.8"] => page::reference(),
+        ["limopack-integration.7"] => page::integration(),
+        ["limopack.bash"] => completions::bash(),
+        ["limopack.zsh"] => completions::zsh(),
+        ["limopack.fish"] => completions::fish(),
         _ => {
-            eprintln!("usage: manual man|bash|zsh|fish");
+            eprintln!("usage: manual limopack.8|limopack-integration.7|limopack.bash|.zsh|.fish");
             return ExitCode::from(2);
         }
     };

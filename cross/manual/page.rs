@@ -1,4 +1,5 @@
-//! The manual page: limopack.8.in, with what the tables of flags and of hidden needs say put in.
+//! The manual pages. limopack(8) is limopack.8.in, filled in from the tables of flags, of hidden
+//! needs and of what `--check` finds; limopack-integration(7) is plain text.
 
 use super::texts::TEXTS;
 use limopack::actions::check::kinds;
@@ -6,11 +7,16 @@ use limopack::cli::flags::{Flag, Meaning, FLAGS};
 use limopack::cli::Action;
 use limopack::needs::hidden::KNOWN;
 
-/// When the page's words last changed.
-const DATE: &str = "November 22, 2026";
+/// When the text of the pages last changed.
+const DATE: &str = "November 29, 2026";
 
-/// The page in mdoc(7).
-pub fn man() -> String {
+/// limopack-integration(7), in mdoc(7).
+pub fn integration() -> String {
+    include_str!("limopack-integration.7.in").replace("@DATE@", DATE)
+}
+
+/// limopack(8), in mdoc(7).
+pub fn reference() -> String {
     include_str!("limopack.8.in")
         .replace("@DATE@", DATE)
         .replace("@SYNOPSIS@", synopsis().trim_end())
@@ -20,7 +26,7 @@ pub fn man() -> String {
         .replace("@CHECK@", check().trim_end())
 }
 
-/// The words of `--check`, each with all that it stands for.
+/// The kinds of findings of `--check`, each with everything that it covers.
 fn check() -> String {
     let mut out = String::new();
     let mut words: Vec<&str> = Vec::new();
@@ -98,7 +104,7 @@ fn items(is_meant: impl Fn(&Flag) -> bool) -> String {
     out
 }
 
-/// What stands behind a flag that takes a value: `NAME[,NAME...]` is one argument.
+/// What follows a flag that takes a value: `NAME[,NAME...]` is one argument.
 fn value(flag: &Flag) -> String {
     match flag.value {
         "" => String::new(),

@@ -1,52 +1,52 @@
-//! What the manual page says of each flag, in mdoc(7). One entry for each flag of the table,
-//! in any order; a test holds the two together. It is no part of the program, whose help has
-//! one line for a flag.
+//! The long texts of the flags for limopack(8), in mdoc(7): one for each flag of the table, in any
+//! order, which a test checks. They are not in the program, whose help has one line per flag.
 
 /// The long name of a flag, and its text.
 pub const TEXTS: &[(&str, &str)] = &[
     (
         "list",
         "\
-Print the modules that are needed: those that stay, see
+Print the modules that are needed: those that a prune keeps, see
 .Sx What stays ,
-and those that are loaded, or only the named ones, with all that they need.
+and those that are loaded; or only the named ones.
+Everything that they need is included.
 Paths are relative to
 .Pa /lib/modules/VERSION ,
-one per line, sorted, each once.
-With several kernels every path begins with the version.",
+one per line, sorted and unique.
+With several kernels each path begins with the version.",
     ),
     (
         "tree",
         "\
-The same as a tree: who needs whom, by direct dependencies.
-Needs of other kinds are marked
+Print the same as a tree of direct dependencies.
+Other needs are marked
 .Sq (soft) ,
 .Sq (weak)
 and
 .Sq (hidden) ;
 see
 .Sx What a module needs .
-A part that was shown before is marked
+A subtree that was shown before is marked
 .Sq (*) .",
     ),
     (
         "install",
         "\
-Register the named modules: one reference more for each, or with
+Register the named modules: add one reference to each, or with
 .Fl Fl static
-for good.
-Without names, register all loaded modules for good: in the kernel that runs by
-their names, and in every other one as a registry is carried over to it.
-That, and names of
+register them permanently.
+Without names, register all loaded modules permanently: in the running kernel by
+their names, and in every other kernel as a registry is carried over to it.
+Without names, or with names from
 .Fl Fl from
 or
 .Fl Fl detect ,
-make the registry a base, see
+the registry becomes a base; see
 .Sx What a prune refuses .
 .Pp
-A name that no kernel has is an error, and nothing is written then.
+A name that no kernel has is an error, and then nothing is written.
 A name that only some kernels have is a warning.
-What is built in needs no registration and is not stored.
+A built-in module needs no registration and is not stored.
 A static entry stays static; a counted one becomes static with
 .Fl Fl static
 and keeps its owners.",
@@ -54,10 +54,11 @@ and keeps its owners.",
     (
         "remove",
         "\
-Take one reference of each named module away; with the last one the entry goes.
+Remove one reference to each named module.
+An entry is removed with its last reference.
 A static entry stays, with a warning.
-Without names, take away every reference of the owner.
-A module that is not registered is an error, or a note where an owner asks.",
+Without names, remove every reference of the owner.
+A module that is not registered is an error, or a note if there is an owner.",
     ),
     (
         "apply",
@@ -70,141 +71,143 @@ While
 .Xr dpkg 1
 or
 .Xr apt 8
-runs, check and queue that; see
+runs, only check and queue this; see
 .Sx Under dpkg and apt .
-A package that is forgotten already needs no forgetting; its kernels are pruned
-again.",
+If a package is already forgotten, its kernels are pruned again.",
     ),
     (
         "settle",
         "\
-Do what is queued, and take away stand-ins that nothing needs any more.
-The hooks call this; it is always safe, and silent when there is nothing to do.
-Called by a hook it never fails.",
+Do what is queued, follow standing orders, and remove stand-ins that nothing
+needs any more.
+The hooks run this.
+It is always safe, prints nothing if there is nothing to do, and never fails
+when a hook runs it.",
     ),
     (
         "prune",
         "\
-Delete the modules that nothing registered needs, and forget no package.
-The size of what went and of what stayed is reported.",
+Delete the modules that are not needed, see
+.Sx What stays ,
+and forget no package.
+The number and size of the deleted and of the kept modules are reported.",
     ),
     (
         "check",
         "\
 Look for problems and change nothing.
-Each is one line of four fields with tabs between them: its kind, the kernel, a
-name, and a text; see
+Each problem is one line of four fields separated by tabs: its kind, the kernel,
+a name, and a text; see
 .Sx What a check finds .
 Without
-.Fl Fl kernel
-every kernel that has a registry is looked at.",
+.Fl Fl kernel ,
+every kernel that has a registry is checked.",
     ),
     (
         "why",
         "\
-Say of each named module why it is kept: a line with its name and the way from a
-module that is registered or loaded, over what each one needs and how, to it; or
-that nothing needs it, that it is not on disk, or that it is built in.
-Why a module has a hidden need is told in
+Print why each named module is kept, one line per module: the reason, the module
+that has this reason, and the chain of needs that leads from there to the named
+one.
+Otherwise print that nothing needs it, that it is not on disk, or that it is
+built in.
+The reasons for hidden needs are in
 .Sx Hidden needs .",
     ),
     (
         "census",
         "\
-Print what this machine asks for, one name or alias a line: the aliases and
-drivers
-of its devices, file systems, ciphers, modules that are loaded or configured to
-be.
-A name with
-.Sq \\&?
-behind it may be missing in another kernel.
-Fed to
-.Fl Fl from ,
-also on another machine, it names the modules of any kernel.",
+Print what this machine asks for, one name or alias per line: aliases and
+drivers of its devices, file systems, ciphers, and modules that are loaded or
+configured to be.
+Another kernel may lack a name that is followed by
+.Sq \\&? .
+.Fl Fl from
+reads this text, on any machine and for any kernel.",
     ),
     (
         "from",
         "\
-Name modules by a file, repeatable;
+Read names of modules from a file; repeatable.
 .Sq -
 is standard input.
-The first word of each line counts, so that a census, a copy of
+The first word of each line is the name, so the file may be a census, a copy of
 .Pa /proc/modules ,
 the output of
-.Xr lsmod 8
-and a plain list will do.
-An alias that matches nothing, or a name with
-.Sq \\&?
-behind it, is passed over; any other name that matches nothing is an error.
+.Xr lsmod 8 ,
+or a plain list.
+An alias that matches nothing is ignored, and so is a name followed by
+.Sq \\&? ;
+any other name that matches nothing is an error.
 .Pp
-Lines of a registry are joined with the one that is there: static wins, the
-larger
-count stays, and the owners of both are owners, so that doing it twice changes
-nothing.
+Lines of a registry are merged into the existing one: static wins, the larger
+count stays, and the owners are united, so that merging twice changes nothing.
 If the file is another kernel's
 .Pa modules.active ,
-modules that took over an alias which a registered one has lost are registered,
-too, and so is what was built into that kernel and is a module now.
-What is built in or gone is told.",
+two more kinds of modules are registered: those that took over an alias from a
+registered one, and those that were built into that kernel and are modules now.
+What is built in now, or gone, is reported.",
     ),
     (
         "detect",
         "\
-Name modules by the census of this machine, or of what
+Use the names of this machine's census, or of the
 .Pa /sys
 and
 .Pa /proc
 below
-.Fl Fl root
-tell.",
+.Fl Fl root .",
     ),
     (
         "use",
         "\
 Name modules; repeatable.
-A module is named by its name, where
+A
+.Ar NAME
+is the name of a module, in which
 .Sq -
 and
 .Sq _
-are the same, by its file name with any suffix, by its path relative to
-.Pa /lib/modules/VERSION ,
-or by an alias, such as
+are the same; its file name with any suffix; its path relative to
+.Pa /lib/modules/VERSION ;
+or an alias, such as
 .Li fs-ext4
 or
-.Li crypto-crc32c .
-An alias names every module that
+.Li crypto-crc32c ,
+which means every module that
 .Xr modprobe 8
 would load for it.",
     ),
     (
         "boot",
         "\
-List only what the boot needs, and what that needs: see
+List only what the boot needs, with everything that this needs; see
 .Sx What stays .
-The hooks for initramfs-tools and dracut call this.",
+The hooks for initramfs-tools and dracut use it.",
     ),
     (
         "static",
         "\
-Register for good instead of counting.
-Only an edit of the registry takes a static entry away.",
+Register permanently instead of counting references.
+Only editing the registry removes a static entry.",
     ),
     (
         "owner",
         "\
-Whose reference it is, by default the package whose maintainer script is
-running,
-else nobody's.
-An owner counts once, however often it installs, and gives back only what it
-has.",
+The owner of the references.
+The default is the package whose maintainer script is running; elsewhere
+references are anonymous.
+An owner counts once, however often it registers, and releases only its own
+references.",
     ),
     (
         "pkname",
         "\
 The packages to forget; repeatable.
 .Ar PKG Ns \\&: Ns Ar arch
-chooses among several architectures, and
-.Sq * ,
+selects one of several architectures.
+.Sq *
+and
 .Sq \\&?
 match as in a shell.
 All packages of a call are forgotten together or not at all.",
@@ -212,24 +215,24 @@ All packages of a call are forgotten together or not at all.",
     (
         "no-stand-in",
         "\
-Forget plainly, even what installed packages depend on.
-A stand-in that is there already goes, too.
-The dependants are named in a warning;
+Forget packages without a stand-in, even if installed packages depend on them.
+An existing stand-in is removed.
+A warning lists the dependants, which
 .Xr apt-get 8
-will find them broken.",
+will find broken.",
     ),
     (
         "keep-pruned",
         "\
-Leave a standing order in the registry:
-whenever a package manager brings modules of such a kernel back,
+Write a standing order into the registry:
+whenever a package manager brings modules of this kernel back,
 .Fl Fl settle
 prunes it again and, after
 .Fl Fl apply ,
-forgets or trims again the packages that own them.
-The order goes to new kernels with the registry.
-A kernel whose prune would be refused is left whole, with a warning.
-To end it, remove the line
+forgets or trims the packages that own them again.
+The order is carried over to new kernels with the registry.
+A kernel whose prune would be refused keeps all its modules, with a warning.
+To end the order, delete the line
 .Ql #! keep-pruned
 from
 .Pa modules.active .",
@@ -247,14 +250,14 @@ See
         "root",
         "\
 Work on another root, such as an image or a chroot.
-Every path is taken below it; symbolic links are resolved inside and never lead
-out.
-The kernel and the loaded modules of the running system do not count then.",
+Every path is taken below it; symbolic links are resolved inside it and never
+lead out.
+The kernel and the loaded modules of the running system do not count.",
     ),
     (
         "force",
         "\
-Go on where a refusal says so; what was overridden is said as a warning.
+Override a refusal that names this option; a warning says what was overridden.
 With
 .Fl Fl install ,
 register even what no kernel has.
@@ -265,14 +268,14 @@ forget even a package that owns more than modules.",
     (
         "dry-run",
         "\
-Print what would be done, one step a line, and change nothing.
+Print what would be done, one step per line, and change nothing.
 All checks are made.",
     ),
-    ("quiet", "Say warnings and errors only."),
-    ("debug", "Say more about what is done."),
+    ("quiet", "Print only warnings and errors."),
+    ("debug", "Print more about what is done."),
     (
         "help",
-        "Print a summary of all flags, whatever else is asked for.",
+        "Print a summary of all options, whatever else is asked for.",
     ),
     ("version", "Print the version, whatever else is asked for."),
 ];

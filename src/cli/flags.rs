@@ -131,13 +131,13 @@ pub const FLAGS: &[Flag] = &[
         Action::Settle,
         "",
         "settle",
-        "finish what was put off while dpkg or apt ran",
+        "finish what was queued while dpkg or apt ran",
     ),
     act(
         Action::Prune,
         "",
         "prune",
-        "delete the modules that nothing registered needs",
+        "delete the modules that are not needed",
     ),
     act(
         Action::Check,
@@ -145,7 +145,12 @@ pub const FLAGS: &[Flag] = &[
         "check",
         "look for problems; exit 1 if there are any",
     ),
-    act(Action::Why, "", "why", "say why each named module is kept"),
+    act(
+        Action::Why,
+        "",
+        "why",
+        "print why each named module is kept",
+    ),
     act(
         Action::Census,
         "",
@@ -182,7 +187,7 @@ pub const FLAGS: &[Flag] = &[
         long: "boot",
         value: "",
         with: &[Action::List],
-        help: "only what mounts the root and the boot's file systems",
+        help: "only what mounts the file systems of the boot",
     },
     Flag {
         meaning: Meaning::Static,
@@ -190,7 +195,7 @@ pub const FLAGS: &[Flag] = &[
         long: "static",
         value: "",
         with: &[Action::Install],
-        help: "register for good instead of counting",
+        help: "register permanently instead of counting",
     },
     Flag {
         meaning: Meaning::Owner,
@@ -214,7 +219,7 @@ pub const FLAGS: &[Flag] = &[
         long: "no-stand-in",
         value: "",
         with: &[Action::Apply],
-        help: "forget plainly even what others depend on",
+        help: "forget even what others depend on",
     },
     Flag {
         meaning: Meaning::KeepPruned,
@@ -222,7 +227,7 @@ pub const FLAGS: &[Flag] = &[
         long: "keep-pruned",
         value: "",
         with: &[Action::Prune, Action::Apply],
-        help: "do it again when packages bring modules back",
+        help: "prune again when packages bring modules back",
     },
     Flag {
         meaning: Meaning::Kernel,
@@ -238,7 +243,7 @@ pub const FLAGS: &[Flag] = &[
         long: "root",
         value: "DIR",
         with: &[],
-        help: "work on another root and never leave it",
+        help: "work on another root, never outside it",
     },
     Flag {
         meaning: Meaning::Force,
@@ -251,7 +256,7 @@ pub const FLAGS: &[Flag] = &[
             Action::Apply,
             Action::Settle,
         ],
-        help: "go on where a refusal says that this does",
+        help: "override refusals that allow it",
     },
     Flag {
         meaning: Meaning::DryRun,
@@ -267,7 +272,7 @@ pub const FLAGS: &[Flag] = &[
         long: "quiet",
         value: "",
         with: &[],
-        help: "say warnings and errors only",
+        help: "print only warnings and errors",
     },
     Flag {
         meaning: Meaning::Debug,
@@ -275,7 +280,7 @@ pub const FLAGS: &[Flag] = &[
         long: "debug",
         value: "",
         with: &[],
-        help: "say more",
+        help: "print more details",
     },
     Flag {
         meaning: Meaning::Help,

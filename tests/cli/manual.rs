@@ -1,9 +1,9 @@
-//! Man page, completions and README speak of the same flags as the program, and their examples
-//! make sense to it.
+//! Man pages, completions, README and the other documents name the same flags as the program, and
+//! it accepts their examples.
 
 #[allow(dead_code)] // its main
 #[path = "../../cross/manual/main.rs"]
-mod generator;
+pub mod generator;
 
 use generator::{completions, page, texts};
 use limopack::cli::flags::FLAGS;
@@ -16,8 +16,15 @@ use std::path::{Path, PathBuf};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Flags of other programs of which ours may speak.
-const OTHERS: &[&str] = &["configure", "show-depends", "verify"];
+/// Flags of other programs that the documents may name.
+const OTHERS: &[&str] = &[
+    "locked",
+    "regenerate-all",
+    "reinstall",
+    "release",
+    "show-depends",
+    "verify",
+];
 
 fn read(file: &str) -> String {
     fs::read_to_string(format!("{HERE}/{file}")).unwrap()
@@ -37,6 +44,11 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// limopack(8) and limopack-integration(7).
+fn pages() -> [String; 2] {
+    [page::reference(), page::integration()]
+}
+
 /// The lines that a page shows as they would be typed: `.Dl` and between `.Bd` and `.Ed`.
 fn examples(page: &str) -> Vec<&str> {
     let mut is_display = false;
@@ -52,9 +64,11 @@ fn examples(page: &str) -> Vec<&str> {
     lines
 }
 
-/// The words behind `limopack` in a line as it would be typed, up to a pipe.
+/// The words after `limopack` in a line as it would be typed, up to a pipe.
 fn words(line: &str) -> Option<Vec<OsString>> {
-    let line = line.replace("$(uname -r)", "6.1.0");
+    let line = line
+        .replace("$(uname -r)", "6.1.0")
+        .replace("$version", "6.1.0");
     let words = line.trim_start().strip_prefix("limopack ")?;
     let words = words.split(&['|', '>'][..]).next()?.split_whitespace();
     let plain = |word: &str| OsString::from(word.replace(&['\'', '"', '\\'][..], ""));
@@ -90,7 +104,7 @@ fn every_flag_has_one_text_and_every_text_a_flag() {
 
 #[test]
 fn the_page_names_every_flag_with_its_letters_and_its_value() {
-    let page = page::man();
+    let page = page::reference();
     for flag in FLAGS {
         let letters: String = flag.short.chars().map(|c| format!("Fl {c} , ")).collect();
         let value = match flag.value {
@@ -104,7 +118,7 @@ fn the_page_names_every_flag_with_its_letters_and_its_value() {
 
 #[test]
 fn the_page_tells_every_hidden_need_and_its_reason() {
-    let page = page::man();
+    let page = page::reference();
     let section = page.split(".Ss Hidden needs\n").nth(1).unwrap();
     let section = section.split(".Ss ").next().unwrap().replace('\n', " ");
     for (modules, targets, reason) in KNOWN {
@@ -114,8 +128,8 @@ fn the_page_tells_every_hidden_need_and_its_reason() {
 }
 
 #[test]
-fn the_page_names_no_flag_that_is_none() {
-    for line in page::man().lines() {
+fn the_pages_name_no_flag_that_is_none() {
+    for line in pages().iter().flat_map(|page| page.lines()) {
         for rest in line.split("Fl Fl ").skip(1) {
             let name = rest.split(' ').next().unwrap();
             assert!(FLAGS.iter().any(|flag| flag.long == name), "{line}");
@@ -124,23 +138,24 @@ fn the_page_names_no_flag_that_is_none() {
 }
 
 #[test]
-fn the_page_is_well_formed() {
-    let page = page::man();
-    for line in page.lines() {
-        assert!(!line.is_empty() && !line.ends_with(' '), "{line:?}");
-        assert!(line.len() <= 80 || line.starts_with('.'), "{line}");
-        assert!(line.is_ascii() && !line.contains('@') || line.contains("#@"));
-    }
-    for (open, close) in [(".Bl ", ".El"), (".Bd ", ".Ed")] {
-        let starting = page.lines().filter(|line| line.starts_with(open)).count();
-        let ending = page.lines().filter(|line| *line == close).count();
-        assert_eq!(starting, ending, "{open}");
+fn the_pages_are_well_formed() {
+    for page in pages() {
+        for line in page.lines() {
+            assert!(!line.is_empty() && !line.ends_with(' '), "{line:?}");
+            assert!(line.len() <= 80 || line.starts_with('.'), "{line}");
+            assert!(line.is_ascii() && !line.contains('@') || line.contains("#@"));
+        }
+        for (open, close) in [(".Bl ", ".El"), (".Bd ", ".Ed")] {
+            let starting = page.lines().filter(|line| line.starts_with(open)).count();
+            let ending = page.lines().filter(|line| *line == close).count();
+            assert_eq!(starting, ending, "{open}");
+        }
     }
 }
 
 #[test]
 fn the_page_knows_every_exit_code() {
-    let page = page::man();
+    let page = page::reference();
     let codes = page.split(".Sh EXIT STATUS").nth(1).unwrap();
     let codes = codes.split(".Sh ").next().unwrap();
     let codes: Vec<&str> = codes
@@ -159,7 +174,7 @@ fn the_page_knows_every_exit_code() {
 
 #[test]
 fn the_page_knows_every_variable_that_the_program_reads() {
-    let page = page::man();
+    let page = page::reference();
     let mut count = 0;
     for file in files(&Path::new(HERE).join("src")) {
         let source = fs::read_to_string(file).unwrap();
@@ -173,36 +188,41 @@ fn the_page_knows_every_variable_that_the_program_reads() {
 }
 
 #[test]
-fn the_examples_of_page_and_readme_are_command_lines() {
-    let page = page::man();
-    let readme = read("README.md");
+fn the_examples_of_pages_and_readme_are_command_lines() {
+    let (pages, readme) = (pages(), read("README.md"));
     // What is in a fence, but not what is in `console`, which is run.
     let fenced = readme.split("```").skip(1).step_by(2);
     let fenced = fenced.filter(|block| !block.starts_with("console"));
     let fenced = fenced.flat_map(str::lines);
     let mut count = 0;
-    for line in examples(&page).into_iter().chain(fenced) {
+    let shown = pages.iter().flat_map(|page| examples(page));
+    for line in shown.chain(fenced) {
         let Some(words) = words(line) else { continue };
         if let Err(error) = limopack::cli::parse(words) {
             panic!("{line}: {error:?}");
         }
         count += 1;
     }
-    assert!(count > 15, "{count}");
+    assert!(count > 25, "{count}");
 }
 
 #[test]
-fn the_registry_of_page_and_readme_is_one() {
-    let page = page::man().leak();
+fn the_registry_of_the_page_is_one() {
+    let page = page::reference().leak();
     let shown = page.split("-offset indent\n").map(|rest| {
         let end = rest.find(".Ed").unwrap_or(0);
         &rest[..end]
     });
     let shown: Vec<&str> = shown.filter(|text| text.contains("ext4:S")).collect();
     assert_eq!(shown.len(), 1);
-    assert!(read("README.md").contains(shown[0]));
     let registry = Registry::parse(shown[0].as_bytes(), b"page").unwrap();
     assert_eq!(registry.to_text(), shown[0].as_bytes());
+}
+
+#[test]
+fn the_recipes_name_this_version() {
+    let version = format!("\nLIMOPACK_VERSION = {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(page::integration().contains(&version));
 }
 
 #[test]
@@ -236,9 +256,14 @@ fn prose_and_scripts_speak_of_flags_that_exist() {
     let hooks = hooks
         .into_iter()
         .map(|file| fs::read_to_string(file).unwrap());
-    let texts = ["README.md", "CHANGELOG.md", "tests/show.sh"].map(read);
+    let texts = [
+        "README.md",
+        "CHANGELOG.md",
+        "tests/show.sh",
+        "tests/system/README.md",
+    ];
     let mut count = 0;
-    for text in texts.into_iter().chain(hooks) {
+    for text in texts.map(read).into_iter().chain(pages()).chain(hooks) {
         for name in long_flags(&text) {
             let is_ours = FLAGS.iter().any(|flag| flag.long == name);
             assert!(is_ours || OTHERS.contains(&name), "--{name}");
@@ -256,5 +281,21 @@ fn every_hook_is_installed() {
         let folder = file.parent().unwrap().strip_prefix(&hooks).unwrap();
         let row = format!("\t{}:", folder.display());
         assert!(makefile.contains(&row), "{} has no row", file.display());
+    }
+}
+
+#[test]
+fn the_page_lists_every_hook_that_is_installed() {
+    let page = page::integration();
+    for file in files(&Path::new(HERE).join("cross/hooks")) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let folder = file.parent().unwrap();
+        // dracut knows a module by its directory.
+        let last = match name {
+            "module-setup.sh" => PathBuf::from(folder.file_name().unwrap()),
+            name => Path::new(folder.file_name().unwrap()).join(name),
+        };
+        let path = format!("/{} ", last.display());
+        assert!(page.replace('\n', " ").contains(&path), "{path}");
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What limopack costs beside what others do, as one table in Markdown, for the README.
+"""What limopack costs beside what others do, as one table in Markdown, for README.md beside this file.
 
 Owns the table: all its rows are from this one run, at whose end a broken limit is an error. The
 binary is the one that ships (`make bench` builds it, and LIMOPACK_BIN names it).

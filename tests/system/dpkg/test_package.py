@@ -38,6 +38,7 @@ FILES = {
     "usr/share/fish/vendor_completions.d/limopack.fish": "-rw-r--r--",
     "usr/share/initramfs-tools/hooks/limopack": "-rwxr-xr-x",
     "usr/share/lintian/overrides/limopack": "-rw-r--r--",
+    "usr/share/man/man7/limopack-integration.7.gz": "-rw-r--r--",
     "usr/share/man/man8/limopack.8.gz": "-rw-r--r--",
     "usr/share/zsh/site-functions/_limopack": "-rw-r--r--",
 }
