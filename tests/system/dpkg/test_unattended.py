@@ -57,13 +57,31 @@ def test_the_update_is_installed_and_its_kernel_pruned(updated):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("servers", ["bookworm", TRIXIE], indirect=True)
+@SUITES
+def test_no_package_of_the_kernel_before_stays(updated):
+    """Story: on Debian 14 linux-base-VERSION stayed: when the rest of the kernel went, the stand-in still
+    needed it, and unattended-upgrades removes only what has just become unused."""
+    left = updated.sh("dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n'").out.splitlines()
+    assert not [line for line in left if line.startswith("ii ") and updated.old.release in line]
+
+
+@SUITES
+def test_the_modules_of_the_kernel_before_go_with_it_or_are_known(updated):
+    """Story: unattended-upgrades purges nothing, and on Debian 14 every kernel that it removed left the
+    modules that limopack had kept, with their indexes; --check had no line for them."""
+    old = updated.old.release
+    if files(updated.root, old):
+        assert f"\t{old}\t" in updated.sh("limopack --check", ok=None).out
+
+
+@SUITES
 def test_the_kernel_before_goes_and_leaves_nothing_when_it_is_purged(updated, roots):
+    """Story: on Debian 14 a note of it stayed."""
     old, new = updated.old, updated.new
     assert re.search(f"auto-removed: .*{re.escape(old.image)}", said(updated)), said(updated)
     assert not (updated.root / f"boot/vmlinuz-{old.release}").exists()
     with roots.copy(updated.root) as root:
-        root.sh("apt-get -y purge '~c'")
+        root.sh("apt-get -y purge '~c'; apt-get -y autoremove")
         right(replace(updated, root=root), new)
 
 
