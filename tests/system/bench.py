@@ -5,7 +5,7 @@ Owns the table: all its rows are from this one run, at whose end a broken limit 
 binary is the one that ships (`make bench` builds it, and LIMOPACK_BIN names it).
 
     bench.py            every row
-    bench.py NAME...    the rows of these parts: list, cold, prune, forget, growth, start
+    bench.py NAME...    the rows of these parts: list, cold, prune, forget, growth, start, upgrade
 """
 import os
 import platform
@@ -20,11 +20,12 @@ import bench_growth
 import bench_list
 import bench_prune
 import bench_start
+import bench_upgrade
 import chroots
 import tools
 
 PARTS = {"list": bench_list, "cold": bench_cold, "prune": bench_prune, "forget": bench_forget,
-         "growth": bench_growth, "start": bench_start}
+         "growth": bench_growth, "start": bench_start, "upgrade": bench_upgrade}
 
 
 def parts(names):

@@ -7,6 +7,7 @@ none outlives it, however it ends. Must never read or write the host's package d
 import ctypes
 import os
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,12 @@ class Roots:
 
     def copy(self, root):
         """A root that starts as `root` is now; `root` must rest as long as the copy lives."""
-        return self._root(root.suite, f"{root.place}/upper:{root.lower}")
+        return self._root(root.suite, root.layers)
+
+    def disk(self, root, size):
+        """A root on a file system of its own, that starts as `root` is now."""
+        self.count += 1
+        return Disk(root, self.top / f"{root.suite}-{os.getpid()}-{self.count}", size)
 
     def _root(self, suite, lower):
         self.count += 1
@@ -115,7 +121,8 @@ class Root:
     """A writable view of `lower`, with /proc; a context manager."""
 
     def __init__(self, lower, place, suite):
-        self.lower, self.place, self.path, self.suite = lower, place, place / "root", suite
+        self.place, self.path, self.suite = place, place / "root", suite
+        self.layers = f"{place}/upper:{lower}"
         for name in ("root", "upper", "work"):
             (place / name).mkdir(parents=True)
         mount("-t", "overlay", "overlay", "-o",
@@ -141,3 +148,32 @@ class Root:
         result = Result(script, done.returncode, done.stdout, done.stderr)
         assert ok is None or result.code in ok, f"unexpected exit:\n{result}"
         return result
+
+
+class Disk(Root):
+    """A copy of a root on an ext4 of `size` bytes, its /dev/vda."""
+
+    def __init__(self, root, place, size):
+        self.place, self.outside, self.suite = place, place / "root", root.suite
+        self.outside.mkdir(parents=True)
+        with open(place / "image", "wb") as image:
+            image.truncate(size)
+        run("mkfs.ext4", "-q", place / "image")
+        mount("-o", "loop", place / "image", self.outside)
+        run("cp", "-ax", f"{root.path}/.", self.outside)
+        # A second time from inside, under the name that it has there: grub finds no kernel on a loop device.
+        os.mknod(self.outside / "dev/vda", stat.S_IFBLK | 0o600, self.outside.stat().st_dev)
+        run("chroot", self.outside, "mount", "/dev/vda", "/mnt", env=ENV)
+        self.path = self.layers = self.outside / "mnt"
+        mount("-t", "proc", "proc", self.path / "proc")
+
+    def __exit__(self, *_):
+        umount(self.path / "proc")
+        umount(self.path)
+        umount(self.outside)
+        shutil.rmtree(self.place)
+
+    def used(self):
+        """Bytes in use, those not yet written to it, too."""
+        about = os.statvfs(self.path)
+        return (about.f_blocks - about.f_bfree) * about.f_frsize

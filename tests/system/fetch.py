@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -154,6 +155,18 @@ def deb(suite, arch, package):
     return next(directory.glob("*.deb"))
 
 
+def debs(suite, arch, packages):
+    """The .deb files of many packages; what is missing comes in one go."""
+    missing = [name for name in packages if not (CACHE / f"debs/{suite}-{arch}/{name}").exists()]
+    if missing:
+        with locked(), tempfile.TemporaryDirectory(dir=CACHE) as top:
+            apt(archive(suite, arch), "apt-get", "download", "-qq", *missing, cwd=top)
+            for file in Path(top).glob("*.deb"):
+                entry(f"debs/{suite}-{arch}/{file.name.split('_')[0]}",
+                      lambda directory: shutil.copy(file, directory))
+    return [deb(suite, arch, name) for name in packages]
+
+
 def unpacked(suite, arch, packages):
     """A root with the files of `packages`, merged-usr as Debian has it since 12."""
     def build(directory):
@@ -173,10 +186,10 @@ def unpack(package, directory):
             raise FetchError(f"{package}: cannot be unpacked into {directory}")
 
 
-def dependencies(suite, arch, package):
-    """The package and all that it depends on, as apt would install them."""
+def dependencies(suite, arch, *packages):
+    """The packages and all that they depend on, as apt would install them."""
     plan = apt(archive(suite, arch), "apt-get", "install", "--simulate", "-qq",
-               "--no-install-recommends", package)
+               "--no-install-recommends", *packages)
     return [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
 
 
@@ -194,6 +207,15 @@ def kernel_packages(name):
         if found and (name != "forky" or any("-modules-" in package for package in found)):
             return suite, arch, found
     raise FetchError(f"{metapackage}: no kernel packages in {suites}")
+
+
+def images(suite, arch, flavour):
+    """The suite's packages of one kernel, one for each ABI that it has, oldest first."""
+    names = apt(archive(suite, arch), "apt-cache", "pkgnames", "linux-image-").split()
+    found = [name for name in names if re.fullmatch(rf"linux-image-\d.*-{flavour}", name)]
+    if not found:
+        raise FetchError(f"no linux-image-*-{flavour} in {suite}")
+    return sorted(found, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
 
 # -------------------------------------------------------- what the tests ask for

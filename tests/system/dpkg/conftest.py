@@ -1,13 +1,15 @@
 """What every test of dpkg and apt starts from: a root of each suite, with limopack and its hooks in it."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("checks")
+pytest.register_assert_rewrite("checks", "kernels")
 
 import chroots
+import kernels
 import packages
 import tools
 
@@ -77,3 +79,17 @@ def stock(stocked, roots):
     """A root of the test's own, as `stocked`."""
     with roots.copy(stocked) as root:
         yield root
+
+
+@pytest.fixture(scope="session", params=chroots.SUITES)
+def servers(request, roots):
+    """A machine with the older of its suite's last two kernels, whole; for reading only."""
+    with roots.fresh(request.param) as root:
+        yield kernels.bought(root)
+
+
+@pytest.fixture
+def server(servers, roots):
+    """Such a machine of the test's own."""
+    with roots.copy(servers.root) as root:
+        yield replace(servers, root=root)
