@@ -2,7 +2,7 @@
 //! and reports it. `--dry-run` prints the same plans.
 
 use crate::actions::apply::{Task, Trimmed, Wanted};
-use crate::actions::purged::{self, Purged};
+use crate::actions::purged::{self, Gone, Purged};
 use crate::actions::settle::standing_orders;
 use crate::actions::{kernels, prune};
 use crate::cli::parse::Mode;
@@ -11,7 +11,7 @@ use crate::format::{fill, join, some_of, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::package::database::Caller;
 use crate::package::forget::{self, stem, subject, Edit, Situation, PREFIX};
-use crate::package::queue::{self, FORGOTTEN, PENDING};
+use crate::package::queue::{self, Note, FORGOTTEN, PENDING, REMOVED};
 use crate::package::select::Spec;
 use crate::plan::prune::Prune;
 use crate::system::report::print;
@@ -118,38 +118,79 @@ impl Task<'_> {
         };
         let marked = purged::marked(self.root, self.remembered.all)?;
         for &kernel in &marked {
-            let reason = purged.reason_to_stay(kernel)?;
-            if reason.is_empty() {
-                match self.request.mode {
-                    Mode::DryRun => print(fill("remove kernel {}\n", &[kernel]))?,
-                    Mode::Execute => purged.remove(kernel)?,
-                }
-                continue;
-            }
-            let what = "kernel {} was purged, but {}; its modules stay";
-            match dropped.is_empty() && caller.is_hook() {
-                true => self.report.debug(what, &[kernel, reason]),
-                false => self.report.note(what, &[kernel, reason]),
-            }
-        }
-        if dropped.is_empty() {
-            return Ok(());
+            self.look_after(&purged, kernel, Gone::Purged, caller)?;
         }
         for note in self.remembered.all {
             let package = split_at_byte(note.package, b':').0;
-            let stand_in = fill("{}{}", &[PREFIX, package]);
-            if names.binary_search(&stand_in).is_err() || self.find(note.package).is_some() {
+            let stand_in = join(&[PREFIX, package], "");
+            let has_gone = note.mark == REMOVED || names.binary_search(&stand_in).is_ok();
+            if !has_gone || self.find(note.package).is_some() {
                 continue;
             }
+            let mut stays = false;
             for &kernel in note.kernels {
                 let is_there = self.root.has(file_of(kernel, b"kernel"))?;
-                if is_there && marked.binary_search(&kernel).is_err() {
-                    let what = "kernel {}: its modules stay; no package brings them any more";
-                    self.report.note(what, &[kernel]);
+                if !is_there || marked.binary_search(&kernel).is_ok() {
+                    continue;
                 }
+                // Others would have been removed with the last package that needed them.
+                if note.mark != b"manual" {
+                    stays |= self.look_after(&purged, kernel, Gone::Removed, caller)?;
+                    continue;
+                }
+                let what = "kernel {}: its modules stay; no package brings them any more";
+                self.report.note(what, &[kernel]);
+            }
+            // The rest of the kernel may go in another run of the package manager.
+            if stays && note.mark != REMOVED && self.request.mode == Mode::Execute {
+                let mark = REMOVED;
+                queue::change(self.root, FORGOTTEN, &[Note { mark, ..*note }], &[])?;
             }
         }
-        Ok(())
+        self.forget_notes()
+    }
+
+    /// Removes what is left of a kernel, or says what stays and why; whether it stays.
+    fn look_after(
+        &self,
+        purged: &Purged<'_>,
+        kernel: Text,
+        gone: Gone,
+        caller: Caller,
+    ) -> Result<bool> {
+        let reason = purged.reason_to_stay(kernel, gone)?;
+        if reason.is_empty() {
+            match self.request.mode {
+                Mode::DryRun => print(fill("remove kernel {}\n", &[kernel]))?,
+                Mode::Execute => purged.remove(kernel, gone)?,
+            }
+            return Ok(false);
+        }
+        let what = "kernel {} was {}, but {}; its modules stay";
+        let parts = [kernel, gone.word(), reason];
+        match purged.dropped.is_empty() && caller.is_hook() {
+            true => self.report.debug(what, &parts),
+            false => self.report.note(what, &parts),
+        }
+        Ok(true)
+    }
+
+    /// Drops the notes of packages that nobody knows any more, and of whose kernels nothing is left.
+    fn forget_notes(&self) -> Result<()> {
+        let mut lost = Vec::new();
+        for note in self.remembered.all {
+            let mut is_left = note.kernels.is_empty() || self.find(note.package).is_some();
+            for kernel in note.kernels {
+                is_left = is_left || self.root.has(directory(kernel))?;
+            }
+            if !is_left {
+                lost.push(note.package);
+            }
+        }
+        match lost.is_empty() || self.request.mode == Mode::DryRun {
+            true => Ok(()),
+            false => queue::change(self.root, FORGOTTEN, &[], &lost),
+        }
     }
 
     /// What is recorded as gone is gone after a power cut, too.

@@ -1,5 +1,5 @@
-//! What is left of purged kernels whose modules package was forgotten: nobody owns it, and no package
-//! manager takes it along.
+//! What is left of purged and removed kernels whose modules package was forgotten: nobody owns it, and
+//! no package manager takes it along.
 //!
 //! That a kernel's package was purged is recorded by a mark, which the hook for kernels leaves
 //! (cross/hooks/kernel/postrm.d/limopack): nothing else tells it from a kernel that was never a
@@ -24,6 +24,26 @@ const MARK: &[u8] = b".limopack-purged";
 
 /// The states of packages of which nothing is left.
 const UNKNOWN: &[&[u8]] = &[b"", b"not-installed"];
+
+/// How a kernel's package has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It was removed, and its modules package would have been. It may come back, and finds what is
+    /// registered.
+    Removed,
+    /// It was purged.
+    Purged,
+}
+
+impl Gone {
+    /// The word for it.
+    pub fn word(self) -> Text {
+        match self {
+            Gone::Removed => b"removed",
+            Gone::Purged => b"purged",
+        }
+    }
+}
 
 /// What is asked whether a kernel is still somebody's.
 pub struct Purged<'a> {
@@ -64,13 +84,17 @@ impl Purged<'_> {
     /// # Errors
     /// It cannot be found out.
     #[inline(never)] // larger in the large frame of its caller
-    pub fn reason_to_stay(&self, kernel: &[u8]) -> Result<Text> {
+    pub fn reason_to_stay(&self, kernel: &[u8], gone: Gone) -> Result<Text> {
         if kernel == running_kernel() || running(self.root)? == Some(kernel) {
             return Ok(b"it runs");
         }
         for stanza in self.status.all {
+            let is_known = match gone {
+                Gone::Removed => stanza.is_there(),
+                Gone::Purged => !UNKNOWN.contains(&stanza.state()),
+            };
             if find(stanza.package, kernel).is_some()
-                && !UNKNOWN.contains(&stanza.state())
+                && is_known
                 && self.dropped.binary_search(&stanza.package).is_err()
             {
                 return Ok(fill("{} is known", &[stanza.package]));
@@ -137,7 +161,7 @@ impl Purged<'_> {
     /// # Errors
     /// The first step that fails; the mark stays then.
     #[inline(never)] // larger in the large frame of its caller
-    pub fn remove(&self, kernel: Text) -> Result<()> {
+    pub fn remove(&self, kernel: Text, gone: Gone) -> Result<()> {
         let Some(modules) = Folder::open(self.root, b"lib/modules")? else {
             return Ok(());
         };
@@ -171,18 +195,20 @@ impl Purged<'_> {
                 folder.unlink(b"modules.dep.bin")?;
             }
             folder.unlink(MARK)?;
-            let what =
-                "kernel {} was purged: removed its modules; {} stays, others have files in it";
-            self.report.note(what, &[kernel, folder.shown(b"")]);
+            let what = "kernel {} was {}: removed its modules; {} stays, others have files in it";
+            let parts = [kernel, gone.word(), folder.shown(b"")];
+            self.report.note(what, &parts);
             return Ok(());
         }
         for entry in entries.iter().filter(|entry| entry.name != MARK) {
-            folder.unlink(entry.name)?;
+            if gone == Gone::Purged || entry.name != ACTIVE {
+                folder.unlink(entry.name)?;
+            }
         }
         folder.unlink(MARK)?;
         modules.remove_empty(kernel)?;
-        let what = "kernel {} was purged: removed what was left of it";
-        self.report.note(what, &[kernel]);
+        let what = "kernel {} was {}: removed what was left of it";
+        self.report.note(what, &[kernel, gone.word()]);
         Ok(())
     }
 }

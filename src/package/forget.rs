@@ -112,7 +112,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
         parts: Vec::new(),
         stand_ins: Vec::new(),
         dropped: Vec::new(),
-        dependants: search.dependants,
+        dependants: core::mem::take(&mut search.dependants),
         trimmed: Vec::new(),
     };
     for &at in situation.plain {
@@ -136,7 +136,8 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
                 for (old, stanza) in status.named(new) {
                     goes[old] |= !stanza.is_there();
                 }
-                edit.stand_ins.push(stand_in(new, stanza));
+                let users = search.users(at);
+                edit.stand_ins.push(stand_in(new, stanza, &users));
             }
             None => {}
         }
@@ -262,6 +263,20 @@ impl<'t, 'a> Search<'t, 'a> {
             }
         }
         self.follow_new();
+    }
+
+    /// The packages that stay and need one that leaves.
+    fn users(&self, at: usize) -> Vec<&'t Stanza<'t>> {
+        let mut users = Vec::new();
+        let leaving = self.leaving.entries();
+        for &(dependant, first) in &self.needs {
+            let mut all = leaving[first..].iter();
+            let is_it = |entry: &Entry<'_>| entry.at == at && entry.name == leaving[first].name;
+            if self.roles[dependant] == Role::Stays && all.any(is_it) {
+                users.push(self.stanza(dependant));
+            }
+        }
+        users
     }
 
     /// Marks every package that a need is about.
@@ -435,9 +450,9 @@ fn each_provided<'t>(stanza: &Stanza<'t>, see: &mut dyn FnMut(&'t [u8])) {
     }
 }
 
-/// The stanza that takes a package's place.
+/// The stanza that takes a package's place, for the sake of `users`, if there are some.
 #[inline(never)] // larger in the large frame of its caller
-fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
+fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn {
     const FIELDS: &[&[u8]] = &[
         b"Architecture",
         b"Multi-Arch",
@@ -474,21 +489,43 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>) -> StandIn {
         if field == PROVIDES {
             value = &provides;
         }
-        if value.is_empty() {
-            continue;
+        if at >= FIRST_NEED {
+            value = needs_of(value, users);
         }
-        push_filled(&mut text, "{}: ", &[field]);
-        match at >= FIRST_NEED {
-            // Of any version: an update of what it needs must not be kept back for its sake.
-            true => push_unversioned(&mut text, value),
-            false => text.extend_from_slice(value),
+        if !value.is_empty() {
+            push_filled(&mut text, "{}: {}\n", &[field, value]);
         }
-        text.push(b'\n');
     }
     let description = "Description: stands in for {}, whose modules limopack removed\n\n";
     push_filled(&mut text, description, &[package]);
     let (stem, text) = (stem(name, stanza), text.leak());
     StandIn { stem, text }
+}
+
+/// What a stand-in needs of the relations of its package: each of any version, since an update of what
+/// it needs must not be kept back for its sake; and nothing that all its users need themselves, since
+/// one removal has to take what they brought along with them.
+fn needs_of(relations: &[u8], users: &[&Stanza<'_>]) -> Text {
+    let mut text = Vec::new();
+    for group in groups(relations) {
+        let name = name_in(group);
+        let needs = |user: &&Stanza<'_>| {
+            let mut is_needed = false;
+            for field in [user.pre_depends, user.depends] {
+                each_name(field, &mut |other| is_needed |= other == name);
+            }
+            is_needed
+        };
+        let is_alone = alternatives(group).nth(1).is_none();
+        if is_alone && !users.is_empty() && users.iter().all(needs) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        push_unversioned(&mut text, group);
+    }
+    text.leak()
 }
 
 /// Adds relations without their versions.
@@ -527,10 +564,27 @@ mod tests {
             "k;Depends: a (= 1), b:any (>> 2~) | c(<< 3),\n d;Pre-Depends: e (= 1);Suggests: f";
         let (left, _) = forgotten(&status(&["x;Depends: k", fields]), "k", &[]);
         assert!(
-            left.contains("Pre-Depends: e\nDepends: a, b:any | c,\n d\nSuggests: f\n"),
+            left.contains("Pre-Depends: e\nDepends: a, b:any | c, d\nSuggests: f\n"),
             "{left}"
         );
         assert!(left.contains("Provides: k (= 1.0)\n"));
+    }
+
+    /// Story: on Debian 14 linux-base-VERSION stayed when the kernel was removed, which needed it itself.
+    #[test]
+    fn a_stand_in_does_not_need_what_all_its_users_need() {
+        let base = "k;Depends: kmod, base (= 1)";
+        let (left, _) = forgotten(&status(&["x;Depends: k, base (= 1)", base]), "k", &[]);
+        assert!(left.contains("\nDepends: kmod\n"), "{left}");
+        let users = ["x;Depends: k, base (= 1)", "y;Depends: k", base];
+        let (left, _) = forgotten(&status(&users), "k", &[]);
+        assert!(left.contains("\nDepends: kmod, base\n"), "{left}");
+        let only = ["x;Depends: k;Pre-Depends: base", "k;Depends: base"];
+        let (left, _) = forgotten(&status(&only), "k", &[]);
+        assert!(
+            !left[left.find("limopack-stand-in").unwrap()..].contains("Depends"),
+            "{left}"
+        );
     }
 
     /// Forgets `name` and gives the file that is left, and the dependants found.

@@ -2,7 +2,7 @@
 //!
 //! `pending`: what was asked for while the package manager ran, one package a line:
 //! `PKG[:arch] stand-in|plain KERNEL…`. `forgotten`: what was done, so that a maintainer script
-//! that asks again is right and knows the kernels: `PKG[:arch] auto|manual KERNEL…`.
+//! that asks again is right and knows the kernels: `PKG[:arch] auto|manual|removed KERNEL…`.
 
 use crate::error::{Error, Result};
 use crate::format::{fill, join, Text};
@@ -17,15 +17,18 @@ pub const PENDING: &[u8] = b"pending";
 /// What was done.
 pub const FORGOTTEN: &[u8] = b"forgotten";
 
+/// The mark of a package that would have been removed by now, with the last one that needed it.
+pub const REMOVED: &[u8] = b"removed";
+
 /// The marks of what was done.
-const MARKS: &[&[u8]] = &[b"auto", b"manual"];
+const MARKS: &[&[u8]] = &[b"auto", b"manual", REMOVED];
 
 /// A line of either file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note<'t> {
     /// The package, with `:arch` where it needs one.
     pub package: &'t [u8],
-    /// `stand-in` or `plain`; `auto` or `manual`.
+    /// `stand-in` or `plain`; `auto`, `manual` or `removed`.
     pub mark: &'t [u8],
     /// The kernels whose modules it brought.
     pub kernels: &'t [&'t [u8]],

@@ -17,7 +17,8 @@ Unattended-Upgrade::Automatic-Reboot "false";
 APT::Protect-Kernels "false";
 """
 # needrestart asks for the environment of every process, and some end before it looks.
-OTHERS = "HENV|Use of uninitialized value in unpack"
+# dpkg removes the directory of a kernel before limopack, which comes last, removes what it kept in there.
+OTHERS = "HENV|Use of uninitialized value in unpack|while removing .*/modules/.* not empty so not removed"
 DISK = 2 << 30
 
 TRIXIE = pytest.param("trixie", marks=pytest.mark.long)
