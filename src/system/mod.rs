@@ -16,7 +16,7 @@ pub use report::Report;
 pub use root::Root;
 
 use crate::error::{Error, Result};
-use crate::format::{join, keep, Text};
+use crate::format::{keep, Text};
 use crate::text::rfind;
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -85,8 +85,10 @@ pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
 pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<&'static CStr> {
-    let bytes = join(&[name, b"\0"], "");
-    CStr::from_bytes_with_nul(bytes).map_err(|_| Errno::INVAL)
+    let mut bytes = Vec::with_capacity(name.len() + 1);
+    bytes.extend_from_slice(name);
+    bytes.push(0);
+    CStr::from_bytes_with_nul(bytes.leak()).map_err(|_| Errno::INVAL)
 }
 
 /// Whether a call failed because there is nothing of that name.

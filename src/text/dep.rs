@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{bare_lines, find_last, positions, split_inline, until};
+use crate::text::{bare_lines, find_last, rfind, split_inline, until};
 use std::cell::Cell;
 
 /// One line of modules.dep.
@@ -114,7 +114,7 @@ struct Chains {
 struct Line {
     /// Where its path ends.
     end: u32,
-    /// The next of its chain, + 1; its hash until all are found.
+    /// The next of its chain, + 1.
     next: u32,
 }
 
@@ -172,9 +172,13 @@ impl<'t> Paths<'t> {
         let mut lines = Vec::with_capacity(room / 2);
         // The last line may have no newline.
         let is_open = self.end == b'\n' && !matches!(text.last(), None | Some(b'\n'));
-        let open = is_open.then_some(text.len());
-        let ends = positions(text, self.end);
-        for end in ends.chain(open) {
+        let mut before = match is_open {
+            true => Some(text.len()),
+            false => rfind(text, self.end),
+        };
+        // From the last to the first, which so comes to the head of its chain.
+        while let Some(end) = before {
+            before = rfind(&text[..end], self.end);
             let path = ModulePath(&text[..end]);
             let quick = match part {
                 Part::Tail => path.quick_tail_hash(),
@@ -183,13 +187,10 @@ impl<'t> Paths<'t> {
             let Some(hash) = quick.or_else(|| Some(part.hash(self.before(end)?.name()))) else {
                 continue;
             };
-            let (end, next) = (end as u32, hash);
-            lines.push(Line { end, next });
-        }
-        // From the last to the first, which so comes to the head of its chain.
-        for (at, line) in lines.iter_mut().enumerate().rev() {
-            let head = &mut heads[line.next as usize & (room - 1)];
-            line.next = core::mem::replace(head, at as u32 + 1);
+            let head = &mut heads[hash as usize & (room - 1)];
+            let end = end as u32;
+            lines.push(Line { end, next: *head });
+            *head = lines.len() as u32;
         }
         Chains { heads, lines, part }
     }

@@ -94,6 +94,15 @@ pub fn memchr(byte: u8, text: &[u8]) -> Option<usize> {
     return memchr::memchr(byte, text);
 }
 
+/// Where the last such byte stands.
+#[inline(never)]
+pub fn rfind(text: &[u8], byte: u8) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    return memchr::arch::x86_64::sse2::memchr::One::new(byte)?.rfind(text);
+    #[cfg(not(target_arch = "x86_64"))]
+    return memchr::memrchr(byte, text);
+}
+
 /// Where all such bytes stand, from the first to the last.
 pub fn positions(text: &[u8], byte: u8) -> impl Iterator<Item = usize> + '_ {
     let mut start = 0;
@@ -114,19 +123,6 @@ pub fn find_first(text: &[u8], one: u8, other: u8) -> Option<usize> {
 #[inline(never)]
 pub fn find_last(text: &[u8], one: u8, other: u8) -> Option<usize> {
     text.iter().rposition(|&byte| byte == one || byte == other)
-}
-
-/// Where a byte stands last; as short.
-#[inline(never)]
-pub fn rfind(text: &[u8], byte: u8) -> Option<usize> {
-    let mut at = text.len();
-    while at > 0 {
-        at -= 1;
-        if text[at] == byte {
-            return Some(at);
-        }
-    }
-    None
 }
 
 /// The last part of a path.
