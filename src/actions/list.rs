@@ -33,7 +33,7 @@ pub fn list(session: &Session) -> Result<()> {
                 let closure = named(&kernel, &wanted.names, &mut is_found, report)?;
                 show(session, &closure, version, versions, &mut out);
             }
-            judge(&wanted.names, &is_found, versions, report)?;
+            judge(session, &wanted.names, &is_found, versions)?;
         }
         None => {
             let machine = Machine::look_around(root, report)?;

@@ -10,14 +10,14 @@ use crate::format::{fill, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::running;
 use crate::needs::survey::UNFINISHED;
-use crate::package::database::{stem_of, Database};
+use crate::package::database::Database;
 use crate::package::queue::Note;
 use crate::system::folder::{is_temporary, Patience};
 use crate::system::tree::{walk, Fate, Scope, Sizes};
 use crate::system::{running_kernel, Folder, Report, Root};
 use crate::text::active::ACTIVE;
 use crate::text::stanza::Stanzas;
-use crate::text::{find, lines, sort_once};
+use crate::text::{find, sort_once};
 use rustix::fs::FileType;
 
 const MARK: &[u8] = b".limopack-purged";
@@ -119,7 +119,11 @@ impl Purged<'_> {
                 return Ok(fill("{} is there", &[image]));
             }
         }
-        self.owner(kernel)
+        let owner = self.database.owner(self.root, fill("{}/", &[kernel]))?;
+        Ok(match owner.is_empty() {
+            true => b"",
+            false => fill("{} owns files of it", &[owner]),
+        })
     }
 
     /// Something with which the kernel starts, by its name, in a directory or a few levels below:
@@ -135,21 +139,6 @@ impl Purged<'_> {
                 let image = self.image(below, kernel, depth + 1)?;
                 if !image.is_empty() {
                     return Ok(image);
-                }
-            }
-        }
-        Ok(b"")
-    }
-
-    /// A package that owns a file of the kernel, if there is one.
-    fn owner(&self, kernel: &[u8]) -> Result<Text> {
-        let below = fill("/lib/modules/{}/", &[kernel]);
-        for entry in self.database.listed(self.root)?.entries() {
-            let stem = stem_of(entry);
-            for (_, file) in lines(self.database.files(self.root, stem)?) {
-                let file = file.strip_prefix(b"/usr").unwrap_or(file);
-                if file.starts_with(below) {
-                    return Ok(fill("{} owns files of it", &[stem]));
                 }
             }
         }

@@ -10,7 +10,6 @@ use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
 use crate::package::database::Caller;
-use crate::package::queue::{self, FORGOTTEN};
 use crate::plan::registry::{execute, Change};
 use crate::system::report::print;
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
@@ -62,11 +61,9 @@ fn add_wanted(
         }
     }
     say_where_it_is_not(&versions, names, &places, &is_found, report);
-    if let Err(error) = judge(names, &is_found, &versions, report) {
-        if !request.force {
-            say_what_was_forgotten(root, &versions, report);
-            return Err(error);
-        }
+    match judge(session, names, &is_found, &versions) {
+        Err(error) if !request.force => return Err(error),
+        _ => {}
     }
     let hold = match request.is_static {
         true => Hold::Static,
@@ -308,19 +305,6 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
     };
     walk(&folder, Scope::All, Sizes::Unwanted, &mut look, &mut |_| {})?;
     Ok(is_there)
-}
-
-/// A module that is missing may be one that a prune took, and its package can bring it again.
-fn say_what_was_forgotten(root: &Root, versions: &[Text], report: &Report) {
-    for note in queue::read(root, FORGOTTEN).unwrap_or_default().all {
-        let mut kernels = note.kernels.iter();
-        if let Some(kernel) = kernels.find(|kernel| versions.contains(kernel)) {
-            report.warn(
-                "kernel {} was pruned; for more of its modules, install again: {}",
-                &[kernel, note.package],
-            );
-        }
-    }
 }
 
 /// The loaded modules; there must be some.

@@ -4,10 +4,15 @@ use crate::actions::carry::Source;
 use crate::actions::Session;
 use crate::cli::Action;
 use crate::error::{Error, Result};
-use crate::format::{decimal, join, Text};
+use crate::format::{decimal, fill, join, Text};
 use crate::needs::census;
+use crate::needs::kernel::{file_of, module_named};
+use crate::package::database::Database;
+use crate::package::queue::{self, FORGOTTEN};
 use crate::system::{mapped, Report};
 use crate::text::active::Registry;
+use crate::text::bare_lines;
+use crate::text::name::ModulePath;
 use crate::text::names::{self, Insist, Want};
 
 /// Everything that a call names.
@@ -93,31 +98,83 @@ impl Wanted {
     }
 }
 
-/// Says which names nothing matched: an error for those that must be there, a word with `-d` for
-/// the others.
+/// Says which names nothing matched: an error for those that must be there, with how they can be
+/// had, and a word with `-d` for the others.
 ///
 /// # Errors
 /// A name that must be there.
-pub fn judge(names: &[Want], is_found: &[bool], versions: &[Text], report: &Report) -> Result<()> {
-    let versions = join(versions, ", ");
-    let mut errors = Vec::new();
+pub fn judge(
+    session: &Session,
+    names: &[Want],
+    is_found: &[bool],
+    versions: &[Text],
+) -> Result<()> {
+    let joined = join(versions, ", ");
+    let (mut errors, mut missing) = (Vec::new(), Vec::new());
     let mut passed = 0;
     for (want, is_found) in names.iter().zip(is_found) {
         if *is_found {
             continue;
         }
-        let (what, parts) = ("no module {} in kernel {}", [want.given, versions]);
+        let (what, parts) = ("no module {} in kernel {}", [want.given, joined]);
         match want.insist {
-            Insist::Must => errors.push(Error::refused(what, &parts)),
+            Insist::Must => {
+                errors.push(Error::refused(what, &parts));
+                missing.push(want.given);
+            }
             Insist::May => {
                 passed += 1;
-                report.debug(what, &parts);
+                session.report.debug(what, &parts);
             }
         }
     }
     if passed > 0 {
         let count = decimal(passed);
-        report.debug("{} aliases and optional names match nothing", &[count]);
+        let what = "{} aliases and optional names match nothing";
+        session.report.debug(what, &[count]);
+    }
+    if !missing.is_empty() {
+        for version in versions {
+            // Whatever keeps it from being known is no reason to hide the error.
+            let _ = say_who_brings(session, version, &missing);
+        }
     }
     Error::unless_empty(errors)
+}
+
+/// Says which package brings modules that a kernel does not have: the one that was forgotten, or the
+/// one that was trimmed.
+///
+/// # Errors
+/// It cannot be found out.
+pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Result<()> {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
+    for note in queue::read(root, FORGOTTEN)?.all {
+        if note.kernels.contains(&version) {
+            let what = "kernel {} was pruned; for more of its modules, install again: {}";
+            report.warn(what, &[version, note.package]);
+        }
+    }
+    // Of a package that was trimmed, this list stays as it was.
+    let order = root.text_or_empty(file_of(version, b"modules.order"))?;
+    let is_missing = |path: &[u8]| {
+        let name = ModulePath(path).name();
+        missing.iter().any(|given| module_named(given) == name)
+    };
+    let Some(database) = Database::find(root, request.root.is_some())? else {
+        return Ok(());
+    };
+    if bare_lines(order).any(is_missing) {
+        let owner = database.owner(root, fill("{}/kernel/", &[version]))?;
+        if !owner.is_empty() {
+            let what =
+                "kernel {} was pruned; for more of its modules: apt-get install --reinstall {}";
+            report.warn(what, &[version, owner]);
+        }
+    }
+    Ok(())
 }

@@ -13,7 +13,7 @@
 //! Behind the reason stands the module that has it, and then, each behind its `->`, what that one
 //! needs and how: `dependency`, `soft`, `weak` or `hidden`.
 
-use crate::actions::wanted::Wanted;
+use crate::actions::wanted::{say_who_brings, Wanted};
 use crate::actions::{kernels, Session};
 use crate::error::{Error, Result};
 use crate::format::{fill, join, Text};
@@ -54,12 +54,18 @@ pub fn why(session: &Session) -> Result<()> {
             kept: &kept,
             registry,
         };
+        let mut missing = Vec::new();
         for want in &wanted.names {
             let prefix: &[&[u8]] = match versions.len() {
                 1 => &[],
                 _ => &[version, b"/"],
             };
-            answer.to(want, join(prefix, ""), &session.report, &mut out)?;
+            if answer.to(want, join(prefix, ""), &session.report, &mut out)? {
+                missing.push(want.given);
+            }
+        }
+        if !missing.is_empty() {
+            say_who_brings(session, version, &missing)?;
         }
     }
     print(&out)
@@ -74,7 +80,8 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<()> {
+    /// Answers for a name; whether it is one that must be there, and is not.
+    fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<bool> {
         let given = &want.given;
         let mut line = |name: &[u8], text: &[u8]| {
             out.extend_from_slice(fill("{}{}: {}\n", &[prefix, name, text]));
@@ -102,9 +109,10 @@ impl Answer<'_> {
                     None => b"not on disk",
                 };
                 line(given, text);
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// From a module that is wanted for itself to this one, by the shortest way.

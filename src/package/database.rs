@@ -11,7 +11,7 @@ use crate::system::{variable, Folder, Root};
 use crate::text::catalog::{Catalog, Entry};
 use crate::text::name::{is_module_file, ModulePath};
 use crate::text::stanza::{parse, Stanza, Stanzas};
-use crate::text::{is_version, lines, rfind, sort_once, split_at_byte, words};
+use crate::text::{bare_lines, is_version, lines, rfind, sort_once, split_at_byte, words};
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,6 +300,23 @@ impl Database {
             }
         }
         Ok(Catalog::new(entries))
+    }
+
+    /// A package that owns a file of a kernel, by its name in `info/`; empty if there is none. `below`
+    /// is what the path of the file begins with: `VERSION/` and perhaps more.
+    ///
+    /// # Errors
+    /// The lists cannot be read.
+    pub fn owner(&self, root: &Root, below: &[u8]) -> Result<Text> {
+        for entry in self.listed(root)?.entries() {
+            let stem = stem_of(entry);
+            for path in bare_lines(self.files(root, stem)?) {
+                if below_modules(path).map_or(false, |path| path.starts_with(below)) {
+                    return Ok(stem);
+                }
+            }
+        }
+        Ok(b"")
     }
 
     /// Makes an edit around the work that comes before it: everything is written and durable

@@ -75,6 +75,17 @@ def test_it_stays_installed_and_its_lists_tell_the_truth(machine):
     unchanged(again, snapshot(machine, INFO))
 
 
+@pytest.mark.parametrize("ask", ["--install -k {X}", "--list -k {X}", "--tree -k {X}", "--why -k {X}"])
+def test_who_misses_a_module_is_told_what_brings_it(machine, ask):
+    machine.sh(f"limopack --apply --pkname={LINUX}")
+    said = machine.sh(f"limopack {ask.format(X=X)} --use=vfat", ok=None)
+    assert said.code == (0 if "why" in ask else 1)
+    brings = f"limopack: warning: kernel {X} was pruned; for more of its modules: apt-get install --reinstall {LINUX}\n"
+    assert brings in said.err, said
+    said = machine.sh(f"limopack {ask.format(X=X)} --use=nosuchthing", ok=None)
+    assert "reinstall" not in said.err, said
+
+
 @pytest.mark.parametrize("bring", [
     f"dpkg -i /repo/own/{LINUX}_2.0_amd64.deb", f"dpkg -i /repo/own/{LINUX}_2.1_amd64.deb",
     f"dpkg -i /repo/own/{LINUX}_1.9_amd64.deb",
