@@ -477,7 +477,9 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
         push_filled(&mut provides, ", {}", &[group]);
     });
     let mut text = Vec::with_capacity(512);
-    let beginning = "Package: {}\nStatus: install ok installed\nPriority: optional\n\
+    // Protected: no archive has it, and whoever purges what is obsolete would take its users along.
+    let beginning =
+        "Package: {}\nStatus: install ok installed\nPriority: optional\nProtected: yes\n\
         Section: kernel\nMaintainer: limopack <root@localhost>\n";
     push_filled(&mut text, beginning, &[name]);
     for (at, &field) in FIELDS.iter().enumerate() {

@@ -35,7 +35,7 @@ def test_dependants_stay_satisfied(stock, depends):
     needed = kind in ("Depends", "Pre-Depends") and "bystander |" not in what
     if needed:
         assert stand_ins(root) == [STAND_IN]
-        assert "needs-it" in root.sh(f"dpkg -r {STAND_IN}", ok=(1,)).err
+        assert "protected" in root.sh(f"dpkg -r {STAND_IN}", ok=(1,)).err
         root.sh("apt-get -y remove needs-it")
     root.sh("apt-get -y autoremove")
     sound(root)
@@ -54,6 +54,18 @@ def test_what_it_says_of_itself(stock):
     assert "does not contain any files" in root.sh(f"dpkg -L {STAND_IN}").out
     # manual: apt 3 brings the real package back when its stand-in is an automatic one
     assert STAND_IN in root.sh("apt-mark showmanual").out.split()
+
+
+@pytest.mark.parametrize("purge", ["apt-get -y purge '~o'", f"apt-get -y purge {STAND_IN}", f"dpkg --purge {STAND_IN}"])
+def test_whoever_purges_it_by_mistake_loses_nothing(stock, purge):
+    """Story: no archive has it, so that a purge of what is obsolete took it, and the kernel that needed it."""
+    root = stock
+    root.sh("apt-get -y install app-a")
+    apply(root)
+    said = root.sh(purge, ok=None)
+    assert said.code and stand_ins(root) == [STAND_IN], said
+    installed(root, "app-a")
+    sound(root)
 
 
 def test_one_of_two_architectures_is_forgotten_and_the_other_stays(stock):
