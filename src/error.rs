@@ -46,7 +46,7 @@ impl Error {
         Error(Box::new(Trouble { kind, messages }))
     }
 
-    /// A usage error; where to read on is added.
+    /// A usage error; where to read on is added. One part goes by registers, as in [`fill`].
     #[inline(always)]
     pub fn usage(template: &str, parts: &[&[u8]]) -> Error {
         match parts {
@@ -68,7 +68,7 @@ impl Error {
         Error::new(ErrorKind::Usage, "{} (see limopack --help)", &[message])
     }
 
-    /// A refusal.
+    /// A refusal. As in [`fill`], one or two parts go by registers.
     #[inline(always)]
     pub fn refused(template: &str, parts: &[&[u8]]) -> Error {
         match parts {

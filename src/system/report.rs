@@ -58,7 +58,7 @@ impl Report {
     }
 }
 
-/// Says what is to be said at this volume.
+/// Says what is to be said at this volume. As in [`fill`], one or two parts go by registers.
 #[inline(always)]
 fn tell(volume: Volume, template: &str, parts: &[&[u8]]) {
     match parts {

@@ -76,7 +76,7 @@ def test_it_stays_installed_and_its_lists_tell_the_truth(machine):
 
 
 @pytest.mark.parametrize("ask", ["--install -k {X}", "--list -k {X}", "--tree -k {X}", "--why -k {X}"])
-def test_who_misses_a_module_is_told_what_brings_it(machine, ask):
+def test_the_package_of_a_missing_module_is_named(machine, ask):
     machine.sh(f"limopack --apply --pkname={LINUX}")
     said = machine.sh(f"limopack {ask.format(X=X)} --use=vfat", ok=None)
     assert said.code == (0 if "why" in ask else 1)
