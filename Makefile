@@ -40,12 +40,15 @@ lint: ## formatting, clippy, documentation
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 
+# How many tests run at once.
+JOBS = $(shell nproc)
+
 # The machine of the tests that is no x86-64.
 ARMV7 = armv7-unknown-linux-musleabihf
 
 test-system: release ## the real world: Debian kernels, depmod, modprobe (root, network)
 	$(if $(LIMOPACK_ARM),,OVERSIZE=warn cross/build.sh $(ARMV7))
-	/usr/bin/python3 -m pytest -m "not long" tests/system
+	/usr/bin/python3 -m pytest -n $(JOBS) --dist loadgroup --durations 20 -m "not long" tests/system
 
 test-machines: release ## whole Debian machines: they boot from disks, and get their updates (root, network)
 	/usr/bin/python3 -m pytest -v tests/system/test_disk_boot.py

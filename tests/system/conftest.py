@@ -15,8 +15,30 @@ import tools
 import trees
 
 
+# Fixtures that take long to set up, and are set up anew for each value.
+COSTLY = ("prepared", "servers", "first")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: only in `make test-machines`")
+    config.addinivalue_line("markers", "xdist_group(name): tests that one process runs")
+
+
+def pytest_collection_modifyitems(items):
+    """What shares a costly fixture runs in one process; what has none, by file."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            values = item.callspec.params if hasattr(item, "callspec") else {}
+            shared = [f"{name} {values[name]}" for name in COSTLY if name in values]
+            item.add_marker(pytest.mark.xdist_group(*shared or [item.path.stem]))
+    # The largest groups first: the small ones then fill what is left of the time.
+    items.sort(key=lambda item: item.path.parent.name != "dpkg")
+
+
+def pytest_runtest_logreport(report):
+    """Says what failed when it fails: whoever ends a run early knows of it, too."""
+    if report.failed:
+        print(f"\n{report.nodeid}\n{report.longreprtext}", flush=True)
 
 
 def pytest_sessionstart(session):
