@@ -4,6 +4,7 @@
 //! shown as `\xNN`, so that no file name can write on somebody's terminal.
 
 use crate::format::{decimal, fill, Text};
+use crate::text::bare_lines;
 use rustix::io::Errno;
 
 /// The result of everything that can fail.
@@ -149,47 +150,56 @@ pub fn kind_of<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
-/// What an error number means, in the C library's words. Only what the calls that we make can
-/// give: the whole of `strerror` and the formatting around it cost 10 KiB of program.
+/// A list of numbers and a text with a line for each: pairs would be as large again.
+macro_rules! errors {
+    ($($name:ident $words:literal)*) => {
+        const NUMBERS: &[u16] = &[$(Errno::$name.raw_os_error() as u16),*];
+        const WORDS: &[u8] = concat!($($words, "\n"),*).as_bytes();
+    };
+}
+
+// Only what the calls that we make can answer: the whole of `strerror` and the formatting around
+// it cost 10 KiB of program.
+errors! {
+    PERM "Operation not permitted"
+    NOENT "No such file or directory"
+    IO "Input/output error"
+    NXIO "No such device or address"
+    BADF "Bad file descriptor"
+    NOMEM "Cannot allocate memory"
+    ACCESS "Permission denied"
+    BUSY "Device or resource busy"
+    EXIST "File exists"
+    XDEV "Invalid cross-device link"
+    NODEV "No such device"
+    NOTDIR "Not a directory"
+    ISDIR "Is a directory"
+    INVAL "Invalid argument"
+    NFILE "Too many open files in system"
+    MFILE "Too many open files"
+    FBIG "File too large"
+    NOSPC "No space left on device"
+    ROFS "Read-only file system"
+    MLINK "Too many links"
+    PIPE "Broken pipe"
+    NAMETOOLONG "File name too long"
+    NOLCK "No locks available"
+    NOSYS "Function not implemented"
+    NOTEMPTY "Directory not empty"
+    LOOP "Too many levels of symbolic links"
+    OVERFLOW "Value too large for defined data type"
+    OPNOTSUPP "Operation not supported"
+    STALE "Stale file handle"
+    DQUOT "Disk quota exceeded"
+}
+
+/// What an error number means, in the C library's words.
 pub fn errno_text(errno: Errno) -> Text {
-    const TEXTS: &[(Errno, &str)] = &[
-        (Errno::PERM, "Operation not permitted"),
-        (Errno::NOENT, "No such file or directory"),
-        (Errno::IO, "Input/output error"),
-        (Errno::NXIO, "No such device or address"),
-        (Errno::BADF, "Bad file descriptor"),
-        (Errno::NOMEM, "Cannot allocate memory"),
-        (Errno::ACCESS, "Permission denied"),
-        (Errno::BUSY, "Device or resource busy"),
-        (Errno::EXIST, "File exists"),
-        (Errno::XDEV, "Invalid cross-device link"),
-        (Errno::NODEV, "No such device"),
-        (Errno::NOTDIR, "Not a directory"),
-        (Errno::ISDIR, "Is a directory"),
-        (Errno::INVAL, "Invalid argument"),
-        (Errno::NFILE, "Too many open files in system"),
-        (Errno::MFILE, "Too many open files"),
-        (Errno::FBIG, "File too large"),
-        (Errno::NOSPC, "No space left on device"),
-        (Errno::ROFS, "Read-only file system"),
-        (Errno::MLINK, "Too many links"),
-        (Errno::PIPE, "Broken pipe"),
-        (Errno::NAMETOOLONG, "File name too long"),
-        (Errno::NOLCK, "No locks available"),
-        (Errno::NOSYS, "Function not implemented"),
-        (Errno::NOTEMPTY, "Directory not empty"),
-        (Errno::LOOP, "Too many levels of symbolic links"),
-        (Errno::OVERFLOW, "Value too large for defined data type"),
-        (Errno::OPNOTSUPP, "Operation not supported"),
-        (Errno::STALE, "Stale file handle"),
-        (Errno::DQUOT, "Disk quota exceeded"),
-    ];
-    match TEXTS.iter().find(|(known, _)| *known == errno) {
-        Some((_, text)) => text.as_bytes(),
-        None => {
-            let number = decimal(errno.raw_os_error().unsigned_abs() as usize);
-            fill("error number {}", &[number])
-        }
+    let number = errno.raw_os_error().unsigned_abs();
+    let mut known = NUMBERS.iter().zip(bare_lines(WORDS));
+    match known.find(|(&known, _)| u32::from(known) == number) {
+        Some((_, words)) => words,
+        None => fill("error number {}", &[decimal(number as usize)]),
     }
 }
 

@@ -71,24 +71,31 @@ const VALUES: &[Values] = &[
 /// The completion for bash.
 pub fn bash() -> String {
     let action_case = |(_, flag): (Action, &Flag)| {
-        let letters = flag.short.chars().map(|letter| format!("-{letter}* | "));
+        let letters = flag
+            .strings()
+            .letters
+            .chars()
+            .map(|letter| format!("-{letter}* | "));
         let letters: String = letters.collect();
-        format!("{letters}--{long}) action={long} ;;", long = flag.long)
+        format!(
+            "{letters}--{long}) action={long} ;;",
+            long = flag.strings().long
+        )
     };
     let value_case = |flag: &Flag| {
         let kind = values(flag)?.bash;
         // A letter may end a cluster, as in `-isu`.
-        let letters = flag.short.chars();
+        let letters = flag.strings().letters.chars();
         let letters = letters.map(|letter| format!("-{letter} | -[!-]*{letter} | "));
         let letters: String = letters.collect();
-        let long = flag.long;
+        let long = flag.strings().long;
         Some(format!(
             "{letters}--{long}) _limopack_value {kind}; return ;;"
         ))
     };
     let flags_case = |(action, flag): (Action, &Flag)| {
         let fit = FLAGS.iter().filter(|flag| goes_with(flag, action));
-        format!("{}) flags='{}' ;;", flag.long, long_names(fit))
+        format!("{}) flags='{}' ;;", flag.strings().long, long_names(fit))
     };
     let all_case = format!("*) flags='{}' ;;", long_names(FLAGS.iter()));
     include_str!("limopack.bash.in")
@@ -108,16 +115,16 @@ pub fn zsh() -> String {
             None => ("", ""),
             Some(_) => ("+", "="),
         };
-        let letters = flag.short.chars();
+        let letters = flag.strings().letters.chars();
         let mut words: Vec<String> = letters
             .map(|letter| format!("-{letter}{short_end}"))
             .collect();
-        words.push(format!("--{}{long_end}", flag.long));
+        words.push(format!("--{}{long_end}", flag.strings().long));
         let words = match words.len() {
             1 => words.concat(),
             _ => format!("{{{}}}", words.join(",")),
         };
-        let help = flag.help.replace('\'', "'\\''");
+        let help = flag.strings().help.replace('\'', "'\\''");
         let help = help.replace('[', "\\[").replace(']', "\\]");
         let star = match values.map_or(false, |values| values.is_repeatable) {
             true => "*",
@@ -133,17 +140,30 @@ pub fn zsh() -> String {
 /// The completion for fish.
 pub fn fish() -> String {
     let action_line = |(_, flag): (Action, &Flag)| {
-        let letters = flag.short.chars().map(|letter| format!("-s {letter} "));
+        let letters = flag
+            .strings()
+            .letters
+            .chars()
+            .map(|letter| format!("-s {letter} "));
         let letters: String = letters.collect();
-        let long = flag.long;
+        let long = flag.strings().long;
         format!("__fish_contains_opt {letters}{long}; and set found {long}")
     };
     let flag_line = |flag: &Flag| {
         let with = actions().filter(|(action, _)| goes_with(flag, *action));
-        let with: String = with.map(|(_, flag)| format!(" {}", flag.long)).collect();
-        let letters = flag.short.chars().map(|letter| format!("-s {letter} "));
+        let with: String = with
+            .map(|(_, flag)| format!(" {}", flag.strings().long))
+            .collect();
+        let letters = flag
+            .strings()
+            .letters
+            .chars()
+            .map(|letter| format!("-s {letter} "));
         let letters: String = letters.collect();
-        let (long, help) = (flag.long, flag.help.replace('\'', "\\'"));
+        let (long, help) = (
+            flag.strings().long,
+            flag.strings().help.replace('\'', "\\'"),
+        );
         let end = values(flag).map_or(String::new(), |values| format!(" {}", values.fish));
         format!("complete -c limopack -n '__limopack_action none{with}' {letters}-l {long} -d '{help}'{end}")
     };
@@ -160,7 +180,9 @@ fn joined(indentation: usize, lines: impl Iterator<Item = String>) -> String {
 
 /// What completes a flag's value; `None` for a flag without one.
 fn values(flag: &Flag) -> Option<&'static Values> {
-    VALUES.iter().find(|values| values.name == flag.value)
+    VALUES
+        .iter()
+        .find(|values| values.name == flag.strings().value)
 }
 
 /// Every action and its flag.
@@ -175,15 +197,15 @@ fn actions() -> impl Iterator<Item = (Action, &'static Flag)> {
 fn goes_with(flag: &Flag, action: Action) -> bool {
     match flag.meaning {
         Meaning::Act(_) | Meaning::Help | Meaning::Version => false,
-        _ => flag.with.is_empty() || flag.with.contains(&action),
+        _ => flag.goes_with(action),
     }
 }
 
 /// The long names of flags, each with `=` if it takes a value.
 fn long_names<'f>(flags: impl Iterator<Item = &'f Flag>) -> String {
-    let name = |flag: &Flag| match flag.value {
-        "" => format!("--{}", flag.long),
-        _ => format!("--{}=", flag.long),
+    let name = |flag: &Flag| match flag.strings().value {
+        "" => format!("--{}", flag.strings().long),
+        _ => format!("--{}=", flag.strings().long),
     };
     flags.map(name).collect::<Vec<_>>().join(" ")
 }
@@ -207,8 +229,14 @@ fn excluded(flag: &Flag) -> String {
     };
     let mut names = Vec::new();
     for other in FLAGS.iter().filter(collides) {
-        names.extend(other.short.chars().map(|letter| format!("-{letter}")));
-        names.push(format!("--{}", other.long));
+        names.extend(
+            other
+                .strings()
+                .letters
+                .chars()
+                .map(|letter| format!("-{letter}")),
+        );
+        names.push(format!("--{}", other.strings().long));
     }
     names.join(" ")
 }

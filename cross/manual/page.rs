@@ -72,16 +72,20 @@ fn is_action(flag: &Flag) -> bool {
 fn synopsis() -> String {
     let mut out = String::new();
     for flag in FLAGS.iter().filter(|flag| is_action(flag)) {
-        out += &format!(".Nm\n.Fl Fl {}\n", flag.long);
+        out += &format!(".Nm\n.Fl Fl {}\n", flag.strings().long);
         let Meaning::Act(action) = flag.meaning else {
             continue;
         };
-        let own = |flag: &&Flag| flag.with.contains(&action);
+        let own = |flag: &&Flag| flag.is_of(action);
         for option in FLAGS.iter().filter(own) {
             // `--apply` is the one action that cannot do without one of its options.
             let is_needed = action == Action::Apply && option.meaning == Meaning::Pkname;
             let macro_name = if is_needed { ".Fl" } else { ".Op Fl" };
-            out += &format!("{macro_name} Fl {}{}\n", option.long, value(option));
+            out += &format!(
+                "{macro_name} Fl {}{}\n",
+                option.strings().long,
+                value(option)
+            );
         }
         out += ".Op Ar option ...\n";
     }
@@ -93,11 +97,11 @@ fn items(is_meant: impl Fn(&Flag) -> bool) -> String {
     let mut out = String::new();
     for flag in FLAGS.iter().filter(|flag| is_meant(flag)) {
         out += ".It ";
-        for letter in flag.short.chars() {
+        for letter in flag.strings().letters.chars() {
             out += &format!("Fl {letter} , ");
         }
-        out += &format!("Fl Fl {}{}\n", flag.long, value(flag));
-        let text = TEXTS.iter().find(|(long, _)| *long == flag.long);
+        out += &format!("Fl Fl {}{}\n", flag.strings().long, value(flag));
+        let text = TEXTS.iter().find(|(long, _)| *long == flag.strings().long);
         out += text.map_or("", |(_, text)| text);
         out.push('\n');
     }
@@ -106,7 +110,7 @@ fn items(is_meant: impl Fn(&Flag) -> bool) -> String {
 
 /// What follows a flag that takes a value: `NAME[,NAME...]` is one argument.
 fn value(flag: &Flag) -> String {
-    match flag.value {
+    match flag.strings().value {
         "" => String::new(),
         value => format!(" Ns = Ns Ar {value}"),
     }

@@ -93,6 +93,21 @@ and forget no package.
 The number and size of the deleted and of the kept modules are reported.",
     ),
     (
+        "restore",
+        "\
+Bring modules back that
+.Fl Fl park
+moved aside: the named ones with all that they need, or, without names, all.
+The indexes list them again, without
+.Xr depmod 8 .
+What is not registered goes again with the next prune.
+Without names a standing order ends, too.
+Without
+.Fl Fl kernel
+every kernel that has something parked is looked at; see
+.Sx Parked modules .",
+    ),
+    (
         "check",
         "\
 Look for problems and change nothing.
@@ -220,6 +235,14 @@ An existing stand-in is removed.
 A warning lists the dependants, which
 .Xr apt-get 8
 will find broken.",
+    ),
+    (
+        "park",
+        "\
+Move the modules aside instead of deleting them, so that
+.Fl Fl restore
+can bring them back; see
+.Sx Parked modules .",
     ),
     (
         "keep-pruned",

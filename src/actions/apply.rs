@@ -16,7 +16,8 @@ use crate::package::forget::{is_auto, stem, subject, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
 use crate::package::trim::below_modules;
-use crate::plan::prune::Order;
+use crate::plan::indexes::Order;
+use crate::plan::park::Park;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
 use crate::text::catalog::{Catalog, Entry};
@@ -520,6 +521,9 @@ impl<'a> Task<'a> {
             }
             sort_once(&mut queued);
             return print(join(&queued, ""));
+        }
+        if request.park {
+            Park::announce(root)?;
         }
         queue::change(root, PENDING, &notes, &[])?;
         self.report.note(

@@ -7,14 +7,14 @@
 //! into the old kernel and is a module of the new one was always there, and has to be again.
 
 use crate::error::Result;
-use crate::format::{push_filled, some_of, Text};
+use crate::format::{join, push_filled, some_of, Text};
 use crate::needs::kernel::file_of;
 use crate::needs::Kernel;
 use crate::system::{Report, Root};
 use crate::text::active::{Hold, Registry};
 use crate::text::alias::alias;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, sort_once};
+use crate::text::{lines, sort_once, split_at_byte};
 
 /// A registry, and what is known of the kernel that it belongs to.
 pub struct Source {
@@ -60,7 +60,10 @@ pub fn carry(
     let version = kernel.version();
     registry.order(source.registry.standing());
     let heirs = heirs(kernel, source)?;
-    let mut inherited: Vec<Text> = heirs.iter().map(|&(_, old)| old).collect();
+    let mut inherited: Vec<Text> = heirs
+        .iter()
+        .map(|pair| split_at_byte(pair, b' ').1)
+        .collect();
     sort_once(&mut inherited);
     let (mut built_in, mut gone) = (Vec::new(), Vec::new());
     for entry in source.registry.entries() {
@@ -73,7 +76,8 @@ pub fn carry(
             gone.push(name);
         }
     }
-    for (heir, old) in heirs {
+    for pair in heirs {
+        let (heir, old) = split_at_byte(pair, b' ');
         let name = ModuleName::new(heir);
         let is_new = registry.find(name).is_none();
         if let Some(entry) = source.registry.find(ModuleName::new(old)) {
@@ -107,8 +111,8 @@ pub fn carry(
 }
 
 /// The kernel's modules that have an alias which a registered one had in the old kernel and has not
-/// in this one, each with the one whose entry it inherits, sorted.
-fn heirs(kernel: &Kernel<'_>, source: &Source) -> Result<Vec<(Text, Text)>> {
+/// in this one, each before the one whose entry it inherits, as two words, sorted.
+fn heirs(kernel: &Kernel<'_>, source: &Source) -> Result<Vec<Text>> {
     let mut new: Vec<Text> = Vec::new();
     for (_, line) in lines(kernel.file_or_empty(b"modules.alias")?) {
         if alias(line).is_some() {
@@ -138,11 +142,10 @@ fn heirs(kernel: &Kernel<'_>, source: &Source) -> Result<Vec<(Text, Text)>> {
                 && kernel.line(heir)?.is_some()
                 && !kernel.is_builtin(entry.name)?
             {
-                heirs.push((heir.to_kernel(), entry.name.to_kernel()));
+                heirs.push(join(&[heir.to_kernel(), entry.name.to_kernel()], " "));
             }
         }
     }
-    heirs.sort_unstable();
-    heirs.dedup();
+    sort_once(&mut heirs);
     Ok(heirs)
 }

@@ -2,6 +2,7 @@
 //! exit 1 if there is any; [`kinds`] says what the kinds mean. Nothing is changed, and nothing is
 //! locked. Without `--kernel` every kernel that has a registry is looked at.
 
+use crate::actions::restore::parked;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
@@ -10,27 +11,34 @@ use crate::format::{decimal, fill, join, keep, push_escaped, Text};
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::Found;
 use crate::needs::sources::Machine;
-use crate::needs::survey::{About, Finding, Kind, Lines, Sibling, Survey, Weight, KINDS};
+use crate::needs::survey::{About, Finding, Kind, Sibling, Survey, Weight, KINDS};
 use crate::needs::Kernel;
 use crate::package::database::Database;
 use crate::package::queue::{self, PENDING};
-use crate::plan::prune::{Order, Prune};
+use crate::plan::indexes::Order;
+use crate::plan::modules::Goal;
+use crate::plan::park::Park;
+use crate::plan::prune;
 use crate::system::report::print;
 use crate::system::tree::Sizes;
 use crate::system::Root;
+use crate::text::{sort_once, split_at_byte};
 
 /// The kinds of problems that concern the machine and no kernel, and what each means.
 const OTHERS: &[(&str, &str)] = &[
     ("owner", "a package has a reference, but is not installed"),
     ("pending", "a package waits to be forgotten"),
+    ("parked", "modules that --restore brings back; no problem"),
 ];
 
 /// The words for all kinds of problems, what each means, and whether a prune refuses for it.
 pub fn kinds() -> Vec<(&'static str, &'static str, bool)> {
     let is_refused = |about: &About| about.weight != Weight::Warning;
-    let kinds = KINDS
-        .iter()
-        .map(|about| (about.word, about.what, is_refused(about)));
+    let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
+    let kinds = KINDS.iter().map(|about| {
+        let (word, _) = about.word_and_file();
+        (text(word), text(about.what()), is_refused(about))
+    });
     let others = OTHERS.iter().map(|&(word, what)| (word, what, false));
     kinds.chain(others).collect()
 }
@@ -81,9 +89,9 @@ struct Problems {
 }
 
 impl Problems {
-    fn add(&mut self, kind: &str, version: &[u8], name: &[u8], text: &[u8]) {
-        debug_assert!(kinds().iter().any(|known| known.0 == kind));
-        for field in [kind.as_bytes(), version, name] {
+    fn add(&mut self, kind: &[u8], version: &[u8], name: &[u8], text: &[u8]) {
+        debug_assert!(kinds().iter().any(|known| known.0.as_bytes() == kind));
+        for field in [kind, version, name] {
             push_escaped(&mut self.out, field);
             self.out.push(b'\t');
         }
@@ -94,7 +102,7 @@ impl Problems {
 
     fn damaged(&mut self, version: Text, error: &Error) {
         for message in error.messages() {
-            self.add("damaged", version, b"kernel", message);
+            self.add(b"damaged", version, b"kernel", message);
         }
     }
 }
@@ -119,25 +127,35 @@ fn audit(
             .findings
             .push(Finding::new(Kind::Unpruned, b"kernel", text));
     }
+    let all = Park::of(root, version);
+    if let Some(folder) = all.find()? {
+        let parked = all.modules(&folder, sizes)?.removed;
+        let parts = [decimal(parked.modules), decimal(parked.bytes)];
+        let text = fill("{} modules, {} bytes; see --restore", &parts);
+        problems.add(b"parked", version, b"kernel", text);
+        // It is as somebody wanted it.
+        problems.count -= 1;
+    }
     for about in KINDS {
         let (mut count, mut last) = (0, &b""[..]);
+        let (word, file) = about.word_and_file();
         for found in &survey.findings {
             if found.kind == about.kind {
                 count += 1;
                 last = found.name;
-                if about.lines == Lines::Each {
-                    problems.add(about.word, version, found.name, found.text);
+                if file.is_empty() {
+                    problems.add(word, version, found.name, found.text);
                 }
             }
         }
-        if let (Lines::Together(file), 1..) = (about.lines, count) {
-            let parts = [about.what.as_bytes(), decimal(count), last];
+        if count > 0 && !file.is_empty() {
+            let parts = [about.what(), decimal(count), last];
             let text = fill("{}: {}, such as {}", &parts);
-            problems.add(about.word, version, file.as_bytes(), text);
+            problems.add(word, version, file, text);
         }
     }
     // Whatever keeps the indexes from being written anew keeps a prune from its work.
-    Prune::of(survey, Order::Filter).map(drop)
+    prune::plan(root, survey, Order::Filter, Goal::Delete).map(drop)
 }
 
 /// What hardware asks for and would lose, or what another kernel has for it.
@@ -149,7 +167,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
                 // One driver of several is enough: they are rivals.
                 if !modules.iter().any(|line| survey.keeps(line.path().name())) {
                     for line in modules {
-                        lost.push((line.path().name().to_kernel(), alias));
+                        lost.push(join(&[line.path().name().to_kernel(), alias], " "));
                     }
                 }
             }
@@ -157,9 +175,10 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
             Found::Nothing => orphans.push(alias),
         }
     }
-    lost.sort_unstable();
+    sort_once(&mut lost);
     let mut last: Text = b"";
-    for (name, alias) in lost {
+    for line in lost {
+        let (name, alias) = split_at_byte(line, b' ');
         if name == last {
             continue;
         }
@@ -169,26 +188,36 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
             .findings
             .push(Finding::new(Kind::Hardware, name, text));
     }
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    let mut others = Vec::new();
+    if let Some(parked) = parked(root, survey.kernel.version(), &survey.folder)? {
+        others.push((Kind::Hardware, parked));
+    }
     for version in kernels::installed(root)? {
-        if *version == survey.kernel.version() || orphans.is_empty() {
-            continue;
+        if *version != survey.kernel.version() {
+            // A damaged one has a line of its own.
+            if let Ok(sibling) = Kernel::open(root, version) {
+                others.push((Kind::Alias, sibling));
+            }
         }
-        // A damaged one has a line of its own.
-        let Ok(sibling) = Kernel::open(root, version) else {
-            continue;
-        };
+    }
+    for (kind, other) in others {
         let mut left = Vec::new();
         for alias in orphans {
-            match sibling.look_up(alias)? {
+            match other.look_up(alias)? {
                 Found::Modules(modules) => {
                     let mut names = Vec::new();
                     for line in modules {
                         names.push(line.path().name().to_kernel());
                     }
-                    let text = fill("kernel {} has {}", &[version, join(&names, ", ")]);
-                    survey
-                        .findings
-                        .push(Finding::new(Kind::Alias, keep(alias), text));
+                    let parts = [other.version(), join(&names, ", ")];
+                    let text = match kind {
+                        Kind::Alias => fill("kernel {} has {}", &parts),
+                        _ => fill("parked: {}; see --restore", &parts[1..]),
+                    };
+                    survey.findings.push(Finding::new(kind, keep(alias), text));
                 }
                 _ => left.push(alias),
             }
@@ -201,7 +230,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
 fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
     for note in queue::read(root, PENDING)?.all {
         let kernels = join(note.kernels, " ");
-        problems.add("pending", kernels, note.package, b"see --settle");
+        problems.add(b"pending", kernels, note.package, b"see --settle");
     }
     Ok(())
 }
@@ -218,7 +247,7 @@ fn owners(
     };
     let contents = database.read(root)?;
     let is_installed = |owner: &[u8]| {
-        let (package, arch) = crate::text::split_at_byte(owner, b':');
+        let (package, arch) = split_at_byte(owner, b':');
         let mut named = contents.status.named(package);
         named.any(|(_, stanza)| stanza.is_there() && (arch.is_empty() || stanza.arch == arch))
     };
@@ -226,7 +255,7 @@ fn owners(
         for entry in registry.entries() {
             for owner in entry.owners.iter().filter(|owner| !is_installed(owner)) {
                 let text = fill("{} is not installed", &[owner]);
-                problems.add("owner", version, entry.name.to_kernel(), text);
+                problems.add(b"owner", version, entry.name.to_kernel(), text);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::package::database::Caller;
 use crate::package::forget::{self, stem, subject, Edit, Situation, PREFIX};
 use crate::package::queue::{self, Note, FORGOTTEN, PENDING, REMOVED};
 use crate::package::select::Spec;
-use crate::plan::prune::Prune;
+use crate::plan::modules::Plan;
 use crate::system::report::print;
 use crate::system::tree::{Removal, Step};
 use crate::system::Folder;
@@ -295,7 +295,7 @@ impl Task<'_> {
 }
 
 /// The modules and directories that go, sorted as `VERSION/PATH`.
-fn going(plans: &[Box<Prune>]) -> Vec<Text> {
+fn going(plans: &[Box<Plan<'_>>]) -> Vec<Text> {
     let mut going = Vec::new();
     for plan in plans {
         push_going(&mut going, plan.version, &plan.removal);

@@ -8,6 +8,7 @@ use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::{running, Machine};
 use crate::needs::survey::{Sibling, Survey};
 use crate::package::database::Caller;
+use crate::plan::park::Park;
 use crate::system::folder::Patience;
 use crate::system::tree::Sizes;
 use crate::system::{Folder, Root};
@@ -99,6 +100,20 @@ pub fn to_prune(session: &Session) -> Result<&'static [Text]> {
         )),
         false => Ok(kernels),
     }
+}
+
+/// The installed kernels of which something is parked.
+///
+/// # Errors
+/// They cannot be looked for.
+pub fn parked(root: &Root) -> Result<&'static [Text]> {
+    let mut kernels = Vec::new();
+    for &version in all_installed(root)? {
+        if Park::of(root, version).find()?.is_some() {
+            kernels.push(version);
+        }
+    }
+    Ok(kernels.leak())
 }
 
 /// The installed kernels that have a registry.

@@ -133,8 +133,11 @@ fn warn_absent(report: &Report, what: &[u8], name: &[u8], version: &[u8]) {
     );
 }
 
-/// What is named, and needs of it.
-fn named(
+/// What is named, and needs of it; `found` says which names the kernel has.
+///
+/// # Errors
+/// A damaged index.
+pub fn named(
     kernel: &Kernel<'_>,
     names: &[Want],
     found: &mut [bool],

@@ -9,6 +9,7 @@ pub mod list;
 pub mod prune;
 pub mod purged;
 pub mod register;
+pub mod restore;
 pub mod settle;
 pub mod wanted;
 pub mod why;
@@ -61,6 +62,7 @@ fn act(parsed: Parsed) -> Result<()> {
         Action::Install => register::install(&session),
         Action::Remove => register::remove(&session),
         Action::Prune => prune::prune(&session),
+        Action::Restore => restore::restore(&session),
         Action::Census => return take_census(&session),
         Action::Check => return check::check(&session),
         Action::Why => return why::why(&session),

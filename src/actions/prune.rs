@@ -8,7 +8,10 @@ use crate::error::{Error, Result};
 use crate::format::{decimal, fill, push_filled, Text};
 use crate::needs::sources::Machine;
 use crate::needs::survey::{message, Kind, Survey, Weight, KINDS};
-use crate::plan::prune::{Order, Prune};
+use crate::plan::indexes::Order;
+use crate::plan::modules::{Goal, Plan};
+use crate::plan::park::Park;
+use crate::plan::prune;
 use crate::system::report::{print, Progress, Volume};
 use crate::system::tree::{Removal, Sizes, Tally};
 use crate::system::{Folder, Report, Root};
@@ -30,24 +33,25 @@ pub fn prune(session: &Session) -> Result<()> {
 ///
 /// # Errors
 /// Every refusal.
-pub fn plan(
-    root: &Root,
+pub fn plan<'r>(
+    root: &'r Root,
     versions: &[Text],
     order: Order,
     request: &Request,
     report: &Report,
-) -> Result<Vec<Box<Prune>>> {
+) -> Result<Vec<Box<Plan<'r>>>> {
     let sizes = match request.mode == Mode::DryRun || request.volume >= Volume::Normal {
         true => Sizes::Wanted,
         false => Sizes::Unwanted,
     };
+    let goal = goal(root, request)?;
     let machine = Machine::look(root)?;
     let siblings = kernels::siblings(root)?;
     let (mut plans, mut errors) = (Vec::new(), Vec::new());
     for version in versions {
         let plan = kernels::survey(root, &machine, siblings, version, request.mode, sizes)
             .and_then(|survey| accept(survey, request, report))
-            .and_then(|survey| Prune::of(survey, order));
+            .and_then(|survey| prune::plan(root, survey, order, goal));
         match plan {
             Ok(plan) => plans.push(plan),
             Err(error) => errors.push(error),
@@ -55,6 +59,19 @@ pub fn plan(
     }
     Error::unless_empty(errors)?;
     Ok(plans)
+}
+
+/// What becomes of the modules: what the call says; what an earlier call asked for parks them if the
+/// machine has a park.
+fn goal(root: &Root, request: &Request) -> Result<Goal> {
+    let is_parked = match request.action {
+        Action::Prune | Action::Apply => request.park,
+        _ => Park::is_used(root)?,
+    };
+    Ok(match is_parked {
+        true => Goal::Park,
+        false => Goal::Delete,
+    })
 }
 
 /// Refuses a kernel for what was found, or warns where that is forced or harmless.
@@ -96,7 +113,7 @@ fn accept<'r>(
 ///
 /// # Errors
 /// The first step that failed.
-pub fn carry_out(plans: Vec<Box<Prune>>, request: &Request, report: &Report) -> Result<()> {
+pub fn carry_out(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) -> Result<()> {
     let mut out = Vec::new();
     for plan in plans {
         if request.mode == Mode::DryRun {
@@ -107,12 +124,13 @@ pub fn carry_out(plans: Vec<Box<Prune>>, request: &Request, report: &Report) -> 
             continue;
         }
         let Removal { kept, removed, .. } = *plan.removal;
+        let [verb, verb_done] = plan.goal.words();
         if plan.is_done() {
             plan.remove_leftovers()?;
             let kept = tally_text(kept);
             report.note(
-                "kernel {}: nothing to remove, kept {}",
-                &[plan.version, kept],
+                "kernel {}: nothing to {}, kept {}",
+                &[plan.version, verb, kept],
             );
             keep_pruned(&plan.folder, request)?;
             continue;
@@ -122,17 +140,26 @@ pub fn carry_out(plans: Vec<Box<Prune>>, request: &Request, report: &Report) -> 
         let done = progress.end();
         if let Err(error) = result {
             report.warn(
-                "in kernel {}, removed {} of {} modules before this failed; the same command \
+                "in kernel {}, {} {} of {} modules before this failed; the same command \
                  finishes the work",
-                &[plan.version, decimal(done), decimal(removed.modules)],
+                &[
+                    plan.version,
+                    verb_done,
+                    decimal(done),
+                    decimal(removed.modules),
+                ],
             );
             return Err(error);
         }
         let (kept, removed) = (tally_text(kept), tally_text(removed));
         report.note(
-            "kernel {}: removed {}, kept {}",
-            &[plan.version, removed, kept],
+            "kernel {}: {} {}, kept {}",
+            &[plan.version, verb_done, removed, kept],
         );
+        if let Some(freed) = plan.freed.filter(|freed| freed.modules > 0) {
+            let what = "kernel {}: removed {} that were parked";
+            report.note(what, &[plan.version, tally_text(freed)]);
+        }
         keep_pruned(&plan.folder, request)?;
     }
     print(&out)

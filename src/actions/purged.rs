@@ -12,6 +12,7 @@ use crate::needs::sources::running;
 use crate::needs::survey::UNFINISHED;
 use crate::package::database::Database;
 use crate::package::queue::Note;
+use crate::plan::park::Park;
 use crate::system::folder::{is_temporary, Patience};
 use crate::system::tree::{walk, Fate, Scope, Sizes};
 use crate::system::{running_kernel, Folder, Report, Root};
@@ -170,7 +171,8 @@ impl Purged<'_> {
             &mut |_| Ok(Fate::Goes),
             &mut warn,
         )?;
-        removal.carry_out(&folder, &mut || {})?;
+        removal.carry_out(&folder, None, &mut || {})?;
+        Park::of(self.root, kernel).discard()?;
         folder.remove_empty(b"kernel")?;
         let entries = folder.entries()?;
         let is_ours = |name: &[u8]| name.starts_with(b"modules.") || is_temporary(name);

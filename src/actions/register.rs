@@ -1,6 +1,7 @@
 //! `--install` and `--remove`: the registries of all kernels of a call, changed together.
 
 use crate::actions::carry::{carry, Source};
+use crate::actions::restore::{bring_back, parked};
 use crate::actions::wanted::{judge, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
@@ -18,6 +19,7 @@ use crate::text::active::{is_owner, Added, Hold, Registry, Removed, ACTIVE};
 use crate::text::dep::DepLine;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::names::{Insist, Want};
+use crate::text::sort_once;
 
 /// Registers the named modules, or all that are loaded.
 ///
@@ -36,6 +38,7 @@ pub fn install(session: &Session) -> Result<()> {
         Some(wanted) => add_wanted(session, &mut changes, wanted, owner)?,
         None => add_loaded(session, &mut changes)?,
     }
+    bring_back(session, &changes)?;
     write(changes, session)
 }
 
@@ -53,7 +56,7 @@ fn add_wanted(
     } = session;
     let versions: Vec<Text> = changes.iter().map(|change| change.version).collect();
     let names = &wanted.names;
-    let places = look_up(root, &versions, names, report)?;
+    let places = look_up(root, changes, names, report)?;
     let mut is_found = vec![false; names.len()];
     for places in &places {
         for (is_found, place) in is_found.iter_mut().zip(places) {
@@ -108,7 +111,7 @@ fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
             Some(source) if running != Some(change.version) => {
                 carry(change.registry, &kernel, source, report)?;
             }
-            _ => add_by_name(change, &kernel, &loaded, report)?,
+            _ => add_by_name(root, change, &kernel, &loaded, report)?,
         }
         change.registry.make_base();
         let count = decimal(change.registry.count());
@@ -118,14 +121,20 @@ fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
 }
 
 fn add_by_name(
+    root: &Root,
     change: &mut Change,
     kernel: &Kernel<'_>,
     loaded: &[ModuleName<'static>],
     report: &Report,
 ) -> Result<()> {
     let (mut modules, mut absent) = (Vec::new(), Vec::new());
+    let parked = parked(root, change.version, &change.folder)?;
     for &name in loaded {
-        match kernel.line(name)? {
+        let line = match (kernel.line(name)?, &parked) {
+            (None, Some(parked)) => parked.line(name)?,
+            (line, _) => line,
+        };
+        match line {
             Some(line) => modules.push(line.path().name()),
             // What was loaded from elsewhere is on no disk that a prune could clear.
             None if kernel.is_builtin(name)? => {}
@@ -224,7 +233,8 @@ fn names_of(lines: &[DepLine<'static>]) -> Vec<ModuleName<'static>> {
 
 /// Where a kernel has a module.
 enum Place {
-    /// In files, which are worth a registration; an alias may stand for several modules.
+    /// In files, parked or not, which are worth a registration; an alias may stand for several
+    /// modules.
     Files(Vec<ModuleName<'static>>),
     /// In the kernel itself.
     Builtin,
@@ -235,17 +245,23 @@ enum Place {
 /// For each kernel, where it has each of the names.
 fn look_up(
     root: &Root,
-    versions: &[Text],
+    changes: &[Change],
     names: &[Want],
     report: &Report,
 ) -> Result<Vec<Vec<Place>>> {
     let mut all = Vec::new();
-    for version in versions {
+    for change in changes {
+        let version = change.version;
         let kernel = Kernel::open(root, version)?;
+        let parked = parked(root, version, &change.folder)?;
         let mut places = Vec::new();
         for want in names {
             let (given, name) = (want.given, module_named(want.given));
-            places.push(match kernel.find(given)? {
+            let found = match (kernel.find(given)?, &parked) {
+                (Found::Nothing, Some(parked)) => parked.find(given)?,
+                (found, _) => found,
+            };
+            places.push(match found {
                 Found::Modules(lines) => Place::Files(names_of(lines)),
                 Found::Builtin => Place::Builtin,
                 Found::Nothing
@@ -357,15 +373,18 @@ fn open(session: &Session, versions: &[Text]) -> Result<Vec<Change>> {
 /// Adds a reference to each of these modules; several names may stand for one, and a call adds one.
 fn add(
     change: &mut Change,
-    mut modules: Vec<ModuleName<'static>>,
+    modules: Vec<ModuleName<'static>>,
     hold: Hold,
     owner: Option<Text>,
     report: &Report,
 ) -> Result<()> {
-    modules.sort_unstable();
-    modules.dedup();
+    let mut names = Vec::with_capacity(modules.len());
     for name in modules {
-        let given = name.as_written();
+        names.push(name.to_kernel());
+    }
+    sort_once(&mut names);
+    for given in names {
+        let name = ModuleName::new(given);
         if !name.is_storable() {
             return Err(Error::usage("not a module name: {}", &[given]));
         }

@@ -1,12 +1,14 @@
 //! Which modules a call names: by `--use`, in the files of `--from`, by the machine's census.
 
 use crate::actions::carry::Source;
-use crate::actions::Session;
+use crate::actions::restore::parked;
+use crate::actions::{kernels, Session};
+use crate::cli::parse::Mode;
 use crate::cli::Action;
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, join, Text};
 use crate::needs::census;
-use crate::needs::kernel::{file_of, module_named};
+use crate::needs::kernel::{file_of, module_named, Found};
 use crate::package::database::Database;
 use crate::package::queue::{self, FORGOTTEN};
 use crate::system::{mapped, Report};
@@ -142,8 +144,8 @@ pub fn judge(
     Error::unless_empty(errors)
 }
 
-/// Says which package brings modules that a kernel does not have: the one that was forgotten, or the
-/// one that was trimmed.
+/// Says how modules that a kernel does not have come back: from its park, or with the package that was
+/// forgotten or trimmed.
 ///
 /// # Errors
 /// It cannot be found out.
@@ -153,6 +155,23 @@ pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Res
         request,
         report,
     } = session;
+    let mut names = Vec::new();
+    let mut gone = Vec::new();
+    let folder = kernels::open(root, version, Mode::DryRun)?;
+    let full = parked(root, version, &folder)?;
+    for &given in missing {
+        match &full {
+            Some(full) if matches!(full.find(given)?, Found::Modules(_)) => names.push(given),
+            _ => gone.push(given),
+        }
+    }
+    if !names.is_empty() {
+        let what = "parked in kernel {}; this brings it back: limopack --restore --use={}";
+        report.warn(what, &[version, join(&names, ",")]);
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
     for note in queue::read(root, FORGOTTEN)?.all {
         if note.kernels.contains(&version) {
             let what = "kernel {} was pruned; for more of its modules, install again: {}";
@@ -163,7 +182,7 @@ pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Res
     let order = root.text_or_empty(file_of(version, b"modules.order"))?;
     let is_missing = |path: &[u8]| {
         let name = ModulePath(path).name();
-        missing.iter().any(|given| module_named(given) == name)
+        gone.iter().any(|given| module_named(given) == name)
     };
     let Some(database) = Database::find(root, request.root.is_some())? else {
         return Ok(());

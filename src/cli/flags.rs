@@ -1,6 +1,8 @@
 //! The table of flags. Whatever speaks of a flag reads it here.
 
 use crate::cli::Action;
+use crate::format::Text;
+use crate::text::split_at_byte;
 
 /// What a flag means to the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum Meaning {
     NoStandIn,
     /// `--keep-pruned`
     KeepPruned,
+    /// `--park`
+    Park,
     /// `--kernel`
     Kernel,
     /// `--root`
@@ -47,275 +51,179 @@ pub enum Meaning {
 pub struct Flag {
     /// What it means.
     pub meaning: Meaning,
-    /// Its letters; most have one or none.
-    pub short: &'static str,
-    /// Its long name without dashes.
-    pub long: &'static str,
-    /// What its value is called, empty where it takes none.
-    pub value: &'static str,
-    /// The actions that it goes with; empty means all of them.
-    pub with: &'static [Action],
-    /// One line for `--help`.
-    pub help: &'static str,
+    /// The actions that it goes with, as bits.
+    with: u16,
+    /// Its letters, its long name, with `=` what its value is called, and the line for `--help`:
+    /// `u use=NAME[,NAME...] name modules`. Four texts of their own would be three times as large.
+    text: &'static str,
 }
 
-const fn act(action: Action, short: &'static str, long: &'static str, help: &'static str) -> Flag {
-    Flag {
-        meaning: Meaning::Act(action),
-        short,
-        long,
-        value: "",
-        with: &[],
-        help,
+/// What a flag's row says in words; what it does not have is empty.
+pub struct Words<T> {
+    /// Its letters; most flags have one or none.
+    pub letters: T,
+    /// Its long name without dashes.
+    pub long: T,
+    /// What its value is called.
+    pub value: T,
+    /// One line for `--help`.
+    pub help: T,
+}
+
+impl Flag {
+    /// Its words.
+    pub fn words(&self) -> Words<Text> {
+        let (letters, rest) = split_at_byte(self.text.as_bytes(), b' ');
+        let (name, help) = split_at_byte(rest, b' ');
+        let (long, value) = split_at_byte(name, b'=');
+        Words {
+            letters,
+            long,
+            value,
+            help,
+        }
+    }
+
+    /// The same for a manual.
+    pub fn strings(&self) -> Words<&'static str> {
+        let Words {
+            letters,
+            long,
+            value,
+            help,
+        } = self.words();
+        let string = |text| core::str::from_utf8(text).unwrap_or_default();
+        Words {
+            letters: string(letters),
+            long: string(long),
+            value: string(value),
+            help: string(help),
+        }
+    }
+
+    /// Whether it goes with this action and not with every one.
+    pub fn is_of(&self, action: Action) -> bool {
+        self.with != ANY && self.goes_with(action)
+    }
+
+    /// Whether it goes with this action.
+    pub fn goes_with(&self, action: Action) -> bool {
+        self.with & bit(action) != 0
     }
 }
 
+const fn bit(action: Action) -> u16 {
+    1 << action as u16
+}
+
+const fn bits(actions: &[Action]) -> u16 {
+    let (mut bits, mut at) = (0, 0);
+    while at < actions.len() {
+        bits |= bit(actions[at]);
+        at += 1;
+    }
+    bits
+}
+
+const fn flag(meaning: Meaning, with: u16, text: &'static str) -> Flag {
+    Flag {
+        meaning,
+        with,
+        text,
+    }
+}
+
+const fn act(action: Action, text: &'static str) -> Flag {
+    flag(Meaning::Act(action), ANY, text)
+}
+
+/// Every action.
+const ANY: u16 = u16::MAX;
 /// The actions that a selector of modules goes with.
-const SELECTED: &[Action] = &[
+const SELECTED: u16 = bits(&[
     Action::List,
     Action::Tree,
     Action::Install,
     Action::Remove,
+    Action::Restore,
     Action::Why,
-];
+]);
 /// The actions that work on kernels.
-const KERNELS: &[Action] = &[
+const KERNELS: u16 = bits(&[
     Action::List,
     Action::Tree,
     Action::Install,
     Action::Remove,
     Action::Apply,
     Action::Prune,
+    Action::Restore,
     Action::Check,
     Action::Why,
-];
+]);
 /// The actions that change something.
-const WRITING: &[Action] = &[
+const WRITING: u16 = bits(&[
     Action::Install,
     Action::Remove,
     Action::Apply,
     Action::Prune,
+    Action::Restore,
     Action::Settle,
-];
+]);
 /// The actions that change a registry.
-const REGISTERING: &[Action] = &[Action::Install, Action::Remove];
+const REGISTERING: u16 = bits(&[Action::Install, Action::Remove]);
 
 /// Every flag, in the order of the help.
+#[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
-    act(
-        Action::List,
-        "l",
-        "list",
-        "print the modules needed: loaded, registered, or named",
-    ),
-    act(Action::Tree, "e", "tree", "the same as a dependency tree"),
-    act(
-        Action::Install,
-        "i",
-        "install",
-        "register the named modules, or all that are loaded",
-    ),
-    act(
-        Action::Remove,
-        "r",
-        "remove",
-        "drop one reference to the named modules",
-    ),
-    act(
-        Action::Apply,
-        "a",
-        "apply",
-        "prune, and make the packages look never installed",
-    ),
-    act(
-        Action::Settle,
-        "",
-        "settle",
-        "finish what was queued while dpkg or apt ran",
-    ),
-    act(
-        Action::Prune,
-        "",
-        "prune",
-        "delete the modules that are not needed",
-    ),
-    act(
-        Action::Check,
-        "",
-        "check",
-        "look for problems; exit 1 if there are any",
-    ),
-    act(
-        Action::Why,
-        "",
-        "why",
-        "print why each named module is kept",
-    ),
-    act(
-        Action::Census,
-        "",
-        "census",
-        "print what this machine's hardware asks for",
-    ),
-    Flag {
-        meaning: Meaning::Use,
-        short: "u",
-        long: "use",
-        value: "NAME[,NAME...]",
-        with: SELECTED,
-        help: "name modules: name, file name, path or alias",
-    },
-    Flag {
-        meaning: Meaning::From,
-        short: "",
-        long: "from",
-        value: "FILE",
-        with: SELECTED,
-        help: "names from a census, registry or list; - for stdin",
-    },
-    Flag {
-        meaning: Meaning::Detect,
-        short: "",
-        long: "detect",
-        value: "",
-        with: SELECTED,
-        help: "names from this machine's census",
-    },
-    Flag {
-        meaning: Meaning::Boot,
-        short: "",
-        long: "boot",
-        value: "",
-        with: &[Action::List],
-        help: "only what mounts the file systems of the boot",
-    },
-    Flag {
-        meaning: Meaning::Static,
-        short: "s",
-        long: "static",
-        value: "",
-        with: &[Action::Install],
-        help: "register permanently instead of counting",
-    },
-    Flag {
-        meaning: Meaning::Owner,
-        short: "",
-        long: "owner",
-        value: "PKG",
-        with: REGISTERING,
-        help: "whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]",
-    },
-    Flag {
-        meaning: Meaning::Pkname,
-        short: "p",
-        long: "pkname",
-        value: "PKG[,PKG...]",
-        with: &[Action::Apply],
-        help: "packages to forget: PKG, PKG:arch or a pattern",
-    },
-    Flag {
-        meaning: Meaning::NoStandIn,
-        short: "",
-        long: "no-stand-in",
-        value: "",
-        with: &[Action::Apply],
-        help: "forget even what others depend on",
-    },
-    Flag {
-        meaning: Meaning::KeepPruned,
-        short: "",
-        long: "keep-pruned",
-        value: "",
-        with: &[Action::Prune, Action::Apply],
-        help: "prune again when packages bring modules back",
-    },
-    Flag {
-        meaning: Meaning::Kernel,
-        short: "k",
-        long: "kernel",
-        value: "VERSION",
-        with: KERNELS,
-        help: "work on this kernel, or on 'all'; repeatable",
-    },
-    Flag {
-        meaning: Meaning::Root,
-        short: "",
-        long: "root",
-        value: "DIR",
-        with: &[],
-        help: "work on another root, never outside it",
-    },
-    Flag {
-        meaning: Meaning::Force,
-        short: "",
-        long: "force",
-        value: "",
-        with: &[
-            Action::Install,
-            Action::Prune,
-            Action::Apply,
-            Action::Settle,
-        ],
-        help: "override refusals that allow it",
-    },
-    Flag {
-        meaning: Meaning::DryRun,
-        short: "n",
-        long: "dry-run",
-        value: "",
-        with: WRITING,
-        help: "print what would be done, change nothing",
-    },
-    Flag {
-        meaning: Meaning::Quiet,
-        short: "q",
-        long: "quiet",
-        value: "",
-        with: &[],
-        help: "print only warnings and errors",
-    },
-    Flag {
-        meaning: Meaning::Debug,
-        short: "d",
-        long: "debug",
-        value: "",
-        with: &[],
-        help: "print more details",
-    },
-    Flag {
-        meaning: Meaning::Help,
-        short: "h",
-        long: "help",
-        value: "",
-        with: &[],
-        help: "print this help",
-    },
-    Flag {
-        meaning: Meaning::Version,
-        short: "vV",
-        long: "version",
-        value: "",
-        with: &[],
-        help: "print the version",
-    },
+    act(Action::List, "l list print the modules needed: loaded, registered, or named"),
+    act(Action::Tree, "e tree the same as a dependency tree"),
+    act(Action::Install, "i install register the named modules, or all that are loaded"),
+    act(Action::Remove, "r remove drop one reference to the named modules"),
+    act(Action::Apply, "a apply prune, and make the packages look never installed"),
+    act(Action::Settle, " settle finish what was queued while dpkg or apt ran"),
+    act(Action::Prune, " prune delete the modules that are not needed"),
+    act(Action::Restore, " restore bring parked modules back: the named ones, or all"),
+    act(Action::Check, " check look for problems; exit 1 if there are any"),
+    act(Action::Why, " why print why each named module is kept"),
+    act(Action::Census, " census print what this machine's hardware asks for"),
+    flag(Meaning::Use, SELECTED, "u use=NAME[,NAME...] name modules: name, file name, path or alias"),
+    flag(Meaning::From, SELECTED, " from=FILE names from a census, registry or list; - for stdin"),
+    flag(Meaning::Detect, SELECTED, " detect names from this machine's census"),
+    flag(Meaning::Boot, bits(&[Action::List]), " boot only what mounts the file systems of the boot"),
+    flag(Meaning::Static, bits(&[Action::Install]), "s static register permanently instead of counting"),
+    flag(Meaning::Owner, REGISTERING, " owner=PKG whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]"),
+    flag(Meaning::Pkname, bits(&[Action::Apply]), "p pkname=PKG[,PKG...] packages to forget: PKG, PKG:arch or a pattern"),
+    flag(Meaning::NoStandIn, bits(&[Action::Apply]), " no-stand-in forget even what others depend on"),
+    flag(Meaning::Park, bits(&[Action::Prune, Action::Apply]), " park move modules aside, so that --restore can undo it"),
+    flag(Meaning::KeepPruned, bits(&[Action::Prune, Action::Apply]), " keep-pruned prune again when packages bring modules back"),
+    flag(Meaning::Kernel, KERNELS, "k kernel=VERSION work on this kernel, or on 'all'; repeatable"),
+    flag(Meaning::Root, ANY, " root=DIR work on another root, never outside it"),
+    flag(Meaning::Force, bits(&[Action::Install, Action::Prune, Action::Apply, Action::Settle]), " force override refusals that allow it"),
+    flag(Meaning::DryRun, WRITING, "n dry-run print what would be done, change nothing"),
+    flag(Meaning::Quiet, ANY, "q quiet print only warnings and errors"),
+    flag(Meaning::Debug, ANY, "d debug print more details"),
+    flag(Meaning::Help, ANY, "h help print this help"),
+    flag(Meaning::Version, ANY, "vV version print the version"),
 ];
 
 /// The flag of a letter.
-pub fn by_short(letter: char) -> Option<&'static Flag> {
-    let letter = u8::try_from(letter).ok()?;
-    let is_it = |flag: &&Flag| flag.short.as_bytes().contains(&letter);
+pub fn by_letter(letter: u8) -> Option<&'static Flag> {
+    let is_it = |flag: &&Flag| flag.words().letters.contains(&letter);
     FLAGS.iter().find(is_it)
 }
 
 /// The flag of a long name, given whole.
-pub fn by_long(name: &str) -> Option<&'static Flag> {
-    FLAGS.iter().find(|flag| flag.long == name)
+pub fn by_long(name: &[u8]) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.words().long == name)
 }
 
 /// The long name of an action's flag.
-pub fn action_name(action: Action) -> &'static str {
+pub fn action_name(action: Action) -> Text {
     let is_it = |flag: &&Flag| flag.meaning == Meaning::Act(action);
-    FLAGS.iter().find(is_it).map_or("", |flag| flag.long)
+    FLAGS
+        .iter()
+        .find(is_it)
+        .map_or(b"", |flag| flag.words().long)
 }
 
 #[cfg(test)]
@@ -325,13 +233,12 @@ mod tests {
     #[test]
     fn no_two_flags_share_a_name() {
         for (at, flag) in FLAGS.iter().enumerate() {
+            let words = flag.strings();
             for other in &FLAGS[at + 1..] {
-                assert_ne!(flag.long, other.long);
-                assert!(
-                    !flag.short.chars().any(|c| other.short.contains(c)),
-                    "{}",
-                    flag.long
-                );
+                let others = other.strings();
+                assert_ne!(words.long, others.long);
+                let is_shared = |letter| others.letters.contains(letter);
+                assert!(!words.letters.chars().any(is_shared), "{}", words.long);
                 assert_ne!(flag.meaning, other.meaning);
             }
         }
@@ -340,16 +247,11 @@ mod tests {
     #[test]
     fn names_and_help_fit_the_field() {
         for flag in FLAGS {
-            assert!(flag
-                .long
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b == b'-'));
-            assert!(
-                !flag.help.is_empty() && flag.help.len() <= 56,
-                "{}",
-                flag.long
-            );
-            assert!(!flag.help.ends_with('.'));
+            let Words { long, help, .. } = flag.strings();
+            let is_of_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+            assert!(!long.is_empty() && long.bytes().all(is_of_name), "{long}");
+            assert!(!help.is_empty() && help.len() <= 56, "{long}");
+            assert!(!help.ends_with('.'), "{long}");
         }
     }
 }

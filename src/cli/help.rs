@@ -36,18 +36,19 @@ pub fn text() -> Vec<u8> {
 
 fn line(out: &mut Vec<u8>, flag: &Flag) {
     let start = out.len();
+    let words = flag.words();
     out.extend_from_slice(b"  ");
-    for letter in flag.short.bytes() {
+    for &letter in words.letters {
         out.extend_from_slice(&[b'-', letter, b',', b' ']);
     }
-    if flag.short.is_empty() {
+    if words.letters.is_empty() {
         out.extend_from_slice(b"    ");
     }
     out.extend_from_slice(b"--");
-    out.extend_from_slice(flag.long.as_bytes());
-    if !flag.value.is_empty() {
+    out.extend_from_slice(words.long);
+    if !words.value.is_empty() {
         out.push(b'=');
-        out.extend_from_slice(flag.value.as_bytes());
+        out.extend_from_slice(words.value);
     }
     if out.len() - start >= COLUMN {
         out.push(b'\n');
@@ -55,7 +56,7 @@ fn line(out: &mut Vec<u8>, flag: &Flag) {
     } else {
         out.resize(start + COLUMN, b' ');
     }
-    out.extend_from_slice(flag.help.as_bytes());
+    out.extend_from_slice(words.help);
     out.push(b'\n');
 }
 
@@ -67,7 +68,7 @@ mod tests {
     fn help_names_every_flag_within_eighty_columns() {
         let help = String::from_utf8(text()).unwrap();
         for flag in FLAGS {
-            assert!(help.contains(&format!("--{}", flag.long)));
+            assert!(help.contains(&format!("--{}", flag.strings().long)));
         }
         assert!(help.lines().all(|line| line.len() <= 80));
     }

@@ -1,12 +1,12 @@
 //! From words to a request that makes sense, or to a usage error that says why not.
 
-use crate::cli::flags::{action_name, by_long, by_short, Flag, Meaning};
+use crate::cli::arguments::Arguments;
+use crate::cli::flags::{action_name, Flag, Meaning};
 use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::package::forget::StandIns;
 use crate::system::report::Volume;
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Action {
     Remove,
     /// Delete what nothing needs.
     Prune,
+    /// Bring parked modules back.
+    Restore,
     /// Look for problems.
     Check,
     /// Say why modules are kept.
@@ -65,6 +67,8 @@ pub struct Request {
     pub stand_ins: StandIns,
     /// Whether the kernels stay pruned whatever packages bring.
     pub keep_pruned: bool,
+    /// Whether modules are parked instead of deleted.
+    pub park: bool,
     /// The versions of `--kernel`; `all` among them means all.
     pub kernels: Vec<Text>,
     /// The directory of `--root`; `None` leaves it to the environment.
@@ -93,8 +97,11 @@ pub enum Parsed {
 /// # Errors
 /// A usage error.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
-    let words: Vec<OsString> = words.into_iter().collect();
     let mut parser = lexopt::Parser::from_args(words);
+    let Some(words) = parser.try_raw_args() else {
+        return Err(Error::usage("no action given", &[]));
+    };
+    let mut arguments = Arguments::new(words);
     let mut action = None;
     let mut seen: Vec<&'static Flag> = Vec::new();
     let request = Box::leak(Box::new(Request {
@@ -108,32 +115,15 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         packages: Vec::new(),
         stand_ins: StandIns::Make,
         keep_pruned: false,
+        park: false,
         kernels: Vec::new(),
         root: None,
         force: false,
         mode: Mode::Execute,
         volume: Volume::Normal,
     }));
-    while let Some(argument) = parser.next().map_err(usage)? {
-        let flag = match argument {
-            lexopt::Arg::Short(letter) => {
-                by_short(letter).ok_or_else(|| no_such("-", letter.encode_utf8(&mut [0; 4])))?
-            }
-            lexopt::Arg::Long(name) => by_long(name).ok_or_else(|| no_such("--", name))?,
-            lexopt::Arg::Value(value) => {
-                return Err(Error::usage(
-                    "unexpected argument: {}; modules are named with --use",
-                    &[value.as_bytes()],
-                ));
-            }
-        };
-        let value = match flag.value {
-            "" => &[][..],
-            _ => parser.value().map_err(usage)?.into_vec().leak(),
-        };
-        if !flag.value.is_empty() && value.is_empty() {
-            return Err(Error::usage("--{} needs a value", &[flag.long.as_bytes()]));
-        }
+    while let Some((flag, value)) = arguments.take()? {
+        let words = flag.words();
         seen.push(flag);
         match flag.meaning {
             Meaning::Help => return Ok(Parsed::Help),
@@ -142,32 +132,33 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
                 Some(first) if first != second => {
                     return Err(Error::usage(
                         "--{} and --{} do not go together",
-                        &[action_name(first).as_bytes(), flag.long.as_bytes()],
+                        &[action_name(first), words.long],
                     ))
                 }
                 _ => action = Some(second),
             },
             Meaning::Use => {
-                split_list(&mut request.names, value, flag)?;
+                split_list(&mut request.names, value, words.long)?;
                 for name in &request.names {
                     check_name(name)?;
                 }
             }
             Meaning::Pkname => {
-                split_list(&mut request.packages, value, flag)?;
+                split_list(&mut request.packages, value, words.long)?;
                 for name in &request.packages {
                     check_package(name)?;
                 }
             }
             Meaning::NoStandIn => request.stand_ins = StandIns::Refuse,
             Meaning::KeepPruned => request.keep_pruned = true,
+            Meaning::Park => request.park = true,
             Meaning::From => request.from.push(value),
             Meaning::Detect => request.detect = true,
             Meaning::Boot => request.is_boot = true,
             Meaning::Static => request.is_static = true,
-            Meaning::Owner => set_once(&mut request.owner, value, flag)?,
+            Meaning::Owner => set_once(&mut request.owner, value, words.long)?,
             Meaning::Kernel => request.kernels.push(value),
-            Meaning::Root => set_once(&mut request.root, value, flag)?,
+            Meaning::Root => set_once(&mut request.root, value, words.long)?,
             Meaning::Force => request.force = true,
             Meaning::DryRun => request.mode = Mode::DryRun,
             Meaning::Quiet => request.volume = Volume::Quiet,
@@ -185,49 +176,28 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         ));
     }
     for flag in seen {
-        if !flag.with.is_empty() && !flag.with.contains(&action) {
-            let (flag, action) = (flag.long.as_bytes(), action_name(action).as_bytes());
-            return Err(Error::usage("--{} does nothing with --{}", &[flag, action]));
+        if !flag.goes_with(action) {
+            let parts = [flag.words().long, action_name(action)];
+            return Err(Error::usage("--{} does nothing with --{}", &parts));
         }
     }
     Ok(Parsed::Request(request))
 }
 
-fn no_such(dashes: &str, name: &str) -> Error {
-    let parts = [dashes.as_bytes(), name.as_bytes()];
-    Error::usage("no such option: {}{}", &parts)
-}
-
-/// lexopt's errors in our words. Its own would be formatted, which costs 8 KiB of program.
-fn usage(error: lexopt::Error) -> Error {
-    match error {
-        lexopt::Error::MissingValue { option } => {
-            Error::usage("{} needs a value", &[option.unwrap_or_default().as_bytes()])
-        }
-        lexopt::Error::UnexpectedValue { option, .. } => {
-            Error::usage("{} takes no value", &[option.as_bytes()])
-        }
-        _ => Error::usage("a word that cannot be read", &[]),
-    }
-}
-
-fn set_once(place: &mut Option<Text>, value: Text, flag: &Flag) -> Result<()> {
+fn set_once(place: &mut Option<Text>, value: Text, long: Text) -> Result<()> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Error::usage("--{} is given twice", &[flag.long.as_bytes()])),
+        Some(_) => Err(Error::usage("--{} is given twice", &[long])),
     }
 }
 
 /// Splits `NAME,NAME`. An empty one is a typing error that must not pass as "nothing".
-fn split_list(list: &mut Vec<Text>, value: Text, flag: &Flag) -> Result<()> {
+fn split_list(list: &mut Vec<Text>, value: Text, long: Text) -> Result<()> {
     let mut rest = value;
     loop {
         let (name, behind) = split_name(rest);
         if name.is_empty() {
-            return Err(Error::usage(
-                "empty name in --{}={}",
-                &[flag.long.as_bytes(), value],
-            ));
+            return Err(Error::usage("empty name in --{}={}", &[long, value]));
         }
         list.push(name);
         match behind {
@@ -336,7 +306,7 @@ mod tests {
             ("-l -u /lib/a.ko", "relative"),
             ("-l -u kernel/../a.ko", "relative"),
             ("-l --list=x", "--list"),
-            ("-u", "-u"),
+            ("-u", "--use needs a value"),
             ("-i --owner a --owner b", "twice"),
         ] {
             let error = usage_error(line);

@@ -53,6 +53,15 @@ pub type Position<'k> = &'k dyn Fn(ModuleName<'_>) -> Option<usize>;
 /// it is no module's.
 pub type See<'s, 't> = &'s mut dyn FnMut(Option<(&Line<'t>, usize)>);
 
+/// Whether the lines that are no module's stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comments {
+    /// They do.
+    Stay,
+    /// They go: the text is added to another one, which has them.
+    Go,
+}
+
 /// The parts of `text` that stay, in order.
 ///
 /// # Errors
@@ -61,6 +70,7 @@ pub type See<'s, 't> = &'s mut dyn FnMut(Option<(&Line<'t>, usize)>);
 pub fn filter<'t>(
     format: Format,
     text: &'t [u8],
+    comments: Comments,
     position: Position<'_>,
     see: See<'_, 't>,
 ) -> Result<Vec<&'t [u8]>, usize> {
@@ -84,7 +94,7 @@ pub fn filter<'t>(
         let mut found = None;
         if is_first || format != Format::Record {
             found = parse(format, line).ok_or_else(|| number_at(start))?;
-            stays = true;
+            stays = comments == Comments::Stay;
         }
         if let Some(found) = &found {
             if found.module != last.0 {
@@ -157,7 +167,7 @@ mod tests {
 
     fn kept(format: Format, text: &str) -> String {
         let keeps = |name: ModuleName<'_>| name.to_kernel().starts_with(b"k").then_some(0);
-        let parts = filter(format, text.as_bytes(), &keeps, &mut |_| {}).unwrap();
+        let parts = filter(format, text.as_bytes(), Comments::Stay, &keeps, &mut |_| {}).unwrap();
         String::from_utf8(parts.concat()).unwrap()
     }
 
@@ -179,7 +189,13 @@ mod tests {
                 Some(2),
             ),
         ] {
-            let filtered = filter(format, text.as_bytes(), &|_| None, &mut |_| {});
+            let filtered = filter(
+                format,
+                text.as_bytes(),
+                Comments::Stay,
+                &|_| None,
+                &mut |_| {},
+            );
             assert_eq!(filtered.err(), wanted, "{text}");
         }
     }
@@ -225,6 +241,7 @@ mod tests {
         let parts = filter(
             Format::LastWord,
             b"alias 1 k\n\nalias 2 k\nalias 3 x\nalias 4 k",
+            Comments::Stay,
             &keeps,
             &mut |found| seen.push(found.map(|(line, position)| (line.pattern, position))),
         );
@@ -239,14 +256,15 @@ mod tests {
         let vocabulary: [&[u8]; 6] = [b"alias", b" ", b"k", b"\n", b"#", b":"];
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
             for &(_, format) in FILES {
-                let Ok(all) = filter(format, text, &|_| Some(0), &mut |_| {}) else {
+                let Ok(all) = filter(format, text, Comments::Stay, &|_| Some(0), &mut |_| {})
+                else {
                     continue;
                 };
                 if format != Format::FirstWord || !all.is_empty() {
                     assert_eq!(all.concat(), text);
                     assert!(all.len() <= 1);
                 }
-                let none = filter(format, text, &|_| None, &mut |found| {
+                let none = filter(format, text, Comments::Stay, &|_| None, &mut |found| {
                     assert!(found.is_none())
                 });
                 assert!(none.is_ok());

@@ -11,7 +11,7 @@ use crate::text::active::{Hold, Registry, ACTIVE};
 use crate::text::alias::alias;
 use crate::text::dep::{DepLine, DepText};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{bare_lines, until};
+use crate::text::{bare_lines, split_at_byte, until};
 
 /// Beside a modules.dep that lists only what stays, the one that listed what is still being
 /// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
@@ -66,64 +66,52 @@ pub enum Weight {
     Warning,
 }
 
-/// How `--check` shows findings of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lines {
-    /// One line for each.
-    Each,
-    /// One line for all, under the name of this file.
-    Together(&'static str),
-}
-
 /// What is known of a kind.
 pub struct About {
     /// The kind.
     pub kind: Kind,
-    /// Its word in `--check`.
-    pub word: &'static str,
     /// What it means to a prune.
     pub weight: Weight,
-    /// How `--check` shows it.
-    pub lines: Lines,
-    /// What it is, before the names.
-    pub what: &'static str,
+    /// `WORD: what it is`, or `WORD FILE: what it is`.
+    text: &'static str,
 }
 
-const fn about(
-    kind: Kind,
-    word: &'static str,
-    weight: Weight,
-    lines: Lines,
-    what: &'static str,
-) -> About {
-    About {
-        kind,
-        word,
-        weight,
-        lines,
-        what,
+impl About {
+    /// Its word in `--check`, and the file under whose name all findings are one line; empty where
+    /// each has a line of its own.
+    pub fn word_and_file(&self) -> (Text, Text) {
+        split_at_byte(until(self.text.as_bytes(), b':'), b' ')
     }
+
+    /// What it is, before the names.
+    pub fn what(&self) -> Text {
+        &split_at_byte(self.text.as_bytes(), b':').1[1..]
+    }
+}
+
+const fn about(kind: Kind, weight: Weight, text: &'static str) -> About {
+    About { kind, weight, text }
 }
 
 /// Every kind.
 #[rustfmt::skip]
 pub const KINDS: &[About] = &[
-    about(Kind::Damaged, "damaged", Weight::Final, Lines::Each, "cannot be read"),
-    about(Kind::Base, "base", Weight::Refusal, Lines::Each, "nothing says what this kernel has to keep; see --install"),
-    about(Kind::Missing, "missing", Weight::Refusal, Lines::Each, "registered, but neither in modules.dep nor built in"),
-    about(Kind::Gone, "dependency", Weight::Refusal, Lines::Each, "needed, but not on disk"),
-    about(Kind::Link, "dependency", Weight::Refusal, Lines::Each, "needed, but symbolic links whose targets may go"),
-    about(Kind::Stale, "index", Weight::Refusal, Lines::Together("modules.dep"), "in modules.dep, but not on disk; run depmod"),
-    about(Kind::Differs, "index", Weight::Refusal, Lines::Together("modules.dep.bin"), "modules.dep and modules.dep.bin differ; run depmod"),
-    about(Kind::Unlisted, "index", Weight::Refusal, Lines::Together("modules.dep"), "on disk, but not in modules.dep; run depmod"),
-    about(Kind::Stray, "index", Weight::Refusal, Lines::Together("modules.alias"), "in modules.alias, but not in modules.dep; run depmod"),
-    about(Kind::Root, "root", Weight::Refusal, Lines::Each, "the root file system is unknown to this kernel"),
-    about(Kind::FileSystem, "boot", Weight::Warning, Lines::Each, "file systems of the boot that this kernel does not know"),
-    about(Kind::Sibling, "sibling", Weight::Refusal, Lines::Each, "static in another kernel's registry, and nothing keeps them here"),
-    about(Kind::Loaded, "loaded", Weight::Warning, Lines::Each, "loaded now, gone at the next boot"),
-    about(Kind::Hardware, "hardware", Weight::Warning, Lines::Each, "hardware asks for modules that nothing keeps"),
-    about(Kind::Alias, "alias", Weight::Warning, Lines::Each, "hardware asks for modules that only another kernel has"),
-    about(Kind::Unpruned, "unpruned", Weight::Warning, Lines::Each, "modules that nothing needs"),
+    about(Kind::Damaged, Weight::Final, "damaged: cannot be read"),
+    about(Kind::Base, Weight::Refusal, "base: nothing says what this kernel has to keep; see --install"),
+    about(Kind::Missing, Weight::Refusal, "missing: registered, but neither in modules.dep nor built in"),
+    about(Kind::Gone, Weight::Refusal, "dependency: needed, but not on disk"),
+    about(Kind::Link, Weight::Refusal, "dependency: needed, but symbolic links whose targets may go"),
+    about(Kind::Stale, Weight::Refusal, "index modules.dep: in modules.dep, but not on disk; run depmod"),
+    about(Kind::Differs, Weight::Refusal, "index modules.dep.bin: modules.dep and modules.dep.bin differ; run depmod"),
+    about(Kind::Unlisted, Weight::Refusal, "index modules.dep: on disk, but not in modules.dep; run depmod"),
+    about(Kind::Stray, Weight::Refusal, "index modules.alias: in modules.alias, but not in modules.dep; run depmod"),
+    about(Kind::Root, Weight::Refusal, "root: the root file system is unknown to this kernel"),
+    about(Kind::FileSystem, Weight::Warning, "boot: file systems of the boot that this kernel does not know"),
+    about(Kind::Sibling, Weight::Refusal, "sibling: static in another kernel's registry, and nothing keeps them here"),
+    about(Kind::Loaded, Weight::Warning, "loaded: loaded now, gone at the next boot"),
+    about(Kind::Hardware, Weight::Warning, "hardware: hardware asks for modules that nothing keeps"),
+    about(Kind::Alias, Weight::Warning, "alias: hardware asks for modules that only another kernel has"),
+    about(Kind::Unpruned, Weight::Warning, "unpruned: modules that nothing needs"),
 ];
 
 impl Kind {
@@ -223,7 +211,7 @@ impl<'r> Survey<'r> {
             mounts: Vec::new(),
         });
         if !survey.registry.is_base() {
-            let text = Kind::Base.about().what.as_bytes();
+            let text = Kind::Base.about().what();
             survey.find(Kind::Base, ACTIVE, text);
         }
         keep_all(
@@ -417,7 +405,7 @@ pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
             names.push(finding.name);
         }
     }
-    let what = kind.about().what.as_bytes();
+    let what = kind.about().what();
     match kind {
         Kind::Base | Kind::Damaged => fill("kernel {}: {}", &[version, what]),
         _ => fill("kernel {}: {}: {}", &[version, what, some_of(&names)]),

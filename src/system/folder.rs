@@ -82,7 +82,7 @@ impl Staged<'_> {
             if self.naming == Naming::Dpkg {
                 let old = fill("{}-old", &[name]);
                 folder.unlink(old)?;
-                io("keep", folder.shown(old), folder.link(name, old))?;
+                io("keep", folder.shown(old), folder.link(name, folder, old))?;
             }
             let new = self.naming.temporary(name);
             io("replace", folder.shown(name), folder.rename(new, name))?;
@@ -299,17 +299,21 @@ impl Folder {
         removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
     }
 
-    /// Keeps the file that `name` is now under a second name, too. It costs no space where the
-    /// file system has hard links.
+    /// Keeps what the file `name` of a directory is now, too, as `second` in this one; it is missing
+    /// here where it is missing there. It costs no space where the file system has hard links.
     ///
     /// # Errors
-    /// Neither a link nor a copy can be made.
-    pub fn keep_as(&self, name: &[u8], second: &[u8]) -> Result<()> {
+    /// The directories are on different mounts; neither a link nor a copy can be made.
+    pub fn keep_from(&self, from: &Folder, name: &[u8], second: &[u8]) -> Result<()> {
         self.unlink(second)?;
-        if self.link(name, second).is_err() {
-            return self.replace(second, self.text_or_empty(name)?);
+        match from.link(name, self, second) {
+            Err(Errno::XDEV) => Err(on_other_mount(from, self)),
+            Err(_) => match from.text(name)? {
+                Some(text) => self.replace(second, text),
+                None => Ok(()),
+            },
+            Ok(()) => Ok(()),
         }
-        self.sync()
     }
 
     /// What is in the directory, sorted by name, without `.` and `..`.
@@ -396,9 +400,9 @@ impl Folder {
         unlink_in(self.fd.as_fd(), c_string(name)?, flags)
     }
 
-    fn link(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
+    fn link(&self, old: &[u8], to: &Folder, new: &[u8]) -> rustix::io::Result<()> {
         let (old, new) = (c_string(old)?, c_string(new)?);
-        retry(|| rustix::fs::linkat(&self.fd, old, &self.fd, new, AtFlags::empty()))
+        retry(|| rustix::fs::linkat(&self.fd, old, &to.fd, new, AtFlags::empty()))
     }
 
     fn rename(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
@@ -443,6 +447,12 @@ impl Folder {
             synced => io("sync", self.shown, synced),
         }
     }
+}
+
+/// The refusal to move something from one directory to another one.
+pub fn on_other_mount(from: &Folder, to: &Folder) -> Error {
+    let what = "{} and {} are on different mounts; nothing can be moved from one to the other";
+    Error::refused(what, &[from.shown, to.shown])
 }
 
 /// Opens a directory in another one; `None` where [`Folder::enter`] gives none.
@@ -503,6 +513,38 @@ pub(super) fn remove_file_in(directory: BorrowedFd<'_>, name: &CStr) -> rustix::
         Err(Errno::NOENT) => Ok(()),
         removed => removed,
     }
+}
+
+/// Moves a file, or a symbolic link itself, to the same name in another directory, in place of one
+/// that is there. One that is gone already is fine.
+pub(super) fn move_file_in(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    target: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
+    match retry(|| rustix::fs::renameat(directory, name, target, name)) {
+        Err(Errno::NOENT) => Ok(()),
+        moved => moved,
+    }
+}
+
+/// Opens a directory, which is made with mode and owner of `like` where there is none. What is
+/// there and no directory of this file system is an error (ENOTDIR).
+pub(super) fn make_in(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    like: BorrowedFd<'_>,
+) -> rustix::io::Result<OwnedFd> {
+    let mode = Mode::from_raw_mode(0o755);
+    let made = retry(|| rustix::fs::mkdirat(directory, name, mode));
+    if !matches!(made, Err(Errno::EXIST)) {
+        made?;
+    }
+    let opened = enter_in(directory, name)?.ok_or(Errno::NOTDIR)?;
+    if made.is_ok() {
+        keep_mode(&opened, Some(&stat_in(like, b"")?))?;
+    }
+    Ok(opened)
 }
 
 /// Removes a directory if it is empty. One that somebody has filled since stays.

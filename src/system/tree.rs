@@ -1,5 +1,6 @@
 //! The module files below a version directory: found without following a link or leaving the
-//! file system, and deleted by the descriptors of the directories that they are in.
+//! file system, and deleted, or moved into another tree, by the descriptors of the directories that
+//! they are in.
 //!
 //! What is to go is data, made for all of a kernel before the first file goes. Each directory is
 //! opened anew for it: what was moved or covered meanwhile is not ours any more. (Rejected: to keep
@@ -7,13 +8,16 @@
 
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
-use crate::system::folder::{enter_in, remove_empty_in, remove_file_in, size_of, stat_if_there};
+use crate::system::folder::{
+    enter_in, make_in, move_file_in, remove_empty_in, remove_file_in, size_of, stat_if_there,
+};
 use crate::system::listing::{c_text, Listing};
 use crate::system::Folder;
 use crate::text::name::is_module_file;
 use crate::text::rfind;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 /// As deep as we go; Linux's own tree has eight levels.
 const DEEPEST: usize = 48;
@@ -410,63 +414,101 @@ impl Removal {
         }
     }
 
-    /// Deletes it from the version directory that it was found in: the files of each directory,
-    /// what is below it, and then the directory itself if it is empty by that. Calls `tick` after
-    /// each file.
+    /// Deletes it from the version directory that it was found in, or moves it to the same paths below
+    /// another one: the files of each directory, what is below it, and then the directory itself if
+    /// it is empty by that. Calls `tick` after each file.
     ///
     /// # Errors
-    /// The first file or directory that cannot be removed. Everything before it is gone, and
+    /// The first file or directory that cannot be removed or moved. Everything before it is gone, and
     /// the same call finishes the work.
-    pub fn carry_out(&self, folder: &Folder, tick: &mut dyn FnMut()) -> Result<()> {
+    pub fn carry_out(
+        &self,
+        folder: &Folder,
+        target: Option<&Folder>,
+        tick: &mut dyn FnMut(),
+    ) -> Result<()> {
+        let mut clearing = Clearing {
+            removal: self,
+            folder,
+            tick,
+        };
         match self.has_place() {
-            true => self.clear(0, folder, folder.fd(), tick),
+            true => clearing.directory(0, folder.fd(), target.map(Folder::fd)),
             false => Ok(()),
         }
     }
+}
 
-    /// Does so for one of the directories, in the open one above it.
-    fn clear(
-        &self,
+/// A removal that is carried out.
+struct Clearing<'c> {
+    removal: &'c Removal,
+    folder: &'c Folder,
+    tick: &'c mut dyn FnMut(),
+}
+
+impl Clearing<'_> {
+    /// Clears one of the directories; the open ones are those above it and above its target.
+    fn directory(
+        &mut self,
         own: usize,
-        folder: &Folder,
         above: BorrowedFd<'_>,
-        tick: &mut dyn FnMut(),
+        target: Option<BorrowedFd<'_>>,
     ) -> Result<()> {
-        let directory = &self.directories[own];
-        let failed = |verb, errno| Error::io(verb, folder.shown(self.text(directory.path)), errno);
-        let name = c_text(&self.names, directory.name);
-        if self.has_work_in(own) {
-            let opened = enter_in(above, name).map_err(|errno| failed("open", errno))?;
+        let removal = self.removal;
+        let directory = &removal.directories[own];
+        let path = removal.text(directory.path);
+        let name = c_text(&removal.names, directory.name);
+        if removal.has_work_in(own) {
+            let opened = enter_in(above, name);
+            let opened = opened.map_err(|errno| self.failed("open", path, errno))?;
             if let Some(fd) = opened {
-                self.clear_inside(own, folder, fd.as_fd(), tick)?;
+                let target = match target {
+                    Some(target) => {
+                        let made = make_in(target, name, fd.as_fd());
+                        Some(made.map_err(|errno| self.failed("make a place for", path, errno))?)
+                    }
+                    None => None,
+                };
+                self.inside(own, fd.as_fd(), target.as_ref().map(AsFd::as_fd))?;
             }
         }
         match directory.fate {
-            Fate::Goes => remove_empty_in(above, name).map_err(|errno| failed("remove", errno)),
+            Fate::Goes => {
+                remove_empty_in(above, name).map_err(|errno| self.failed("remove", path, errno))
+            }
             Fate::Stays => Ok(()),
         }
     }
 
-    fn clear_inside(
-        &self,
+    fn inside(
+        &mut self,
         own: usize,
-        folder: &Folder,
         fd: BorrowedFd<'_>,
-        tick: &mut dyn FnMut(),
+        target: Option<BorrowedFd<'_>>,
     ) -> Result<()> {
-        for file in self.files_in(own) {
-            let name = c_text(&self.names, file.name);
-            if let Err(errno) = remove_file_in(fd, name) {
-                let path = path_of(self.text(self.directories[own].path), name.to_bytes());
-                return Err(Error::io("remove", folder.shown(path), errno));
+        let removal = self.removal;
+        for file in removal.files_in(own) {
+            let name = c_text(&removal.names, file.name);
+            let done = match target {
+                Some(target) => move_file_in(fd, name, target),
+                None => remove_file_in(fd, name),
+            };
+            if let Err(errno) = done {
+                let path = path_of(removal.text(removal.directories[own].path), name.to_bytes());
+                let verb = target.map_or("remove", |_| "move");
+                return Err(self.failed(verb, path, errno));
             }
-            tick();
+            (self.tick)();
         }
         let mut next = own + 1;
-        while next < self.directories[own].end {
-            self.clear(next, folder, fd, tick)?;
-            next = self.directories[next].end;
+        while next < removal.directories[own].end {
+            self.directory(next, fd, target)?;
+            next = removal.directories[next].end;
         }
         Ok(())
+    }
+
+    fn failed(&self, verb: &'static str, path: &[u8], errno: Errno) -> Error {
+        Error::io(verb, self.folder.shown(path), errno)
     }
 }

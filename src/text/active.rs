@@ -191,13 +191,22 @@ impl Registry {
     /// Gives it a standing order, unless it has one that orders more.
     pub fn order(&mut self, wanted: Standing) {
         if wanted > self.standing() {
+            self.end_order();
             for (standing, line) in ORDERS {
-                self.comments.retain(|comment| *comment != line);
                 if standing == wanted {
                     self.comments.push(line);
                 }
             }
         }
+    }
+
+    /// Ends its standing order; whether it had one.
+    pub fn end_order(&mut self) -> bool {
+        let had = self.standing() != Standing::Nothing;
+        for (_, line) in ORDERS {
+            self.comments.retain(|comment| *comment != line);
+        }
+        had
     }
 
     /// How many modules are registered.

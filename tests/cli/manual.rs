@@ -93,11 +93,13 @@ fn long_flags(text: &str) -> Vec<&str> {
 #[test]
 fn every_flag_has_one_text_and_every_text_a_flag() {
     for flag in FLAGS {
-        let texts = texts::TEXTS.iter().filter(|(long, _)| *long == flag.long);
-        assert_eq!(texts.count(), 1, "texts of --{}", flag.long);
+        let texts = texts::TEXTS
+            .iter()
+            .filter(|(long, _)| *long == flag.strings().long);
+        assert_eq!(texts.count(), 1, "texts of --{}", flag.strings().long);
     }
     for (long, _) in texts::TEXTS {
-        let is_flag = FLAGS.iter().any(|flag| flag.long == *long);
+        let is_flag = FLAGS.iter().any(|flag| flag.strings().long == *long);
         assert!(is_flag, "a text for --{long}, which is no flag");
     }
 }
@@ -106,12 +108,17 @@ fn every_flag_has_one_text_and_every_text_a_flag() {
 fn the_page_names_every_flag_with_its_letters_and_its_value() {
     let page = page::reference();
     for flag in FLAGS {
-        let letters: String = flag.short.chars().map(|c| format!("Fl {c} , ")).collect();
-        let value = match flag.value {
+        let letters: String = flag
+            .strings()
+            .letters
+            .chars()
+            .map(|c| format!("Fl {c} , "))
+            .collect();
+        let value = match flag.strings().value {
             "" => String::new(),
             value => format!(" Ns = Ns Ar {value}"),
         };
-        let item = format!("\n.It {letters}Fl Fl {}{value}\n", flag.long);
+        let item = format!("\n.It {letters}Fl Fl {}{value}\n", flag.strings().long);
         assert!(page.contains(&item), "{item}");
     }
 }
@@ -132,7 +139,10 @@ fn the_pages_name_no_flag_that_is_none() {
     for line in pages().iter().flat_map(|page| page.lines()) {
         for rest in line.split("Fl Fl ").skip(1) {
             let name = rest.split(' ').next().unwrap();
-            assert!(FLAGS.iter().any(|flag| flag.long == name), "{line}");
+            assert!(
+                FLAGS.iter().any(|flag| flag.strings().long == name),
+                "{line}"
+            );
         }
     }
 }
@@ -229,16 +239,23 @@ fn the_recipes_name_this_version() {
 fn every_completion_knows_every_flag() {
     let (bash, zsh, fish) = (completions::bash(), completions::zsh(), completions::fish());
     for flag in FLAGS {
-        let (long, value) = (flag.long, if flag.value.is_empty() { "" } else { "=" });
+        let (long, value) = (
+            flag.strings().long,
+            if flag.strings().value.is_empty() {
+                ""
+            } else {
+                "="
+            },
+        );
         assert!(bash.contains(&format!("--{long}{value}")), "bash: --{long}");
         assert!(zsh.contains(&format!("--{long}{value}")), "zsh: --{long}");
         assert!(fish.contains(&format!("-l {long} -d ")), "fish: --{long}");
-        for letter in flag.short.chars() {
+        for letter in flag.strings().letters.chars() {
             assert!(zsh.contains(&format!("-{letter}")), "zsh: -{letter}");
             assert!(fish.contains(&format!("-s {letter} ")), "fish: -{letter}");
         }
         // A value of a kind that the completions do not know would complete nothing.
-        if !flag.value.is_empty() {
+        if !flag.strings().value.is_empty() {
             let value_case = format!("--{long}) _limopack_value ");
             assert!(bash.contains(&value_case), "bash: value of --{long}");
         }
@@ -265,7 +282,7 @@ fn prose_and_scripts_speak_of_flags_that_exist() {
     let mut count = 0;
     for text in texts.map(read).into_iter().chain(pages()).chain(hooks) {
         for name in long_flags(&text) {
-            let is_ours = FLAGS.iter().any(|flag| flag.long == name);
+            let is_ours = FLAGS.iter().any(|flag| flag.strings().long == name);
             assert!(is_ours || OTHERS.contains(&name), "--{name}");
             count += 1;
         }

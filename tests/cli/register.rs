@@ -423,7 +423,7 @@ fn what_a_killed_run_left_behind_goes_with_the_next_prune_even_if_that_has_nothi
         .file(&active("1"), "a:S\n");
     let left = "lib/modules/1/.modules.dep.limopack-new";
     machine.write(left, "half of an ind");
-    assert!(machine.run("--prune").err.contains("nothing to remove"));
+    assert!(machine.run("--prune").err.contains("nothing to delete"));
     assert!(!machine.path(left).exists());
 }
 

@@ -8,7 +8,7 @@ use crate::trie::{index, Entry, Order};
 use limopack::cli::parse::parse as parse_flags;
 use limopack::format::keep;
 use limopack::index::binary::BINARIES;
-use limopack::index::filter::{filter, Format, FILES};
+use limopack::index::filter::{filter, Comments, Format, FILES};
 use limopack::index::trie::{Layout, Trie};
 use limopack::index::writer::Writer;
 use limopack::needs::hidden::rows;
@@ -432,17 +432,18 @@ fn filters(data: &[u8]) {
     let mut writers = BINARIES.iter().filter(|(_, _, source)| *source == file);
     let binary = writers.next().map(|(binary, ..)| *binary);
     let mut writer = Writer::default();
-    let parts = filter(format, rest, &keeps, &mut |found| {
+    let parts = filter(format, rest, Comments::Stay, &keeps, &mut |found| {
         if let (Some((line, position)), Some(binary)) = (found, binary) {
             binary.add(&mut writer, line, position as u32);
         }
     });
-    let all = filter(format, rest, &|_| Some(0), &mut |_| {});
+    let all = filter(format, rest, Comments::Stay, &|_| Some(0), &mut |_| {});
     assert_eq!(parts.is_ok(), all.is_ok());
     if let (Ok(parts), Ok(all)) = (parts, all) {
         assert!(parts.iter().all(|part| is_inside(rest, part)));
         let kept = parts.concat();
-        let again = filter(format, &kept, &keeps, &mut |_| {}).expect("what is sound stays so");
+        let again = filter(format, &kept, Comments::Stay, &keeps, &mut |_| {})
+            .expect("what is sound stays so");
         if format != Format::Record {
             assert_eq!(again.concat(), kept, "filtering once more changes nothing");
         }

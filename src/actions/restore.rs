@@ -1,0 +1,123 @@
+//! `--restore`: brings parked modules back, the named ones with all that they need, or all.
+
+use crate::actions::list::named;
+use crate::actions::prune::carry_out;
+use crate::actions::wanted::{judge, Wanted};
+use crate::actions::{kernels, Session};
+use crate::cli::parse::Mode;
+use crate::error::Result;
+use crate::format::Text;
+use crate::needs::{Closure, Kernel, Why};
+use crate::plan::park::Park;
+use crate::plan::registry::Change;
+use crate::plan::restore;
+use crate::system::{Folder, Root};
+use crate::text::active::{Registry, Standing, ACTIVE};
+
+/// Restores in the kernels named, or in every one that has something parked.
+///
+/// # Errors
+/// A name that is nowhere; nothing is changed then. A park that nothing can come back from. A step
+/// that failed; the same command finishes.
+pub fn restore(session: &Session) -> Result<()> {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
+    let wanted = Wanted::read(session)?;
+    let names = wanted.map_or(&[][..], |wanted| &wanted.names);
+    let mut is_found = vec![false; names.len()];
+    let versions = match request.kernels.is_empty() {
+        false => kernels::named(root, &request.kernels)?,
+        true => kernels::parked(root)?,
+    };
+    let mut plans = Vec::new();
+    for &version in versions {
+        let folder = kernels::open(root, version, request.mode)?;
+        let park = Park::of(root, version);
+        let from = park.usable(&folder)?;
+        let kernel = match from {
+            Some(_) => park.kernel()?,
+            None => Kernel::open(root, version)?,
+        };
+        let closure = named(&kernel, names, &mut is_found, report)?;
+        match from {
+            None => report.note("kernel {}: nothing is parked", &[version]),
+            Some(from) => {
+                let closure = wanted.map(|_| &closure);
+                plans.push(restore::plan(park, folder, from, closure)?);
+            }
+        }
+    }
+    judge(session, names, &is_found, versions)?;
+    for plan in &plans {
+        let old = plan.folder.text_or_empty(ACTIVE)?;
+        let registry = Registry::parse(old, plan.folder.shown(ACTIVE))?;
+        if registry.standing() == Standing::Nothing {
+            continue;
+        }
+        if wanted.is_some() {
+            let what = "kernel {} is kept pruned: what is not registered goes again; see --install";
+            report.warn(what, &[plan.version]);
+            continue;
+        }
+        report.note("kernel {} is no longer kept pruned", &[plan.version]);
+        if request.mode == Mode::Execute {
+            registry.end_order();
+            plan.folder.replace(ACTIVE, &registry.to_text())?;
+        }
+    }
+    carry_out(plans, request, report)
+}
+
+/// Brings back what is parked and about to be registered, with all that it needs. The directories are
+/// locked.
+///
+/// # Errors
+/// A step that failed; the same command finishes.
+pub fn bring_back(session: &Session, changes: &[Change]) -> Result<()> {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
+    for change in changes {
+        let park = Park::of(root, change.version);
+        let Some(from) = park.usable(&change.folder)? else {
+            continue;
+        };
+        let full = park.kernel()?;
+        let mut wanted = Closure::default();
+        for entry in change.registry.entries() {
+            if let Some(line) = full.line(entry.name)? {
+                wanted.add(line, Why::Named);
+            }
+        }
+        wanted.complete(&full)?;
+        // The lock is that of the change.
+        let folder = kernels::open(root, change.version, Mode::DryRun)?;
+        let plan = restore::plan(park, folder, from, Some(&wanted))?;
+        if plan.removal.has_work() {
+            carry_out(vec![plan], request, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// The index of the park that modules of a kernel can come back from; `folder` is the kernel's
+/// directory.
+///
+/// # Errors
+/// It is damaged.
+pub fn parked<'r>(
+    root: &'r Root,
+    version: Text,
+    folder: &Folder,
+) -> Result<Option<Box<Kernel<'r>>>> {
+    let park = Park::of(root, version);
+    match park.usable(folder)? {
+        Some(_) => Ok(Some(park.kernel()?)),
+        None => Ok(None),
+    }
+}
