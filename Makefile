@@ -17,6 +17,7 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 # The generators of initramfs images look nowhere else; packages belong into the first.
 initramfsdir = $(if $(filter /usr,$(PREFIX)),/usr/share/initramfs-tools,$(sysconfdir)/initramfs-tools)
 dracutdir = /usr/lib/dracut/modules.d
+unitdir = $(PREFIX)/lib/systemd/system
 
 .PHONY: faults fuzz help release run test lint test-system test-machines manual lint-manual install clean sample
 
@@ -80,7 +81,8 @@ HOOKS = \
 	kernel/postinst.d:$(sysconfdir)/kernel/postinst.d:755 \
 	kernel/postrm.d:$(sysconfdir)/kernel/postrm.d:755 \
 	initramfs-tools/hooks:$(initramfsdir)/hooks:755 \
-	dracut/90limopack:$(dracutdir)/90limopack:755
+	dracut/90limopack:$(dracutdir)/90limopack:755 \
+	systemd/system:$(unitdir):644
 
 install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFIX)
 	install -D -m 755 '$(BIN)' '$(DESTDIR)$(sbindir)/limopack'

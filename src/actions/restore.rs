@@ -89,7 +89,7 @@ pub fn bring_back(session: &Session, changes: &[Change]) -> Result<()> {
         };
         let full = park.kernel()?;
         let mut wanted = Closure::default();
-        for entry in change.registry.entries() {
+        for entry in change.registry.all() {
             if let Some(line) = full.line(entry.name)? {
                 wanted.add(line, Why::Named);
             }

@@ -168,10 +168,15 @@ impl Registry {
         &self.entries
     }
 
+    /// All that will be registered.
+    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().chain(&self.fresh)
+    }
+
     /// Whether it tells all that the machine needs: a static entry or the line that says so.
     pub fn is_base(&self) -> bool {
-        let mut entries = self.entries.iter().chain(&self.fresh);
-        self.comments.contains(&BASE) || entries.any(|entry| entry.hold == Hold::Static)
+        let is_static = |entry: &Entry| entry.hold == Hold::Static;
+        self.comments.contains(&BASE) || self.all().any(is_static)
     }
 
     /// Makes it one that does.
@@ -200,19 +205,16 @@ impl Registry {
         }
     }
 
-    /// Ends its standing order; whether it had one.
-    pub fn end_order(&mut self) -> bool {
-        let had = self.standing() != Standing::Nothing;
+    /// Ends its standing order.
+    pub fn end_order(&mut self) {
         for (_, line) in ORDERS {
             self.comments.retain(|comment| *comment != line);
         }
-        had
     }
 
     /// How many modules are registered.
     pub fn count(&self) -> usize {
-        let entries = self.entries.iter().chain(&self.fresh);
-        entries
+        self.all()
             .filter(|entry| entry.hold != Hold::Dynamic(0))
             .count()
     }

@@ -19,6 +19,7 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 /// Flags of other programs that the documents may name.
 const OTHERS: &[&str] = &[
     "locked",
+    "now",
     "regenerate-all",
     "reinstall",
     "release",

@@ -71,22 +71,25 @@ MACHINES = {
 
 
 class Installed:
-    """A machine with a disk, on which `scripts` (name → shell) lie; `place` is its to fill."""
+    """A machine with a disk, on which `scripts` (name → shell) lie and in /bin `programs` (files);
+    `place` is its to fill."""
 
-    def __init__(self, machine, pristine, place, scripts):
+    def __init__(self, machine, pristine, place, scripts, programs=()):
         self.machine, self.place, self.seconds = machine, Path(place), {}
         self.version = trees.version(pristine)
         self.kernel = fetch.unpacked_kernel(machine.kernel) / f"boot/vmlinuz-{self.version}"
         self.disk, self.initramfs = self.place / "disk", self.place / "initramfs"
-        self._make_disk(pristine, scripts)
+        self._make_disk(pristine, scripts, programs)
         self._make_initramfs(pristine)
 
-    def _make_disk(self, pristine, scripts):
+    def _make_disk(self, pristine, scripts, programs):
         arch, root = fetch.KERNELS[self.machine.kernel][1], self.place / "root"
         trees.copy(fetch.with_dependencies("bookworm", arch, "kmod"), root, shutil.copy2)
         trees.copy(pristine / "usr/lib/modules", root / "usr/lib/modules")
         shutil.copy2(fetch.busybox(arch), root / "bin/busybox")
         shutil.copy2(self.machine.limopack, root / "sbin/limopack")
+        for file in programs:
+            shutil.copy2(file, root / "bin")
         # kmod's modprobe stays the one of the system; busybox's lies beside it.
         (root / "busybox").mkdir()
         (root / "busybox/modprobe").symlink_to("/bin/busybox")

@@ -2,8 +2,9 @@
 
 Owns the proof on running kernels, x86-64 and ARMv7. The first boot loads what the hardware
 asks for and what a user might, registers it, and prunes the root file system that it runs
-from. Then the same disk boots again, once with kmod's modprobe and once with busybox's, and
-loads and does the same.
+from: first it parks, so that nothing that asks the kernel for what is parked gets it, and gets
+it back; then it deletes. The same disk boots again, once with kmod's modprobe and once with
+busybox's, and loads and does the same.
 """
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ import pytest
 
 import boot
 import model
+import tools
 
 # Loaded by name, beyond what the hardware asks for.
 WANTED = "ext4 nf_tables nft_ct overlay loop vfat virtio_blk virtio_net"
@@ -53,7 +55,19 @@ limopack --census > $out/census
 limopack --install
 limopack --install --static --from=$out/census
 use
+limopack --prune --park
+# A file system, and where there is the program for it a family of sockets: the kernel asks modprobe.
+ask() { mount -t xfs /dev/vda /tmp/fat || true; [ ! -x /bin/algorithms ] || algorithms || true; }
+is_loaded() { grep -q "^$1 " /proc/modules; }
+ask
+! is_loaded xfs && ! is_loaded af_alg || { echo "boot: loaded, though it is parked"; exit 1; }
+limopack --why --use=xfs 2>&1 | tee $out/why || true
+limopack --restore --use=fs-xfs,net-pf-38
+ask
+is_loaded xfs
+[ ! -x /bin/algorithms ] || is_loaded af_alg
 limopack --prune
+[ ! -e /lib/modules/.parked ]
 cp /lib/modules/$(uname -r)/modules.active $out/
 find /lib/modules/*/kernel -name '*.ko*' > $out/files
 """
@@ -64,6 +78,21 @@ use
 """
 MODPROBES = {"kmod": "/sbin/modprobe", "busybox": "/busybox/modprobe"}
 SCRIPTS = {"first": FIRST} | {again: AGAIN for again in MODPROBES}
+
+
+# Opens a socket of the kernel's ciphers, as anybody may.
+ALGORITHMS = """
+#include <sys/socket.h>
+int main(void) { return socket(AF_ALG, SOCK_SEQPACKET, 0) < 0; }
+"""
+
+
+def programs(machine, place):
+    """What this host's compiler can make for the machine."""
+    if machine.console != "ttyS0":
+        return []
+    tools.run("cc", "-static", "-x", "c", "-o", f"{place}/algorithms", "-", input=ALGORITHMS)
+    return [f"{place}/algorithms"]
 
 
 @pytest.fixture
@@ -77,10 +106,11 @@ def place(scratch):
 def test_a_pruned_machine_works_as_before(name, place, pristine, index_of, capsys):
     machine = boot.MACHINES[name]
     index = index_of(machine.kernel)
-    installed = boot.Installed(machine, pristine(machine.kernel), place, SCRIPTS)
+    installed = boot.Installed(machine, pristine(machine.kernel), place, SCRIPTS, programs(machine, place))
 
     installed.boot("first", modprobe=MODPROBES["kmod"])
     first = installed.results("first")
+    assert "parked" in first["why"] and "limopack --restore --use=xfs" in first["why"], first["why"]
     loaded = set(first["loaded"].split())
     registered = {line.split(":")[0] for line in first["modules.active"].splitlines()
                   if not line.startswith("#")}

@@ -51,8 +51,8 @@ def pick(vdir, root, paths):
 
 
 def version(root):
-    """The one kernel version in `root`."""
-    versions = os.listdir(Path(root) / "lib/modules")
+    """The one kernel version in `root`; what is parked is none."""
+    versions = [name for name in os.listdir(Path(root) / "lib/modules") if not name.startswith(".")]
     assert len(versions) == 1, f"{root}/lib/modules: one version expected, found {versions}"
     return versions[0]
 
@@ -60,6 +60,11 @@ def version(root):
 def directory(root):
     """The version directory of the one kernel in `root`."""
     return Path(root) / "lib/modules" / version(root)
+
+
+def park(root):
+    """Where the one kernel's modules are parked."""
+    return Path(root) / "lib/modules/.parked" / version(root)
 
 
 def modules(vdir):

@@ -161,6 +161,48 @@ def test_a_prune(stocked, hold):
     hold(faults.Case("prune", unpruned(stocked, hold.place), ["--prune"], checks=(listed_modules_exist,), mark=MARK))
 
 
+def parked(root, *args):
+    """The same with the modules parked that the prune would delete."""
+    tools.limopack(root, "--prune", "--park", *args)
+    return root
+
+
+class NothingLost:
+    """Every module is in place, or in the park."""
+
+    def __init__(self, root):
+        self.all = self.modules(root)
+
+    @staticmethod
+    def modules(root):
+        return trees.modules(trees.directory(root)) | trees.modules(trees.park(root))
+
+    def __call__(self, root):
+        assert self.modules(root) == self.all, f"lost: {sorted(self.all - self.modules(root))[:5]}"
+
+
+def test_a_park(stocked, hold):
+    root = unpruned(stocked, hold.place)
+    hold(faults.Case("park", root, ["--prune", "--park"], checks=(listed_modules_exist, NothingLost(root)), mark=MARK))
+
+
+def test_a_restore(stocked, hold):
+    root = parked(unpruned(stocked, hold.place))
+    hold(faults.Case("restore", root, ["--restore"], checks=(listed_modules_exist, NothingLost(root))))
+
+
+def test_a_restore_of_what_is_installed(stocked, hold):
+    root = parked(unpruned(stocked, hold.place))
+    gone = sorted(map(model.name_of, trees.modules(trees.park(root))))[0]
+    hold(faults.Case("bring", root, ["--install", "--owner=one", f"--use={gone}"],
+                     checks=(listed_modules_exist, NothingLost(root))))
+
+
+def test_a_park_that_is_deleted(stocked, hold):
+    root = parked(unpruned(stocked, hold.place))
+    hold(faults.Case("free", root, ["--prune"], checks=(listed_modules_exist,)))
+
+
 def test_a_forget(system, roots, hold):
     hold(faults.Case("forget", pruned(system, hold.place), ["--apply", f"--pkname={K}"],
                      checks=(Readable(roots, system),)))

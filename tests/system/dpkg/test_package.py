@@ -31,6 +31,8 @@ CONFFILES = {
 FILES = {
     **CONFFILES,
     "usr/lib/dracut/modules.d/90limopack/module-setup.sh": "-rwxr-xr-x",
+    "usr/lib/systemd/system/limopack-learn.service": "-rw-r--r--",
+    "usr/lib/systemd/system/limopack-learn.timer": "-rw-r--r--",
     "usr/sbin/limopack": "-rwxr-xr-x",
     "usr/share/bash-completion/completions/limopack": "-rw-r--r--",
     "usr/share/doc/limopack/changelog.gz": "-rw-r--r--",
