@@ -11,6 +11,7 @@ use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{fill, join, some_of, Text};
 use crate::needs::kernel::directory;
+use crate::needs::sources::declared;
 use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, Ties};
 use crate::package::forget::{is_auto, stem, subject, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
@@ -291,7 +292,7 @@ impl Wanted {
         note: &Note<'static>,
     ) -> Result<()> {
         let Some(at) = task.find(note.package) else {
-            let what = "{} is no longer installed; nothing to forget";
+            let what = "{} is not installed; skipped";
             task.report.debug(what, &[note.package]);
             self.gone.push(*note);
             self.settled.push(*note);
@@ -544,9 +545,10 @@ impl<'a> Task<'a> {
     /// Whether it is known of all these kernels what they have to keep. A registry that is malformed
     /// is the prune's to refuse.
     fn has_base(&self, kernels: &[Text], is_forced: bool) -> Result<bool> {
+        let is_given = is_forced || declared(self.root)?.is_base;
         for version in kernels {
             let registry = kernels::registry(self.root, version);
-            if registry.map_or(false, |registry| !registry.is_base()) && !is_forced {
+            if registry.map_or(false, |registry| !registry.is_base()) && !is_given {
                 return Ok(false);
             }
         }

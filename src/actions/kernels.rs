@@ -5,7 +5,7 @@ use crate::cli::parse::Mode;
 use crate::error::{Error, Result};
 use crate::format::{join, Text};
 use crate::needs::kernel::{directory, file_of};
-use crate::needs::sources::{running, Machine};
+use crate::needs::sources::{declared, running, Machine};
 use crate::needs::survey::{Sibling, Survey};
 use crate::package::database::Caller;
 use crate::plan::park::Park;
@@ -116,14 +116,16 @@ pub fn parked(root: &Root) -> Result<&'static [Text]> {
     Ok(kernels.leak())
 }
 
-/// The installed kernels that have a registry.
+/// The installed kernels of which is known what they need: they have a registry, or a file tells it for
+/// all.
 ///
 /// # Errors
 /// They cannot be looked for.
 pub fn registered(root: &Root) -> Result<&'static [Text]> {
     let mut kernels = Vec::new();
+    let is_base = declared(root)?.is_base;
     for version in installed(root)? {
-        if root.has(file_of(version, ACTIVE))? {
+        if is_base || root.has(file_of(version, ACTIVE))? {
             kernels.push(*version);
         }
     }

@@ -4,7 +4,7 @@ use crate::actions::wanted::{judge, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::Action;
 use crate::error::Result;
-use crate::format::Text;
+use crate::format::{some_of, Text};
 use crate::needs::kernel::Found;
 use crate::needs::sources::{add_boot, add_loaded, keep_all, Machine};
 use crate::needs::survey::{message, Finding, Kind};
@@ -85,9 +85,9 @@ fn show(
     }
 }
 
-/// Names the file systems that the kernel does not know.
-fn warn_of_boot(version: Text, findings: &[Finding], report: &Report) {
-    for kind in [Kind::Root, Kind::FileSystem] {
+/// Names the modules that the kernel does not have, and the file systems that it does not know.
+fn warn_of(version: Text, findings: &[Finding], report: &Report) {
+    for kind in [Kind::Missing, Kind::Root, Kind::FileSystem] {
         if findings.iter().any(|finding| finding.kind == kind) {
             report.warn("{}", &[message(version, kind, findings)]);
         }
@@ -99,7 +99,7 @@ fn boot(machine: &Machine, kernel: &Kernel<'_>, report: &Report) -> Result<Closu
     let mut closure = Closure::default();
     let mut findings = Vec::new();
     add_boot(&mut closure, machine, kernel, &mut findings)?;
-    warn_of_boot(kernel.version(), &findings, report);
+    warn_of(kernel.version(), &findings, report);
     closure.complete(kernel)?;
     Ok(closure)
 }
@@ -111,26 +111,16 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
     let registry = kernels::registry(root, version)?;
     let mut closure = Closure::default();
     keep_all(&mut closure, machine, kernel, registry, &mut findings)?;
-    for finding in &findings {
-        if finding.kind == Kind::Missing {
-            warn_absent(report, b"registered", finding.name, version);
-        }
-    }
-    warn_of_boot(version, &findings, report);
+    warn_of(version, &findings, report);
     if machine.runs(version) {
-        for name in add_loaded(&mut closure, machine, kernel)? {
-            warn_absent(report, b"loaded", name, version);
+        let absent = add_loaded(&mut closure, machine, kernel)?;
+        if !absent.is_empty() {
+            let what = "loaded, but not in kernel {}: {}";
+            report.warn(what, &[version, some_of(&absent)]);
         }
         closure.complete(kernel)?;
     }
     Ok(closure)
-}
-
-fn warn_absent(report: &Report, what: &[u8], name: &[u8], version: &[u8]) {
-    report.warn(
-        "{} is {}, but kernel {} has no such module",
-        &[name, what, version],
-    );
 }
 
 /// What is named, and needs of it; `found` says which names the kernel has.

@@ -84,7 +84,6 @@ fn accept<'r>(
         report.warn("{} belongs to another mount and is left alone", &[path]);
     }
     let version = survey.kernel.version();
-    let has_base = survey.registry.is_base();
     let mut refusals = Vec::new();
     for about in KINDS {
         let mut kinds = survey.findings.iter().map(|finding| finding.kind);
@@ -94,7 +93,7 @@ fn accept<'r>(
         let message = message(version, about.kind, &survey.findings);
         // Without a base, what is loaded is what is known to be needed.
         let is_refused =
-            about.weight != Weight::Warning || (about.kind == Kind::Loaded && !has_base);
+            about.weight != Weight::Warning || (about.kind == Kind::Loaded && !survey.has_base);
         match (is_refused, request.force) {
             (true, false) => refusals.push(Error::refused("{}", &[message])),
             (true, true) => report.warn("forced: {}", &[message]),
@@ -156,6 +155,9 @@ pub fn carry_out(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) 
             "kernel {}: {} {}, kept {}",
             &[plan.version, verb_done, removed, kept],
         );
+        if plan.goal == Goal::Restore && plan.park.root.is_host() {
+            report.note("devices that waited for them: udevadm trigger", &[]);
+        }
         if let Some(freed) = plan.freed.filter(|freed| freed.modules > 0) {
             let what = "kernel {}: removed {} that were parked";
             report.note(what, &[plan.version, tally_text(freed)]);

@@ -194,7 +194,7 @@ pub fn remove(session: &Session) -> Result<()> {
         }
     }
     let mut errors = Vec::new();
-    for (Want { given, insist }, is_registered) in names.iter().zip(is_registered) {
+    for (Want { given, insist, .. }, is_registered) in names.iter().zip(is_registered) {
         match (is_registered, owner) {
             (true, _) => {}
             (false, _) if *insist == Insist::May => {

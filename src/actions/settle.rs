@@ -92,12 +92,10 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
     let mut all = task.contents.status.all.iter();
     if let Some(stanza) = all.find(|stanza| !stanza.is_settled()) {
         let parts = [stanza.package, stanza.state()];
+        let what = "{} is {}; what is queued waits until all packages are configured";
         match pending.is_empty() {
-            true => report.debug("{} is {}; nothing is settled", &parts),
-            false => report.note(
-                "{} is {}; what is queued waits until all packages are configured",
-                &parts,
-            ),
+            true => report.debug(what, &parts),
+            false => report.note(what, &parts),
         }
         return Ok(());
     }

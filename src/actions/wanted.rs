@@ -6,12 +6,12 @@ use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Action;
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, join, Text};
+use crate::format::{fill, join, Text};
 use crate::needs::census;
 use crate::needs::kernel::{file_of, module_named, Found};
 use crate::package::database::Database;
 use crate::package::queue::{self, FORGOTTEN};
-use crate::system::{mapped, Report};
+use crate::system::mapped;
 use crate::text::active::Registry;
 use crate::text::bare_lines;
 use crate::text::name::ModulePath;
@@ -41,7 +41,7 @@ impl Wanted {
             wanted.add(name);
         }
         for file in &request.from {
-            wanted.add_file(file, &session.report)?;
+            wanted.add_file(file)?;
         }
         if request.detect {
             let census = census::take(root)?;
@@ -63,16 +63,18 @@ impl Wanted {
 
     /// Adds a name that must be there.
     fn add(&mut self, given: Text) {
-        let insist = Insist::Must;
-        self.names.push(Want { given, insist });
+        let (insist, line) = (Insist::Must, 0);
+        self.names.push(Want {
+            given,
+            insist,
+            line,
+        });
     }
 
-    fn add_file(&mut self, file: &[u8], report: &Report) -> Result<()> {
+    fn add_file(&mut self, file: &[u8]) -> Result<()> {
         let before = self.names.len();
         let registry = self.add_text(mapped::argument(file)?, file)?;
         if let Some(registry) = registry {
-            let count = decimal(registry.entries().len());
-            report.debug("{}: a registry of {} modules", &[file, count]);
             let directory = file.strip_suffix(b"modules.active");
             let sibling = |name: &[u8]| match directory {
                 Some(directory) => mapped::argument(join(&[directory, name], "")).unwrap_or(b""),
@@ -113,7 +115,6 @@ pub fn judge(
 ) -> Result<()> {
     let joined = join(versions, ", ");
     let (mut errors, mut missing) = (Vec::new(), Vec::new());
-    let mut passed = 0;
     for (want, is_found) in names.iter().zip(is_found) {
         if *is_found {
             continue;
@@ -124,16 +125,8 @@ pub fn judge(
                 errors.push(Error::refused(what, &parts));
                 missing.push(want.given);
             }
-            Insist::May => {
-                passed += 1;
-                session.report.debug(what, &parts);
-            }
+            Insist::May => session.report.debug(what, &parts),
         }
-    }
-    if passed > 0 {
-        let count = decimal(passed);
-        let what = "{} aliases and optional names match nothing";
-        session.report.debug(what, &[count]);
     }
     if !missing.is_empty() {
         for version in versions {

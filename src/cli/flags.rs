@@ -2,7 +2,7 @@
 
 use crate::cli::Action;
 use crate::format::Text;
-use crate::text::split_at_byte;
+use crate::text::{has, split_at_byte};
 
 /// What a flag means to the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +208,7 @@ pub const FLAGS: &[Flag] = &[
 
 /// The flag of a letter.
 pub fn by_letter(letter: u8) -> Option<&'static Flag> {
-    let is_it = |flag: &&Flag| flag.words().letters.contains(&letter);
+    let is_it = |flag: &&Flag| has(flag.words().letters, letter);
     FLAGS.iter().find(is_it)
 }
 

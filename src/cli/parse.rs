@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::package::forget::StandIns;
 use crate::system::report::Volume;
+use crate::text::has;
 use std::ffi::OsString;
 
 /// What to do.
@@ -214,11 +215,10 @@ fn split_list(list: &mut Vec<Text>, value: Text, long: Text) -> Result<()> {
 fn split_name(list: &[u8]) -> (&[u8], Option<&[u8]>) {
     const WITH_COMMAS: [&[u8]; 5] = [b"of:", b"cpu:", b"input:", b"ip_set_", b"dmi"];
     let first = crate::text::split_at_byte(list, b',').0;
-    let has_commas =
-        first.contains(&b':') && WITH_COMMAS.iter().any(|head| first.starts_with(head));
+    let has_commas = has(first, b':') && WITH_COMMAS.iter().any(|head| first.starts_with(head));
     let mut ends = crate::text::positions(list, b',').filter(|&comma| {
         let next = crate::text::split_at_byte(&list[comma + 1..], b',').0;
-        let is_alias = next.contains(&b':') && !next.starts_with(b"ven");
+        let is_alias = has(next, b':') && !next.starts_with(b"ven");
         !has_commas || (is_alias && !first.starts_with(b"dmi"))
     });
     match ends.next() {
@@ -229,7 +229,7 @@ fn split_name(list: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// Refuses what can name no package, with or without an architecture, and is no pattern of one.
 fn check_package(name: &[u8]) -> Result<()> {
-    let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._:~*?".contains(byte);
+    let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || has(b"+-._:~*?", *byte);
     match name.iter().all(is_fit) {
         true => Ok(()),
         false => Err(Error::usage("not a package name: {}", &[name])),

@@ -19,7 +19,7 @@ use crate::needs::facts;
 use crate::system::folder::Entry;
 use crate::system::{Folder, Root};
 use crate::text::{
-    bare_lines, find, find_word, first_word, last_part, rfind, split_at_byte, until, words,
+    bare_lines, find, find_word, first_word, has, last_part, rfind, split_at_byte, until, words,
 };
 
 /// What it means if a kernel knows none of the names that are asked for.
@@ -116,7 +116,7 @@ impl Mount {
     /// What it means if the kernel cannot mount it. What is no device and no host is a file system
     /// of the kernel itself, which need not have a module.
     fn missing(&self) -> Missing {
-        match self.source.iter().any(|byte| b"/=".contains(byte)) {
+        match self.source.iter().any(|&byte| has(b"/=", byte)) {
             true => Missing::Warn,
             false => Missing::Ignore,
         }
@@ -154,7 +154,7 @@ pub(super) fn parts<'t>(
     text: &'t [u8],
     separators: &'static [u8],
 ) -> impl Iterator<Item = &'t [u8]> {
-    text.split(move |byte| separators.contains(byte))
+    text.split(move |byte| has(separators, *byte))
 }
 
 /// The facts, as they are found.
@@ -435,7 +435,7 @@ impl Boot<'_> {
                 continue;
             }
             // The layers of an overlay, a journal on another disk, `root=UUID=...`
-            is_found |= part.iter().any(|byte| b"/=".contains(byte)) && self.source(part);
+            is_found |= part.iter().any(|&byte| has(b"/=", byte)) && self.source(part);
         }
         is_found
     }

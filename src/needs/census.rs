@@ -14,7 +14,9 @@ use crate::system::listing::Listing;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
 use crate::text::names::CENSUS;
-use crate::text::{bare_lines, find_word, first_word, is_control, sort_once, split_at_byte, words};
+use crate::text::{
+    bare_lines, find_word, first_word, has, is_control, sort_once, split_at_byte, words,
+};
 use rustix::fs::FileType;
 
 /// Deeper than any device lies below another.
@@ -109,7 +111,7 @@ impl Census {
     /// The aliases of the hardware alone.
     pub fn aliases(&self) -> impl Iterator<Item = &[u8]> {
         let lines = self.lines.iter().map(|line| &line[..]);
-        lines.filter(|line| line.contains(&b':'))
+        lines.filter(|line| has(line, b':'))
     }
 
     /// One name or alias per line, sorted, under a head that says what it is.

@@ -12,8 +12,8 @@ use crate::system::{mapped, Folder, Root};
 use crate::text::alias::normalise;
 use crate::text::dep::{DepLine, DepText, Ends, Paths};
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
-use crate::text::split_inline;
 use crate::text::table::Table;
+use crate::text::{has, split_inline};
 use std::cell::{Cell, RefCell};
 
 /// An installed kernel and its files, opened as they are asked for.
@@ -334,7 +334,7 @@ impl<'r> Kernel<'r> {
         room.set_name(name);
         // Aliases of devices have a bus before a `:`. modprobe resolves no alias to these modules, but
         // who wants a file system or a cipher can also ask for it by its name.
-        let is_device = name.contains(&b':') && !name.starts_with(b"symbol:");
+        let is_device = has(name, b':') && !name.starts_with(b"symbol:");
         let lines = self.lines_for(room, is_device)?;
         Ok(match lines.is_empty() {
             false => Found::Modules(lines),
@@ -393,7 +393,7 @@ impl<'r> Kernel<'r> {
 
     /// Whether what is built in has the name or an alias that it matches.
     fn has_builtin(&self, name: &[u8]) -> Result<bool> {
-        if !name.contains(&b':') && self.is_builtin(ModuleName::new(name))? {
+        if !has(name, b':') && self.is_builtin(ModuleName::new(name))? {
             return Ok(true);
         }
         let mut is_found = false;

@@ -7,26 +7,27 @@
 //! next, perhaps under another name.
 
 use crate::error::Result;
-use crate::format::{fill, keep, Text};
+use crate::format::{decimal, fill, keep, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
 use crate::needs::kernel::Found;
-use crate::needs::rules::Rule;
+use crate::needs::rules::{each_file, Rule};
 use crate::needs::survey::{Finding, Kind};
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Report, Root};
-use crate::text::active::Registry;
+use crate::text::active::{Registry, BASE};
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
+use crate::text::names::{self, Insist, Want, CENSUS};
 use crate::text::{bare_lines, positions, proc_modules, until, words};
 
 /// What is known of the machine, whatever the kernel.
 pub struct Machine {
     /// What the boot asks for.
     pub boot: &'static [Ask],
-    /// What its configuration loads, and the file that says so.
-    pub declared: Vec<(Text, Text)>,
+    /// What its configuration loads, and what files of needs.d say.
+    pub declared: Declared,
     /// What is loaded.
     pub loaded: Vec<ModuleName<'static>>,
     /// The kernel that runs, as far as the root shows it.
@@ -57,11 +58,9 @@ impl Machine {
     }
 
     fn of(root: &Root, boot: &'static [Ask]) -> Result<Machine> {
-        let mut declared = Vec::new();
-        configured(root, &mut |name, file| declared.push((keep(name), file)))?;
         Ok(Machine {
             boot,
-            declared,
+            declared: declared(root)?,
             loaded: loaded(root)?,
             running: running(root)?,
         })
@@ -71,6 +70,47 @@ impl Machine {
     pub fn runs(&self, version: Text) -> bool {
         self.running.map_or(true, |running| running == version)
     }
+}
+
+/// Where packages and the administrator say what they need; a file of the first hides one of its name
+/// in the second.
+const NEEDS: &[u8] = b"etc/limopack/needs.d usr/lib/limopack/needs.d";
+
+/// What files say that the machine needs.
+#[derive(Default)]
+pub struct Declared {
+    /// The names, and where each is: a file, or `FILE:LINE`.
+    pub names: Vec<(Want, Text)>,
+    /// Whether a file of needs.d is a base: a census, or one with that line.
+    pub is_base: bool,
+}
+
+/// Reads them.
+///
+/// # Errors
+/// One cannot be read, or has a name that can be none.
+pub fn declared(root: &Root) -> Result<Declared> {
+    let mut declared = Declared::default();
+    configured(root, &mut |name, file| {
+        // Distributions ship lists of what other machines have: a name that is unknown is none.
+        let want = Want {
+            given: keep(name),
+            insist: Insist::May,
+            line: 0,
+        };
+        declared.names.push((want, file));
+    })?;
+    each_file(root, &[], NEEDS, b".conf", &mut |path, text| {
+        let found = names::parse(text, root.shown(path))?;
+        let is_base = bare_lines(&found.registry).any(|line| line == BASE);
+        declared.is_base |= is_base || text.starts_with(CENSUS);
+        for want in found.names {
+            let place = fill("{}:{}", &[path, decimal(want.line)]);
+            declared.names.push((want, place));
+        }
+        Ok(())
+    })?;
+    Ok(declared)
 }
 
 /// The kernel that runs, as far as the root shows it: an image may have a /proc of its own.
@@ -118,9 +158,11 @@ pub fn keep_all(
             }
         }
     }
-    // Distributions ship lists of what other machines have: a name that is unknown is none.
-    for &(name, file) in &machine.declared {
-        add(kept, kernel, name, Why::Declared(file))?;
+    for (want, place) in &machine.declared.names {
+        if !add(kept, kernel, want.given, Why::Declared(place))? && want.insist == Insist::Must {
+            let text = fill(UNKNOWN, &[place]);
+            findings.push(Finding::new(Kind::Missing, want.given, text));
+        }
     }
     add_boot(kept, machine, kernel, findings)?;
     kernel.outside(&mut |line| {
@@ -147,6 +189,9 @@ pub fn keep_all(
     kept.complete(kernel)
 }
 
+/// A name that the kernel does not have, and who asks for it.
+const UNKNOWN: &str = "{} asks for it, and this kernel does not know it";
+
 /// What the boot asks for.
 ///
 /// # Errors
@@ -168,10 +213,7 @@ pub fn add_boot(
             Missing::Refuse => Kind::Root,
             Missing::Warn => Kind::FileSystem,
         };
-        let text = fill(
-            "{} asks for it, and this kernel does not know it",
-            &[ask.from],
-        );
+        let text = fill(UNKNOWN, &[ask.from]);
         findings.push(Finding::new(kind, ask.names, text));
     }
     Ok(())

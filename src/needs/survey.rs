@@ -98,7 +98,7 @@ const fn about(kind: Kind, weight: Weight, text: &'static str) -> About {
 pub const KINDS: &[About] = &[
     about(Kind::Damaged, Weight::Final, "damaged: cannot be read"),
     about(Kind::Base, Weight::Refusal, "base: nothing says what this kernel has to keep; see --install"),
-    about(Kind::Missing, Weight::Refusal, "missing: registered, but neither in modules.dep nor built in"),
+    about(Kind::Missing, Weight::Refusal, "missing: registered or declared, but neither in modules.dep nor built in"),
     about(Kind::Gone, Weight::Refusal, "dependency: needed, but not on disk"),
     about(Kind::Link, Weight::Refusal, "dependency: needed, but symbolic links whose targets may go"),
     about(Kind::Stale, Weight::Refusal, "index modules.dep: in modules.dep, but not on disk; run depmod"),
@@ -167,6 +167,8 @@ pub struct Survey<'r> {
     pub folder: Box<Folder>,
     /// What is registered.
     pub registry: &'static Registry,
+    /// Whether that tells all that the machine needs, or a file does.
+    pub has_base: bool,
     /// What stays.
     pub keep: Closure,
     /// What goes.
@@ -199,9 +201,11 @@ impl<'r> Survey<'r> {
             Some(text) => Some(DepText::new(text, folder.shown(UNFINISHED))?),
             None => None,
         };
+        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?;
         let mut survey = Box::new(Survey {
             kernel,
-            registry: Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?,
+            has_base: registry.is_base() || machine.declared.is_base,
+            registry,
             folder,
             keep: Closure::default(),
             removal: Box::default(),
@@ -210,7 +214,7 @@ impl<'r> Survey<'r> {
             findings: Vec::new(),
             mounts: Vec::new(),
         });
-        if !survey.registry.is_base() {
+        if !survey.has_base {
             let text = Kind::Base.about().what();
             survey.find(Kind::Base, ACTIVE, text);
         }

@@ -3,7 +3,7 @@
 //! (Debian Policy 7.1; dpkg: lib/dpkg/version.c)
 
 use crate::text::stanza::{name_in, position, trim};
-use crate::text::{find_first, memchr, rfind, split_at_byte, words};
+use crate::text::{find_first, has, memchr, rfind, split_at_byte, words};
 use core::cmp::Ordering;
 
 /// One alternative of a dependency.
@@ -91,7 +91,7 @@ pub fn relation(text: &[u8]) -> Relation<'_> {
     }
     let inside = trim(split_at_byte(rest, b'(').1);
     let inside = inside.strip_suffix(b")").unwrap_or(inside);
-    let is_operator = |byte: &u8| b"<>=".contains(byte);
+    let is_operator = |byte: &u8| has(b"<>=", *byte);
     let end = inside.iter().position(|byte| !is_operator(byte));
     let (operator, version) = inside.split_at(end.unwrap_or(inside.len()));
     Relation {

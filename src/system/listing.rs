@@ -2,7 +2,7 @@
 //! modules.
 
 use crate::text::sort::sort;
-use crate::text::{memchr, split_inline};
+use crate::text::split_inline;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use rustix::fd::BorrowedFd;
@@ -84,7 +84,5 @@ impl Listing {
 
 /// The text that begins at a place and ends with a zero byte, as the kernel takes it.
 pub fn c_text(bytes: &[u8], start: usize) -> &CStr {
-    let rest = bytes.get(start..).unwrap_or(b"");
-    let length = memchr(0, rest).map_or(0, |zero| zero + 1);
-    CStr::from_bytes_with_nul(&rest[..length]).unwrap_or_default()
+    super::c_text(bytes.get(start..).unwrap_or(b""))
 }

@@ -17,7 +17,7 @@ pub use root::Root;
 
 use crate::error::{Error, Result};
 use crate::format::{keep, Text};
-use crate::text::rfind;
+use crate::text::{memchr, rfind};
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, CWD};
@@ -88,7 +88,22 @@ pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<&'static CStr> {
     let mut bytes = Vec::with_capacity(name.len() + 1);
     bytes.extend_from_slice(name);
     bytes.push(0);
-    CStr::from_bytes_with_nul(bytes.leak()).map_err(|_| Errno::INVAL)
+    let text = c_text(bytes.leak());
+    match text.to_bytes().len() == name.len() {
+        true => Ok(text),
+        false => Err(Errno::INVAL),
+    }
+}
+
+/// The text at the start that ends with a zero byte; an empty one where there is none. std's way
+/// brings a search of its own.
+#[allow(unsafe_code)]
+pub(crate) fn c_text(bytes: &[u8]) -> &CStr {
+    match memchr(0, bytes) {
+        // SAFETY: the zero byte is the last one, and the first.
+        Some(zero) => unsafe { CStr::from_bytes_with_nul_unchecked(&bytes[..=zero]) },
+        None => Default::default(),
+    }
 }
 
 /// Whether a call failed because there is nothing of that name.

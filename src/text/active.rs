@@ -17,13 +17,13 @@
 use crate::error::{Error, Result};
 use crate::format::{decimal, push_filled, Text};
 use crate::text::name::ModuleName;
-use crate::text::{lines, rfind, words};
+use crate::text::{has, lines, rfind, words};
 
 /// The registry's file name.
 pub const ACTIVE: &[u8] = b"modules.active";
 
 /// The line that makes a registry a base.
-const BASE: &[u8] = b"#! base";
+pub const BASE: &[u8] = b"#! base";
 
 /// The lines of standing orders.
 const ORDERS: [(Standing, &[u8]); 2] = [
@@ -455,7 +455,7 @@ pub fn is_owner(owner: &[u8]) -> bool {
     !owner.is_empty()
         && owner
             .iter()
-            .all(|&b| b.is_ascii_alphanumeric() || b"+-._:~".contains(&b))
+            .all(|&b| b.is_ascii_alphanumeric() || has(b"+-._:~", b))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! (kmod: shared/util.c, `alias_normalize`; libkmod/libkmod-module.c)
 
 use crate::text::name::kernel_byte;
-use crate::text::{memchr, rfind};
+use crate::text::{has, memchr, rfind};
 
 /// Pattern and module of an `alias PATTERN MODULE` line.
 pub fn alias(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -111,7 +111,7 @@ pub fn is_alias(name: &[u8]) -> bool {
         b"char-major-",
         b"block-major-",
     ];
-    name.contains(&b':') || HEADS.iter().any(|head| name.starts_with(head))
+    has(name, b':') || HEADS.iter().any(|head| name.starts_with(head))
 }
 
 /// Whether a pattern, normalised or not, matches a normalised name.

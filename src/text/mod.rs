@@ -94,6 +94,11 @@ pub fn memchr(byte: u8, text: &[u8]) -> Option<usize> {
     return memchr::memchr(byte, text);
 }
 
+/// Whether there is such a byte. (What slices have for it brings a search of its own.)
+pub fn has(text: &[u8], byte: u8) -> bool {
+    memchr(byte, text).is_some()
+}
+
 /// Where the last such byte stands.
 #[inline(never)]
 pub fn rfind(text: &[u8], byte: u8) -> Option<usize> {

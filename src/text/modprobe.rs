@@ -14,7 +14,7 @@
 
 use crate::format::Text;
 use crate::text::alias::has_open_bracket;
-use crate::text::{bare_lines, last_part, memchr, words};
+use crate::text::{bare_lines, has, last_part, memchr, words};
 
 /// A line that says which modules belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub fn targets(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub fn loading(command: &[u8]) -> Option<Text> {
     let mut plain = command.to_vec();
     for byte in &mut plain {
-        if b";&|()\"'".contains(byte) {
+        if has(b";&|()\"'", *byte) {
             *byte = b' ';
         }
     }

@@ -7,7 +7,7 @@
 
 use crate::format::Text;
 use crate::text::table::{finished, mixed};
-use crate::text::{eight, find_last, is_same, last_part};
+use crate::text::{eight, find_last, has, is_same, last_part};
 use core::cmp::Ordering;
 
 /// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
@@ -88,7 +88,7 @@ impl<'t> ModuleName<'t> {
     pub fn is_storable(self) -> bool {
         !self.0.is_empty()
             && !self.0.starts_with(b"#")
-            && (self.0.iter()).all(|&b| b > b' ' && b != 0x7f && !b":/,".contains(&b))
+            && (self.0.iter()).all(|&b| b > b' ' && b != 0x7f && !has(b":/,", b))
     }
 }
 

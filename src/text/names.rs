@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::text::active::parse_hold;
 use crate::text::alias::is_alias;
-use crate::text::{is_control, lines, split_at_byte, words};
+use crate::text::{has, is_control, lines, split_at_byte, words};
 
 /// The first line of a census.
 pub const CENSUS: &[u8] = b"# limopack census";
@@ -37,6 +37,8 @@ pub struct Want {
     pub given: Text,
     /// What it is where no kernel has it.
     pub insist: Insist,
+    /// Its line, from 1; 0 for one of the command line.
+    pub line: usize,
 }
 
 /// What a file of names holds.
@@ -84,7 +86,12 @@ pub fn parse(text: Text, file: &[u8]) -> Result<Names> {
             true => Insist::May,
             false => Insist::Must,
         };
-        found.names.push(Want { given, insist });
+        let line = number;
+        found.names.push(Want {
+            given,
+            insist,
+            line,
+        });
     }
     Ok(found)
 }
@@ -103,7 +110,7 @@ fn is_registry_line(line: &[u8]) -> bool {
     parse_hold(hold).is_some()
         && hold.len() <= MOST_DIGITS
         && !name.is_empty()
-        && !name.iter().any(|b| b"# \t".contains(b))
+        && !name.iter().any(|&b| has(b"# \t", b))
         && words(BUSES).all(|bus| bus != name)
 }
 
@@ -165,8 +172,10 @@ mod tests {
             b"mdio:00000000000000000000000100001010",
             b"i2c:5000",
         ];
-        let insist = Insist::May;
-        assert_eq!(names.names, wanted.map(|given| Want { given, insist }));
+        let given = names.names.iter().map(|want| want.given);
+        assert!(given.eq(wanted));
+        let is_optional = |want: &Want| want.insist == Insist::May;
+        assert!(names.names.iter().all(is_optional));
         assert_eq!(names.registry, b"\n\n\nhid:2\nvirtio:S\na:01\n"[..]);
         // Nor in a census, whatever its aliases look like.
         assert_eq!(named("# limopack census\nhid:2\n").len(), 1);
@@ -176,8 +185,12 @@ mod tests {
     fn registry_lines_are_taken_apart_with_their_numbers() {
         let text = b"# top\next4:S\nvfat\nhci_nokia:2\n#@ hci_nokia myapp\n";
         let names = parse(keep(text), b"f").unwrap();
-        let (given, insist) = (b"vfat", Insist::Must);
-        assert_eq!(names.names, [Want { given, insist }]);
+        let wanted = Want {
+            given: b"vfat",
+            insist: Insist::Must,
+            line: 3,
+        };
+        assert_eq!(names.names, [wanted]);
         assert_eq!(names.registered, 3);
         assert_eq!(
             names.registry,

@@ -217,8 +217,8 @@ fn what_is_loaded_or_registered_but_not_on_disk_is_warned_of_and_the_rest_listed
         );
         assert_eq!(
             machine.messages(&ran.err),
-            "warning: gone is registered, but kernel 6.1.0 has no such module\n\
-             warning: old_driver is loaded, but kernel 6.1.0 has no such module"
+            "warning: kernel 6.1.0: registered or declared, but neither in modules.dep nor built in: gone\n\
+             warning: loaded, but not in kernel 6.1.0: old_driver"
         );
     }
 }

@@ -4,6 +4,7 @@
 //! temporary directory is written. Each file owns one part of the behaviour.
 
 mod command;
+mod declared;
 mod fuzz;
 mod image;
 mod input;

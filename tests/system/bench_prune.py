@@ -37,6 +37,10 @@ def prune(root, _):
     tools.limopack(root, "--prune", "--quiet")
 
 
+def park(root, _):
+    tools.limopack(root, "--prune", "--park", "--quiet")
+
+
 # What runs beside the prune, and limopack's time to its, at most.
 BESIDE = {"rm + find": (rm, 0.95), "rm + find + depmod": (rm_depmod, 0.55)}
 
@@ -64,12 +68,27 @@ def rows(place):
         shutil.rmtree(root)
         return taken
 
-    ways = {"prune": prune, **{name: way for name, (way, _) in BESIDE.items()}}
+    def restoring(_):
+        root = trees.copy(pristine, place / "round", shutil.copy2)
+        before = trees.modules(trees.directory(root))
+        park(root, gone)
+        taken = measure.time_of_children(lambda: tools.limopack(root, "--restore", "--quiet"))
+        assert trees.modules(trees.directory(root)) == before
+        shutil.rmtree(root)
+        return taken
+
+    ways = {"prune": prune, "park": park, **{name: way for name, (way, _) in BESIDE.items()}}
     with measure.one_core():
         taken = measure.taking_turns(ways, ROUNDS, seconds)
+        taken |= measure.taking_turns({"restore": None}, ROUNDS, restoring)
     for name, (_, limit) in BESIDE.items():
         yield measure.ratio(f"`--prune` of 4022 modules to 185 on one core, beside `{name}`", taken["prune"],
                             taken[name], measure.milliseconds, limit)
+
+    yield measure.ratio("`--prune --park` of as many on one core, beside that `--prune`", taken["park"],
+                        taken["prune"], measure.milliseconds)
+    yield measure.ratio("`--restore` of all of them on one core, beside that `--prune`", taken["restore"],
+                        taken["prune"], measure.milliseconds)
 
     def attempt():
         shutil.rmtree(place / "round", ignore_errors=True)

@@ -297,8 +297,8 @@ def install_packages(tree, packages):
     needed = {name for package in packages for name in fetch.dependencies(SUITE, ARCH, package)}
     present = chroots.inside(tree, "dpkg-query -W -f '${Package}\\n'").stdout.split()
     (tree / "debs").mkdir()
-    for name in sorted(needed - set(present)):
-        shutil.copy(fetch.deb(SUITE, ARCH, name), tree / "debs")
+    for deb in fetch.debs(SUITE, ARCH, sorted(needed - set(present))):
+        shutil.copy(deb, tree / "debs")
     chroots.inside(tree, "apt-get install -qq --no-install-recommends /debs/*.deb")
 
 

@@ -3,7 +3,7 @@
 
 Owns the cache (target/system, or $LIMOPACK_CACHE): the archive's indexes, the
 .deb files, the unpacked tools, and one pristine root per kernel and depmod. An
-entry is built under a lock, in a `.partial` directory, and renamed when it is
+entry is built under its lock, in a `.partial` directory, and renamed when it is
 complete, so an entry that exists is whole. Delete the cache to fetch anew.
 
 Must never touch the host's sources, apt state or dpkg database; reads of the
@@ -59,22 +59,14 @@ def output(*argv, env=None, cwd=None):
 
 # -------------------------------------------------------------------- the cache
 
-_depth = 0
-
-
 @contextmanager
-def locked():
-    """One process at a time builds entries; an entry may need another one."""
-    global _depth
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "lock", "w") as lock:
-        if _depth == 0:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        _depth += 1
-        try:
-            yield
-        finally:
-            _depth -= 1
+def locked(name):
+    """One process at a time builds an entry; others may be built meanwhile, those that it needs, too."""
+    locks = CACHE / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with open(locks / name.replace("/", "-"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def entry(name, build):
@@ -82,7 +74,7 @@ def entry(name, build):
     path = CACHE / name
     if path.exists():
         return path
-    with locked():
+    with locked(name):
         if not path.exists():
             partial = path.with_name(path.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
@@ -159,7 +151,7 @@ def debs(suite, arch, packages):
     """The .deb files of many packages; what is missing comes in one go."""
     missing = [name for name in packages if not (CACHE / f"debs/{suite}-{arch}/{name}").exists()]
     if missing:
-        with locked(), tempfile.TemporaryDirectory(dir=CACHE) as top:
+        with locked(f"many-{suite}-{arch}"), tempfile.TemporaryDirectory(dir=CACHE) as top:
             apt(archive(suite, arch), "apt-get", "download", "-qq", *missing, cwd=top)
             for file in Path(top).glob("*.deb"):
                 entry(f"debs/{suite}-{arch}/{file.name.split('_')[0]}",
@@ -173,8 +165,8 @@ def unpacked(suite, arch, packages):
         for name in ("bin", "lib", "sbin", "lib64"):
             (directory / "usr" / name).mkdir(parents=True)
             (directory / name).symlink_to(f"usr/{name}")
-        for package in packages:
-            unpack(deb(suite, arch, package), directory)
+        for package in debs(suite, arch, packages):
+            unpack(package, directory)
     return entry(f"unpacked/{suite}-{arch}/{packages[0]}", build)
 
 

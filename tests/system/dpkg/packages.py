@@ -113,8 +113,9 @@ def debian(root, out):
     needed = set(fetch.dependencies(root.suite, ARCH, "kmod"))
     if root.suite == "forky":
         needed |= {n for n in fetch.dependencies(root.suite, ARCH, CLOUD) if re.match("linux-(image|modules|b)", n)}
-    for name in needed - set(root.sh("dpkg-query -W -f '${Package}\\n'").out.split()):
-        shutil.copy(fetch.deb(root.suite, ARCH, name), out)
+    present = set(root.sh("dpkg-query -W -f '${Package}\\n'").out.split())
+    for file in fetch.debs(root.suite, ARCH, sorted(needed - present)):
+        shutil.copy(file, out)
     deb(out, "no-initramfs", arch="all", Provides="linux-initramfs-tool")
     index(out)
 

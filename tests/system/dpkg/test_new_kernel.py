@@ -68,9 +68,9 @@ def fill(root, out):
     """An archive with the kernels, the generators, and what they need."""
     out.mkdir(parents=True)
     present = set(root.sh("dpkg-query -W -f '${Package}\\n'").out.split())
-    for package in (*GENERATORS, "zstd"):
-        for name in set(fetch.dependencies(root.suite, ARCH, package)) - present:
-            shutil.copy(fetch.deb(root.suite, ARCH, name), out)
+    needed = {name for package in (*GENERATORS, "zstd") for name in fetch.dependencies(root.suite, ARCH, package)}
+    for deb in fetch.debs(root.suite, ARCH, sorted(needed - present)):
+        shutil.copy(deb, out)
     upgrade = UPGRADES[root.suite]
     for suite in (upgrade.old, upgrade.new):
         for name in image_package(suite)[1]:
