@@ -5,7 +5,7 @@ CROSS = $(shell awk -F '\t' '!/^\#/ { print $$1 }' cross/targets.tsv)
 # What packages are built for when none is asked for.
 ARCH = $(shell dpkg --print-architecture)
 
-.PHONY: cross-deps cross smoke size deb dist test-i686 bench
+.PHONY: cross-deps cross smoke size deb deb-dh dist test-i686 bench
 
 cross-deps: ## install the Debian packages that the goals below need
 	cross/install-deps.sh
@@ -30,6 +30,9 @@ size-%: FORCE
 
 deb: cross-$(ARCH) manual ## a Debian package for ARCH=armhf, ..., in target/deb
 	@cross/deb.sh $(ARCH)
+
+deb-dh: ## the Debian package of the add-on for debhelper, in target/deb
+	@cross/deb.sh all
 
 dist: $(addprefix dist-,$(CROSS)) ## a tarball per row with checksums, in target/dist
 	@cd target/dist && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS

@@ -1,0 +1,114 @@
+"""Packages that declare what they need in a file: built by debhelper with dh_limopack, and what becomes of
+the modules when they come, change and go.
+"""
+
+import os
+import re
+
+import pytest
+
+import fetch
+import tools
+from checks import files, installed, sound
+from packages import ARCH, IMAGE, K, REGISTRY, X
+from test_package import bare, debs, install  # noqa: F401 (fixtures)
+
+# The packages of this tree are made in one place: see test_package.
+pytestmark = pytest.mark.xdist_group("package")
+ADD_ON = fetch.TOP / "cross/debhelper"
+NAME = "lima-app"
+CONTROL = f"""Source: {NAME}
+Section: misc
+Priority: optional
+Maintainer: Lima Pack <lima@example.org>
+Build-Depends: debhelper-compat (= 13), dh-sequence-limopack
+Standards-Version: 4.6.2
+
+Package: {NAME}
+Architecture: all
+Depends: ${{misc:Depends}}, ${{limopack:Depends}}
+Description: test package
+ It needs modules.
+"""
+CHANGELOG = """{name} ({version}) unstable; urgency=medium
+
+  * Another one.
+
+ -- Lima Pack <lima@example.org>  Sun, 29 Nov 2026 12:00:00 +0000
+"""
+RULES = "#!/usr/bin/make -f\n%:\n\tdh $@\n"
+PARK = f"lib/modules/.parked/{X}"
+
+
+def build(top, version, needs, code=0):
+    """The package built from a source tree of its own: its file, or what the failed build said."""
+    tree = top / f"{NAME}-{version}"
+    (tree / "debian/source").mkdir(parents=True)
+    sequences = top / "perl/Debian/Debhelper/Sequence"
+    sequences.mkdir(parents=True, exist_ok=True)
+    if not (sequences / "limopack.pm").exists():
+        (sequences / "limopack.pm").symlink_to(ADD_ON / "limopack.pm")
+    for name, text in {"control": CONTROL, "changelog": CHANGELOG.format(name=NAME, version=version),
+                       "rules": RULES, "source/format": "3.0 (native)\n", f"{NAME}.limopack": needs}.items():
+        (tree / "debian" / name).write_text(text)
+    (tree / "debian/rules").chmod(0o755)
+    env = {**os.environ, "PATH": f"{ADD_ON}:{os.environ['PATH']}", "PERL5LIB": str(top / "perl")}
+    done = tools.run("dpkg-buildpackage", "--build=binary", "--no-sign", "--no-check-builddeps", cwd=tree, env=env,
+                     code=None)
+    assert (done.returncode != 0) == bool(code), done.stdout + done.stderr
+    return done.stdout + done.stderr if code else top / f"{NAME}_{version}_all.deb"
+
+
+@pytest.mark.parametrize("needs, wrong", [
+    ("vfat\next4.ko\n", "2: no module's name: ext4.ko"), ("kernel/fs/ext4\n", "1: no module's name"),
+    ("vfat maybe\n", "1: only a ? may follow"), ("vfat", "1: no newline"), ("vfat\r\n", "1: the line ends in"),
+    ("# nothing\n", "names no module"),
+])
+def test_a_wrong_line_fails_the_build(needs, wrong, tmp_path):
+    assert f"debian/{NAME}.limopack" in (said := build(tmp_path, "1.0", needs, code=1)) and wrong in said, said
+
+
+def test_the_package_has_the_file_and_the_dependency(tmp_path):
+    package = build(tmp_path, "1.0", "# for sticks\nvfat\nno_such ?\n")
+    assert re.search(r"-rw-r--r-- root/root .* \./usr/lib/limopack/needs\.d/lima-app\.conf\n",
+                     tools.run("dpkg-deb", "-c", package).stdout)
+    assert tools.run("dpkg-deb", "-f", package, "Depends").stdout == "limopack\n"
+    assert not tools.run("dpkg-deb", "-I", package).stdout.count("postinst")
+
+
+def parked(root):
+    return {path.stem for path in (root / PARK).rglob("*.ko")}
+
+
+def test_what_it_needs_comes_and_goes_with_it(debs, bare, tmp_path):  # noqa: F811
+    install(bare, debs[ARCH])
+    bare.sh(f"apt-get -y install {IMAGE} {K} {REGISTRY}; limopack --apply --park --pkname={K}")
+    assert {"vfat", "isofs"} <= parked(bare)
+
+    install(bare, build(tmp_path, "1.0", "vfat\nno_such ?\n"))
+    installed(bare, NAME, "1.0")
+    assert "vfat" in files(bare, X) and "isofs" in parked(bare)
+    assert f"usr/lib/limopack/needs.d/{NAME}.conf:1" in bare.sh("limopack --why --use=vfat").out
+    bare.sh("limopack --prune --park")
+    assert "vfat" in files(bare, X)
+
+    install(bare, build(tmp_path, "1.1", "isofs\n"))
+    assert {"vfat", "isofs"} <= set(files(bare, X))
+    bare.sh("limopack --prune --park")
+    assert "isofs" in files(bare, X) and "vfat" in parked(bare)
+
+    bare.sh(f"apt-get -y remove {NAME}; limopack --prune --park")
+    assert {"vfat", "isofs"} <= parked(bare)
+    sound(bare)
+
+
+def test_a_module_that_no_kernel_has_is_said_and_fails_nothing(debs, bare, tmp_path):  # noqa: F811
+    install(bare, debs[ARCH])
+    bare.sh(f"apt-get -y install {IMAGE} {K} {REGISTRY}")
+    said = install(bare, build(tmp_path, "1.0", "vfat\nno_such\n"))
+    place = f"usr/lib/limopack/needs.d/{NAME}.conf:2"
+    assert re.search(f"limopack: warning: kernel {re.escape(X)} has no module no_such: {place}", said.out + said.err), said
+    installed(bare, NAME, "1.0")
+    sound(bare)
+    refused = bare.sh("limopack --prune", ok=(1,))
+    assert "no_such" in refused.err
