@@ -43,7 +43,12 @@ pub fn restore(session: &Session) -> Result<()> {
         };
         let closure = named(&kernel, names, &mut is_found, report)?;
         match from {
-            None => report.note("kernel {}: nothing is parked", &[version]),
+            None => {
+                report.note("kernel {}: nothing is parked", &[version]);
+                if request.mode == Mode::Execute {
+                    park.clear()?;
+                }
+            }
             Some(from) => {
                 let closure = wanted.map(|_| &closure);
                 plans.push(restore::plan(park, folder, from, closure)?);
@@ -98,7 +103,8 @@ pub fn bring_back(session: &Session, changes: &[Change]) -> Result<()> {
         // The lock is that of the change.
         let folder = kernels::open(root, change.version, Mode::DryRun)?;
         let plan = restore::plan(park, folder, from, Some(&wanted))?;
-        if plan.removal.has_work() {
+        // Files may be there already that no index lists.
+        if !plan.is_done() {
             carry_out(vec![plan], request, report)?;
         }
     }

@@ -194,7 +194,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Meaning::Owner, REGISTERING, " owner=PKG whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]"),
     flag(Meaning::Pkname, bits(&[Action::Apply]), "p pkname=PKG[,PKG...] packages to forget: PKG, PKG:arch or a pattern"),
     flag(Meaning::NoStandIn, bits(&[Action::Apply]), " no-stand-in forget even what others depend on"),
-    flag(Meaning::Park, bits(&[Action::Prune, Action::Apply]), " park move modules aside, so that --restore can undo it"),
+    flag(Meaning::Park, bits(&[Action::Prune, Action::Apply]), " park move modules aside; --restore undoes it"),
     flag(Meaning::KeepPruned, bits(&[Action::Prune, Action::Apply]), " keep-pruned prune again when packages bring modules back"),
     flag(Meaning::Kernel, KERNELS, "k kernel=VERSION work on this kernel, or on 'all'; repeatable"),
     flag(Meaning::Root, ANY, " root=DIR work on another root, never outside it"),

@@ -117,7 +117,7 @@ impl<'r> Park<'r> {
         }
         let is_usable = self.usable(own)?.is_some();
         if is_unfinished && !is_usable {
-            let what = "kernel {}: finish the prune that deletes its modules first, without --park";
+            let what = "kernel {}: first finish the prune that deletes, without --park";
             return Err(Error::refused(what, &[self.version]));
         }
         Ok(!is_usable)
@@ -177,6 +177,18 @@ impl<'r> Park<'r> {
     pub fn modules(&self, park: &Folder, sizes: Sizes) -> Result<Box<Removal>> {
         let mut all = |_: &Leaf<'_>| Ok(Fate::Goes);
         walk(park, Scope::All, sizes, &mut all, &mut |_| {})
+    }
+
+    /// Removes what is left of one from which the last module has come.
+    ///
+    /// # Errors
+    /// As [`Park::discard`].
+    pub fn clear(&self) -> Result<()> {
+        match self.find()? {
+            // It is the first file that goes.
+            Some(park) if park.text(b"modules.dep")?.is_none() => self.discard(),
+            _ => Ok(()),
+        }
     }
 
     /// Removes it with all modules that are in it. Other files stay, and their directories.

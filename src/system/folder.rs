@@ -451,7 +451,7 @@ impl Folder {
 
 /// The refusal to move something from one directory to another one.
 pub fn on_other_mount(from: &Folder, to: &Folder) -> Error {
-    let what = "{} and {} are on different mounts; nothing can be moved from one to the other";
+    let what = "cannot move from {} to {}: different mounts";
     Error::refused(what, &[from.shown, to.shown])
 }
 
