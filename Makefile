@@ -51,9 +51,8 @@ test-system: release ## the real world: Debian kernels, depmod, modprobe (root, 
 	$(if $(LIMOPACK_ARM),,OVERSIZE=warn cross/build.sh $(ARMV7))
 	/usr/bin/python3 -m pytest -n $(JOBS) --dist loadgroup --durations 20 -m "not long" tests/system
 
-test-machines: release ## whole Debian machines: they boot from disks, and get their updates (root, network)
-	/usr/bin/python3 -m pytest -v tests/system/test_disk_boot.py
-	/usr/bin/python3 -m pytest -v tests/system/dpkg/test_own_kernels.py tests/system/dpkg/test_unattended.py
+test-machines: release ## what takes longest: more machines that boot from disks, updates of each suite (root, network)
+	/usr/bin/python3 -m pytest -v -n $(JOBS) --dist loadgroup -m long tests/system
 
 faults: release ## a fault at every system call of every action that writes (root, network)
 	/usr/bin/python3 -m pytest -q -s tests/system/dpkg/test_faults.py

@@ -12,8 +12,8 @@ import pytest
 from checks import files, registry, sound
 from kernels import ALL, right
 
-STABLE, LONG = ["bookworm", "trixie"], pytest.param("forky", marks=pytest.mark.long)
-suites = pytest.mark.parametrize("servers", [*STABLE, LONG], indirect=True)
+LONG = [pytest.param(suite, marks=pytest.mark.long) for suite in ("trixie", "forky")]
+suites = pytest.mark.parametrize("servers", ["bookworm", *LONG], indirect=True)
 
 
 @pytest.fixture(scope="session")

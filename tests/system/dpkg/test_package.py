@@ -152,6 +152,7 @@ def test_the_program_starts_in_few_steps_and_leaves_signals_to_the_kernel(debs, 
         assert subprocess.run(listing, stdout=closed).returncode == -signal.SIGPIPE
 
 
+@pytest.mark.long  # a second build of everything
 def test_built_elsewhere_and_later_by_another_user_s_rules_the_bytes_are_the_same(debs, tmp_path):
     """Package and tarball; the copy is no git repository, and its files are older."""
     make(fetch.TOP, f"dist-{BOARD_TARGET}")

@@ -21,8 +21,8 @@ APT::Protect-Kernels "false";
 OTHERS = "HENV|Use of uninitialized value in unpack|while removing .*/modules/.* not empty so not removed"
 DISK = 2 << 30
 
-TRIXIE = pytest.param("trixie", marks=pytest.mark.long)
-SUITES = pytest.mark.parametrize("servers", ["bookworm", "forky", TRIXIE], indirect=True)
+LONG = [pytest.param(suite, marks=pytest.mark.long) for suite in ("bookworm", "trixie")]
+SUITES = pytest.mark.parametrize("servers", ["forky", *LONG], indirect=True)
 
 
 @pytest.fixture(scope="session")
