@@ -57,10 +57,10 @@ limopack --install --static --from=$out/census
 use
 limopack --prune --park
 # A file system, and where there is the program for it a family of sockets: the kernel asks modprobe.
-ask() { mount -t xfs /dev/vda /tmp/fat || true; [ ! -x /bin/algorithms ] || algorithms || true; }
-is_loaded() { grep -q "^$1 " /proc/modules; }
+ask() {{ mount -t xfs /dev/vda /tmp/fat || true; [ ! -x /bin/algorithms ] || algorithms || true; }}
+is_loaded() {{ grep -q "^$1 " /proc/modules; }}
 ask
-! is_loaded xfs && ! is_loaded af_alg || { echo "boot: loaded, though it is parked"; exit 1; }
+! is_loaded xfs && ! is_loaded af_alg || {{ echo "boot: loaded, though it is parked"; exit 1; }}
 limopack --why --use=xfs 2>&1 | tee $out/why || true
 limopack --restore --use=fs-xfs,net-pf-38
 ask
