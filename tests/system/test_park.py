@@ -93,7 +93,7 @@ def test_one_module_comes_back_with_what_it_needs(tree, root):
 @pytest.fixture(scope="module")
 def template(scratch):
     """A root with the small kernel, most of it parked, and a directory outside with modules of the same names."""
-    top = scratch / "small"
+    top = scratch / "parked-small"
     root = small_kernel.root(top / "root")
     tools.limopack(root, "--install", "--static", f"--use={small_kernel.KEPT}")
     shutil.copytree(trees.directory(root) / "kernel", top / "outside/kernel")
