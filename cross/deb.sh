@@ -27,6 +27,8 @@ if [ "$arch" = all ]; then
     install -D -m 644 cross/debhelper/dh_limopack.1 "$stage/usr/share/man/man1/dh_limopack.1"
 else
     into "$stage" PREFIX=/usr
+    install -D -m 644 cross/debian/lintian-overrides "$stage/usr/share/lintian/overrides/$name"
+    install -m 644 cross/debian/triggers "$stage/DEBIAN/triggers"
 fi
 
 changelog() {
@@ -39,10 +41,6 @@ doc=$stage/usr/share/doc/$name
 mkdir -p "$doc"
 changelog | gzip -9n > "$doc/changelog.gz"
 cp cross/debian/copyright "$doc/copyright"
-if [ "$arch" != all ]; then
-    install -D -m 644 cross/debian/lintian-overrides "$stage/usr/share/lintian/overrides/$name"
-    install -m 644 cross/debian/triggers "$stage/DEBIAN/triggers"
-fi
 find "$stage/usr/share/man" -type f ! -name '*.gz' -exec gzip -9n {} +
 normalise "$stage"
 

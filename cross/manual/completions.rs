@@ -5,7 +5,7 @@
 //! The names come from files that may belong to a stranger's image. So the templates offer only
 //! names that mean nothing to a shell.
 
-use limopack::cli::flags::{Flag, Meaning, FLAGS};
+use limopack::cli::flags::{Flag, Meaning, Words, FLAGS};
 use limopack::cli::Action;
 
 /// How a kind of value is completed.
@@ -71,24 +71,18 @@ const VALUES: &[Values] = &[
 /// The completion for bash.
 pub fn bash() -> String {
     let action_case = |(_, flag): (Action, &Flag)| {
-        let letters = flag
-            .strings()
-            .letters
-            .chars()
-            .map(|letter| format!("-{letter}* | "));
+        let Words { letters, long, .. } = flag.strings();
+        let letters = letters.chars().map(|letter| format!("-{letter}* | "));
         let letters: String = letters.collect();
-        format!(
-            "{letters}--{long}) action={long} ;;",
-            long = flag.strings().long
-        )
+        format!("{letters}--{long}) action={long} ;;")
     };
     let value_case = |flag: &Flag| {
         let kind = values(flag)?.bash;
+        let Words { letters, long, .. } = flag.strings();
         // A letter may end a cluster, as in `-isu`.
-        let letters = flag.strings().letters.chars();
+        let letters = letters.chars();
         let letters = letters.map(|letter| format!("-{letter} | -[!-]*{letter} | "));
         let letters: String = letters.collect();
-        let long = flag.strings().long;
         Some(format!(
             "{letters}--{long}) _limopack_value {kind}; return ;;"
         ))
@@ -115,16 +109,22 @@ pub fn zsh() -> String {
             None => ("", ""),
             Some(_) => ("+", "="),
         };
-        let letters = flag.strings().letters.chars();
+        let Words {
+            letters,
+            long,
+            help,
+            ..
+        } = flag.strings();
         let mut words: Vec<String> = letters
+            .chars()
             .map(|letter| format!("-{letter}{short_end}"))
             .collect();
-        words.push(format!("--{}{long_end}", flag.strings().long));
+        words.push(format!("--{long}{long_end}"));
         let words = match words.len() {
             1 => words.concat(),
             _ => format!("{{{}}}", words.join(",")),
         };
-        let help = flag.strings().help.replace('\'', "'\\''");
+        let help = help.replace('\'', "'\\''");
         let help = help.replace('[', "\\[").replace(']', "\\]");
         let star = match values.map_or(false, |values| values.is_repeatable) {
             true => "*",
@@ -140,13 +140,9 @@ pub fn zsh() -> String {
 /// The completion for fish.
 pub fn fish() -> String {
     let action_line = |(_, flag): (Action, &Flag)| {
-        let letters = flag
-            .strings()
-            .letters
-            .chars()
-            .map(|letter| format!("-s {letter} "));
+        let Words { letters, long, .. } = flag.strings();
+        let letters = letters.chars().map(|letter| format!("-s {letter} "));
         let letters: String = letters.collect();
-        let long = flag.strings().long;
         format!("__fish_contains_opt {letters}{long}; and set found {long}")
     };
     let flag_line = |flag: &Flag| {
@@ -154,16 +150,15 @@ pub fn fish() -> String {
         let with: String = with
             .map(|(_, flag)| format!(" {}", flag.strings().long))
             .collect();
-        let letters = flag
-            .strings()
-            .letters
-            .chars()
-            .map(|letter| format!("-s {letter} "));
+        let Words {
+            letters,
+            long,
+            help,
+            ..
+        } = flag.strings();
+        let letters = letters.chars().map(|letter| format!("-s {letter} "));
         let letters: String = letters.collect();
-        let (long, help) = (
-            flag.strings().long,
-            flag.strings().help.replace('\'', "\\'"),
-        );
+        let help = help.replace('\'', "\\'");
         let end = values(flag).map_or(String::new(), |values| format!(" {}", values.fish));
         format!("complete -c limopack -n '__limopack_action none{with}' {letters}-l {long} -d '{help}'{end}")
     };
@@ -203,9 +198,11 @@ fn goes_with(flag: &Flag, action: Action) -> bool {
 
 /// The long names of flags, each with `=` if it takes a value.
 fn long_names<'f>(flags: impl Iterator<Item = &'f Flag>) -> String {
-    let name = |flag: &Flag| match flag.strings().value {
-        "" => format!("--{}", flag.strings().long),
-        _ => format!("--{}=", flag.strings().long),
+    let name = |flag: &Flag| match flag.strings() {
+        Words {
+            long, value: "", ..
+        } => format!("--{long}"),
+        Words { long, .. } => format!("--{long}="),
     };
     flags.map(name).collect::<Vec<_>>().join(" ")
 }
@@ -229,14 +226,9 @@ fn excluded(flag: &Flag) -> String {
     };
     let mut names = Vec::new();
     for other in FLAGS.iter().filter(collides) {
-        names.extend(
-            other
-                .strings()
-                .letters
-                .chars()
-                .map(|letter| format!("-{letter}")),
-        );
-        names.push(format!("--{}", other.strings().long));
+        let Words { letters, long, .. } = other.strings();
+        names.extend(letters.chars().map(|letter| format!("-{letter}")));
+        names.push(format!("--{long}"));
     }
     names.join(" ")
 }

@@ -18,7 +18,7 @@ pub struct Arguments<'p> {
 }
 
 impl<'p> Arguments<'p> {
-    /// The words behind the program's name.
+    /// The words after the program's name.
     pub fn new(words: RawArgs<'p>) -> Self {
         let letters = b"";
         Arguments { words, letters }

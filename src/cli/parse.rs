@@ -99,6 +99,7 @@ pub enum Parsed {
 /// A usage error.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let mut parser = lexopt::Parser::from_args(words);
+    // There always are, before the first word is taken apart.
     let Some(words) = parser.try_raw_args() else {
         return Err(Error::usage("no action given", &[]));
     };

@@ -55,8 +55,8 @@ impl<'r> Park<'r> {
     ///
     /// # Errors
     /// It cannot be found out.
-    pub fn is_used(root: &'r Root) -> Result<bool> {
-        Ok(Park::of(root, b"").parks()?.is_some())
+    pub fn is_used(root: &Root) -> Result<bool> {
+        Ok(parks(root)?.is_some())
     }
 
     /// Opens it; `None` if there is none. A link or another mount is none.
@@ -64,15 +64,8 @@ impl<'r> Park<'r> {
     /// # Errors
     /// It cannot be opened.
     pub fn find(&self) -> Result<Option<Box<Folder>>> {
-        match self.parks()? {
+        match parks(self.root)? {
             Some(parks) => parks.enter(self.version),
-            None => Ok(None),
-        }
-    }
-
-    fn parks(&self) -> Result<Option<Box<Folder>>> {
-        match Folder::open(self.root, b"lib/modules")? {
-            Some(modules) => modules.enter(PARKS),
             None => Ok(None),
         }
     }
@@ -196,7 +189,10 @@ impl<'r> Park<'r> {
     /// # Errors
     /// The first step that fails; the same call finishes.
     pub fn discard(&self) -> Result<()> {
-        let (Some(park), Some(parks)) = (self.find()?, self.parks()?) else {
+        let Some(parks) = parks(self.root)? else {
+            return Ok(());
+        };
+        let Some(park) = parks.enter(self.version)? else {
             return Ok(());
         };
         let modules = self.modules(&park, Sizes::Unwanted)?;
@@ -211,6 +207,14 @@ impl<'r> Park<'r> {
             Some(modules) => modules.remove_empty(PARKS),
             None => Ok(()),
         }
+    }
+}
+
+/// Opens the directory of all parks.
+fn parks(root: &Root) -> Result<Option<Box<Folder>>> {
+    match Folder::open(root, b"lib/modules")? {
+        Some(modules) => modules.enter(PARKS),
+        None => Ok(None),
     }
 }
 

@@ -509,10 +509,7 @@ pub(super) fn size_of(stat: &Stat) -> usize {
 
 /// Removes a file, or a symbolic link itself. One that is gone already is fine.
 pub(super) fn remove_file_in(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
-    match unlink_in(directory, name, AtFlags::empty()) {
-        Err(Errno::NOENT) => Ok(()),
-        removed => removed,
-    }
+    unless_gone(unlink_in(directory, name, AtFlags::empty()))
 }
 
 /// Moves a file, or a symbolic link itself, to the same name in another directory, in place of one
@@ -522,9 +519,15 @@ pub(super) fn move_file_in(
     name: &CStr,
     target: BorrowedFd<'_>,
 ) -> rustix::io::Result<()> {
-    match retry(|| rustix::fs::renameat(directory, name, target, name)) {
+    unless_gone(retry(|| {
+        rustix::fs::renameat(directory, name, target, name)
+    }))
+}
+
+fn unless_gone(done: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match done {
         Err(Errno::NOENT) => Ok(()),
-        moved => moved,
+        done => done,
     }
 }
 

@@ -77,8 +77,12 @@ def tail(text):
 USUAL = ("virtio",)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in USUAL else pytest.mark.long)
-                                  for name in disk.CASES])
+def case(name, *values):
+    """A case's name and what else a test is given, as a parameter of it."""
+    return pytest.param(name, *values, marks=() if name in USUAL else pytest.mark.long)
+
+
+@pytest.mark.parametrize("name", map(case, disk.CASES))
 def test_both_kernels_boot_before_a_prune(name, place):
     machine = disk.Machine.installed(name, place)
     for version in machine.versions:
@@ -91,7 +95,7 @@ def combinations():
     """Every case with everything registered, and with next to nothing, which is harder."""
     for registered in REGISTER:
         for name in disk.CASES:
-            yield pytest.param(name, registered, marks=() if name in USUAL else pytest.mark.long)
+            yield case(name, registered)
 
 
 @pytest.mark.parametrize("name, registered", combinations())

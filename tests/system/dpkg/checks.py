@@ -89,6 +89,11 @@ def files(root, kernel):
     return {f.name.split(".")[0].replace("-", "_"): str(f.relative_to(top)) for f in found}
 
 
+def parked(root, kernel):
+    """The names of the modules in a kernel's park."""
+    return {path.stem for path in (root / f"lib/modules/.parked/{kernel}").rglob("*.ko")}
+
+
 def modules_right(root, kernel, whole=None):
     """What the registered modules need is there, loads, and is what the indexes say; nothing else is
     there. `whole` is the directory with the indexes of the unpruned kernel."""

@@ -9,7 +9,7 @@ import pytest
 
 import fetch
 import tools
-from checks import files, installed, sound
+from checks import files, installed, parked, sound
 from packages import ARCH, IMAGE, K, REGISTRY, X
 from test_package import bare, debs, install  # noqa: F401 (fixtures)
 
@@ -37,7 +37,6 @@ CHANGELOG = """{name} ({version}) unstable; urgency=medium
  -- Lima Pack <lima@example.org>  Sun, 29 Nov 2026 12:00:00 +0000
 """
 RULES = "#!/usr/bin/make -f\n%:\n\tdh $@\n"
-PARK = f"lib/modules/.parked/{X}"
 
 
 def build(top, version, needs, code=0):
@@ -76,18 +75,14 @@ def test_the_package_has_the_file_and_the_dependency(tmp_path):
     assert not tools.run("dpkg-deb", "-I", package).stdout.count("postinst")
 
 
-def parked(root):
-    return {path.stem for path in (root / PARK).rglob("*.ko")}
-
-
 def test_what_it_needs_comes_and_goes_with_it(debs, bare, tmp_path):  # noqa: F811
     install(bare, debs[ARCH])
     bare.sh(f"apt-get -y install {IMAGE} {K} {REGISTRY}; limopack --apply --park --pkname={K}")
-    assert {"vfat", "isofs"} <= parked(bare)
+    assert {"vfat", "isofs"} <= parked(bare, X)
 
     install(bare, build(tmp_path, "1.0", "vfat\nno_such ?\n"))
     installed(bare, NAME, "1.0")
-    assert "vfat" in files(bare, X) and "isofs" in parked(bare)
+    assert "vfat" in files(bare, X) and "isofs" in parked(bare, X)
     assert f"usr/lib/limopack/needs.d/{NAME}.conf:1" in bare.sh("limopack --why --use=vfat").out
     bare.sh("limopack --prune --park")
     assert "vfat" in files(bare, X)
@@ -95,10 +90,10 @@ def test_what_it_needs_comes_and_goes_with_it(debs, bare, tmp_path):  # noqa: F8
     install(bare, build(tmp_path, "1.1", "isofs\n"))
     assert {"vfat", "isofs"} <= set(files(bare, X))
     bare.sh("limopack --prune --park")
-    assert "isofs" in files(bare, X) and "vfat" in parked(bare)
+    assert "isofs" in files(bare, X) and "vfat" in parked(bare, X)
 
     bare.sh(f"apt-get -y remove {NAME}; limopack --prune --park")
-    assert {"vfat", "isofs"} <= parked(bare)
+    assert {"vfat", "isofs"} <= parked(bare, X)
     sound(bare)
 
 

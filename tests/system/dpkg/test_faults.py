@@ -162,9 +162,9 @@ def test_a_prune(stocked, hold):
     hold(faults.Case("prune", unpruned(stocked, hold.place), ["--prune"], checks=(listed_modules_exist,), mark=MARK))
 
 
-def parked(root, *args):
+def parked(root):
     """The same with the modules parked that the prune would delete."""
-    tools.limopack(root, "--prune", "--park", *args)
+    tools.limopack(root, "--prune", "--park")
     return root
 
 

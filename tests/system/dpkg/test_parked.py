@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from checks import files, forgotten, installed, modules_right, registry, sound
+from checks import files, forgotten, installed, modules_right, parked, registry, sound
 from conftest import HOOKS
 from packages import IMAGE, K, X, deb
 from test_gone_kernel import HOOK, POSTRM
@@ -15,16 +15,12 @@ from test_trim import LINUX, image, machine, trimmed  # noqa: F401 (machine is a
 PARK = f"lib/modules/.parked/{X}"
 
 
-def parked(root):
-    return {path.stem for path in (root / PARK).rglob("*.ko")}
-
-
 def test_a_package_is_forgotten_and_what_it_brought_is_parked(stock):
     before = set(files(stock, X))
     stock.sh(f"limopack --apply --park --pkname={K}")
     forgotten(stock, K, X)
     modules_right(stock, X)
-    assert len(before) == len(files(stock, X)) + len(parked(stock))
+    assert len(before) == len(files(stock, X)) + len(parked(stock, X))
     stock.sh(f"limopack --restore -k {X}")
     assert set(files(stock, X)) == before and not (stock / PARK).exists()
     forgotten(stock, K, X)
@@ -33,15 +29,15 @@ def test_a_package_is_forgotten_and_what_it_brought_is_parked(stock):
 def test_a_package_is_trimmed_and_what_it_brought_is_parked(machine):  # noqa: F811
     machine.sh(f"limopack --apply --park --pkname={LINUX}")
     trimmed(machine)
-    assert "vfat" in parked(machine)
+    assert "vfat" in parked(machine, X)
 
 
 def test_a_maintainer_script_brings_back_what_its_package_needs(stock):
     """app-b registers nf_nat in its postinst; apply waits there, and parks as this machine does."""
     stock.sh(f"limopack --apply --park --pkname={K}")
-    assert {"nf_nat", "vfat"} <= parked(stock)
+    assert {"nf_nat", "vfat"} <= parked(stock, X)
     stock.sh(f"apt-get -y install {K}=1.0 app-b")
-    assert "nf_nat" in files(stock, X) and parked(stock) >= {"vfat"}
+    assert "nf_nat" in files(stock, X) and parked(stock, X) >= {"vfat"}
     assert registry(stock, X)["nf_nat"] == ("1", {"app-b"})
     forgotten(stock, K, X)
     modules_right(stock, X)
@@ -52,10 +48,10 @@ def test_a_maintainer_script_brings_back_what_its_package_needs(stock):
 def test_what_a_package_brings_again_is_parked_again_where_that_is_ordered(machine, bring):  # noqa: F811
     image(machine, "2.1")
     machine.sh(f"limopack --apply --park --keep-pruned --pkname={LINUX}")
-    kept, there = set(files(machine, X)), parked(machine)
+    kept, there = set(files(machine, X)), parked(machine, X)
     said = machine.sh(bring)
     assert f"kernel {X}: modules are back" in said.out + said.err, said
-    assert (set(files(machine, X)), parked(machine)) == (kept, there)
+    assert (set(files(machine, X)), parked(machine, X)) == (kept, there)
     trimmed(machine)
 
 
@@ -71,7 +67,7 @@ def test_the_park_goes_with_its_kernel(stock, how):
     stock.sh(f"limopack --install --static --use=virtio_net -k {X}")
     stock.sh(f"limopack --apply --park --pkname={LINUX}")
     installed(stock, LINUX)
-    assert parked(stock)
+    assert parked(stock, X)
     stock.sh(f"{how} {LINUX}")
     assert not (stock / "lib/modules/.parked").exists()
     assert not (stock / f"lib/modules/{X}/kernel").exists()
