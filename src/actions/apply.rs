@@ -321,7 +321,7 @@ impl Wanted {
             true => kernels_of(files),
             false => kernels.leak(),
         };
-        if !task.has_base(kernels, task.request.force)? {
+        if !task.has_base(kernels, task.request.force) {
             let what = "{} waits: nothing says what its kernels have to keep; see --install";
             task.report.note(what, &[note.package]);
             return Ok(());
@@ -498,7 +498,7 @@ impl<'a> Task<'a> {
         let mut waiting = Vec::new();
         for note in &notes {
             // Nobody is there to force it when the time comes.
-            if !self.has_base(note.kernels, false)? {
+            if !self.has_base(note.kernels, false) {
                 waiting.extend_from_slice(note.kernels);
             }
         }
@@ -542,17 +542,15 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
-    /// Whether it is known of all these kernels what they have to keep. A registry that is malformed
-    /// is the prune's to refuse.
-    fn has_base(&self, kernels: &[Text], is_forced: bool) -> Result<bool> {
-        let is_given = is_forced || declared(self.root)?.is_base;
-        for version in kernels {
+    /// Whether it is known of all these kernels what they have to keep. What is malformed is the
+    /// prune's to refuse.
+    fn has_base(&self, kernels: &[Text], is_forced: bool) -> bool {
+        let is_base = |version: &Text| {
             let registry = kernels::registry(self.root, version);
-            if registry.map_or(false, |registry| !registry.is_base()) && !is_given {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+            registry.map_or(true, |registry| registry.is_base())
+        };
+        let is_declared = || declared(self.root).map_or(true, |declared| declared.is_base);
+        is_forced || kernels.iter().all(is_base) || is_declared()
     }
 
     /// Adds what is queued of a package that has a list; nothing, if a pattern skips it.

@@ -84,3 +84,20 @@ def test_a_forced_request_waits_for_a_base_and_says_so(stock):
     installed(stock, K)
     stock.sh(f"limopack --install --static --use=vfat,{STATIC} && limopack --settle")
     forgotten(stock, K, X)
+
+
+def test_a_malformed_file_of_needs_d_fails_no_package_and_deletes_nothing(stock):
+    """The file is somebody else's; the script that asks can do nothing about it."""
+    file = stock / "etc/limopack/needs.d/bad.conf"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"a\0b\n")
+    said = ask(stock, f"--pkname={K}")
+    assert said.code == 0 and pending(stock) == f"{K} stand-in {X}\n", said
+    said = stock.sh("limopack --settle", ok=(1,))
+    assert "needs.d/bad.conf:1: " in said.err, said
+    assert "needs.d/bad.conf:1: " in stock.sh("limopack --check", ok=(1,)).err
+    assert pending(stock)
+    installed(stock, K)
+    file.unlink()
+    stock.sh("limopack --settle")
+    forgotten(stock, K, X)
