@@ -4,6 +4,7 @@
 //! shown as `\xNN`, so that no file name can write on somebody's terminal.
 
 use crate::format::{decimal, fill, Text};
+use crate::template::Template;
 use crate::text::bare_lines;
 use rustix::io::Errno;
 
@@ -42,14 +43,14 @@ pub enum ErrorKind {
 impl Error {
     /// An error of one message, as [`fill`] makes it.
     #[cold]
-    pub fn new(kind: ErrorKind, template: &str, parts: &[&[u8]]) -> Error {
+    pub fn new(kind: ErrorKind, template: Template, parts: &[&[u8]]) -> Error {
         let messages = vec![fill(template, parts)];
         Error(Box::new(Trouble { kind, messages }))
     }
 
     /// A usage error; where to read on is added. One part goes by registers, as in [`fill`].
     #[inline(always)]
-    pub fn usage(template: &str, parts: &[&[u8]]) -> Error {
+    pub fn usage(template: Template, parts: &[&[u8]]) -> Error {
         match parts {
             [one] => Error::usage_one(template, one),
             _ => Error::usage_all(template, parts),
@@ -58,20 +59,24 @@ impl Error {
 
     #[cold]
     #[inline(never)]
-    fn usage_one(template: &str, one: &[u8]) -> Error {
+    fn usage_one(template: Template, one: &[u8]) -> Error {
         Error::usage_all(template, &[one])
     }
 
     #[cold]
     #[inline(never)]
-    fn usage_all(template: &str, parts: &[&[u8]]) -> Error {
+    fn usage_all(template: Template, parts: &[&[u8]]) -> Error {
         let message = fill(template, parts);
-        Error::new(ErrorKind::Usage, "{} (see limopack --help)", &[message])
+        Error::new(
+            ErrorKind::Usage,
+            msg!("{} (see limopack --help)"),
+            &[message],
+        )
     }
 
     /// A refusal. As in [`fill`], one or two parts go by registers.
     #[inline(always)]
-    pub fn refused(template: &str, parts: &[&[u8]]) -> Error {
+    pub fn refused(template: Template, parts: &[&[u8]]) -> Error {
         match parts {
             [one] => Error::refused_one(template, one),
             [one, two] => Error::refused_two(template, one, two),
@@ -81,13 +86,13 @@ impl Error {
 
     #[cold]
     #[inline(never)]
-    fn refused_one(template: &str, one: &[u8]) -> Error {
+    fn refused_one(template: Template, one: &[u8]) -> Error {
         Error::new(ErrorKind::Refused, template, &[one])
     }
 
     #[cold]
     #[inline(never)]
-    fn refused_two(template: &str, one: &[u8], two: &[u8]) -> Error {
+    fn refused_two(template: Template, one: &[u8], two: &[u8]) -> Error {
         Error::new(ErrorKind::Refused, template, &[one, two])
     }
 
@@ -96,18 +101,18 @@ impl Error {
     #[cold]
     pub fn io(verb: &str, path: &[u8], errno: Errno) -> Error {
         let parts: [&[u8]; 3] = [verb.as_bytes(), path, errno_text(errno)];
-        Error::new(ErrorKind::Io, "cannot {} {}: {}", &parts)
+        Error::new(ErrorKind::Io, msg!("cannot {} {}: {}"), &parts)
     }
 
     /// A parse error in `file`, as the user would write it. `line` counts from 1; it is 0 where
     /// the format has no lines.
     #[cold]
-    pub fn parse(file: &[u8], line: usize, template: &str, parts: &[&[u8]]) -> Error {
+    pub fn parse(file: &[u8], line: usize, template: Template, parts: &[&[u8]]) -> Error {
         let what = fill(template, parts);
         let kind = ErrorKind::Parse { line };
         match line {
-            0 => Error::new(kind, "{}: {}", &[file, what]),
-            _ => Error::new(kind, "{}:{}: {}", &[file, decimal(line), what]),
+            0 => Error::new(kind, msg!("{}: {}"), &[file, what]),
+            _ => Error::new(kind, msg!("{}:{}: {}"), &[file, decimal(line), what]),
         }
     }
 
@@ -154,7 +159,7 @@ pub fn kind_of<T>(result: Result<T>) -> Option<ErrorKind> {
 macro_rules! errors {
     ($($name:ident $words:literal)*) => {
         const NUMBERS: &[u16] = &[$(Errno::$name.raw_os_error() as u16),*];
-        const WORDS: &[u8] = concat!($($words, "\n"),*).as_bytes();
+        const WORDS: Template = msg!(concat!($($words, "\n"),*));
     };
 }
 
@@ -196,10 +201,10 @@ errors! {
 /// What an error number means, in the C library's words.
 pub fn errno_text(errno: Errno) -> Text {
     let number = errno.raw_os_error().unsigned_abs();
-    let mut known = NUMBERS.iter().zip(bare_lines(WORDS));
+    let mut known = NUMBERS.iter().zip(bare_lines(WORDS.text()));
     match known.find(|(&known, _)| u32::from(known) == number) {
         Some((_, words)) => words,
-        None => fill("error number {}", &[decimal(number as usize)]),
+        None => fill(msg!("error number {}"), &[decimal(number as usize)]),
     }
 }
 
@@ -218,8 +223,14 @@ mod tests {
     fn messages_name_verb_path_and_line() {
         let io = Error::io("open", b"/x", Errno::NOENT);
         assert_eq!(messages(&io), ["cannot open /x: No such file or directory"]);
-        assert_eq!(messages(&Error::parse(b"f", 7, "bad", &[])), ["f:7: bad"]);
-        assert_eq!(messages(&Error::parse(b"f", 0, "bad", &[])), ["f: bad"]);
+        assert_eq!(
+            messages(&Error::parse(b"f", 7, msg!("bad"), &[])),
+            ["f:7: bad"]
+        );
+        assert_eq!(
+            messages(&Error::parse(b"f", 0, msg!("bad"), &[])),
+            ["f: bad"]
+        );
     }
 
     // musl has words of its own.
@@ -240,7 +251,7 @@ mod tests {
     #[test]
     fn several_errors_keep_the_first_exit_code() {
         assert!(Error::unless_empty(Vec::new()).is_ok());
-        let two = vec![Error::usage("a", &[]), Error::refused("b", &[])];
+        let two = vec![Error::usage(msg!("a"), &[]), Error::refused(msg!("b"), &[])];
         let error = Error::unless_empty(two).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert_eq!(messages(&error).len(), 2);

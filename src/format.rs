@@ -5,6 +5,8 @@
 //! how to free it: that knowledge, at every place where a text went out of use, was a tenth of the
 //! program. What is made for each of thousands of files goes into a buffer that is used again.
 
+use crate::template::Template;
+
 /// Bytes that stay until the process ends.
 pub type Text = &'static [u8];
 
@@ -17,7 +19,7 @@ pub fn keep(text: &[u8]) -> Text {
 /// bytes, and a tenth of its size. At most places there are one or two parts, which then go by
 /// registers.
 #[inline(always)]
-pub fn fill(template: &str, parts: &[&[u8]]) -> Text {
+pub fn fill(template: Template, parts: &[&[u8]]) -> Text {
     match parts {
         [one] => fill_one(template, one),
         [one, two] => fill_two(template, one, two),
@@ -26,34 +28,42 @@ pub fn fill(template: &str, parts: &[&[u8]]) -> Text {
 }
 
 #[inline(never)]
-fn fill_one(template: &str, one: &[u8]) -> Text {
+fn fill_one(template: Template, one: &[u8]) -> Text {
     fill_all(template, &[one])
 }
 
 #[inline(never)]
-fn fill_two(template: &str, one: &[u8], two: &[u8]) -> Text {
+fn fill_two(template: Template, one: &[u8], two: &[u8]) -> Text {
     fill_all(template, &[one, two])
 }
 
 #[inline(never)]
-fn fill_all(template: &str, parts: &[&[u8]]) -> Text {
+fn fill_all(template: Template, parts: &[&[u8]]) -> Text {
     let mut text = Vec::new();
-    push_filled(&mut text, template, parts);
+    push_filled(&mut text, &template.unpack(), parts);
     text.leak()
 }
 
 /// Appends such a text.
-pub fn push_filled(text: &mut Vec<u8>, template: &str, parts: &[&[u8]]) {
+pub fn push_filled(text: &mut Vec<u8>, template: &[u8], parts: &[&[u8]]) {
     let mut parts = parts.iter();
-    let mut pieces = template.as_bytes().split(|&byte| byte == b'{');
+    let mut pieces = template.split(|&byte| byte == b'{');
     text.extend_from_slice(pieces.next().unwrap_or(b""));
     for piece in pieces {
         let part = parts.next();
-        debug_assert!(part.is_some() && piece[0] == b'}', "{template}");
+        debug_assert!(
+            part.is_some() && piece[0] == b'}',
+            "{}",
+            String::from_utf8_lossy(template)
+        );
         text.extend_from_slice(part.copied().unwrap_or(b""));
         text.extend_from_slice(piece.get(1..).unwrap_or(b""));
     }
-    debug_assert!(parts.next().is_none(), "{template}");
+    debug_assert!(
+        parts.next().is_none(),
+        "{}",
+        String::from_utf8_lossy(template)
+    );
 }
 
 /// Texts one behind the other, with something between them. (std's functions for that cost twice.)
@@ -74,7 +84,7 @@ pub fn some_of(names: &[Text]) -> Text {
     let shown = join(&names[..names.len().min(MOST)], ", ");
     match names.len().checked_sub(MOST) {
         None | Some(0) => shown,
-        Some(more) => fill("{} and {} more", &[shown, decimal(more)]),
+        Some(more) => fill(msg!("{} and {} more"), &[shown, decimal(more)]),
     }
 }
 

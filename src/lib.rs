@@ -9,11 +9,15 @@
 //! - [`needs`]: which modules are needed, and why
 //! - [`index`]: depmod's binary files
 //! - [`text`]: views over borrowed bytes of every text format; no I/O
-//! - [`system`]: the only part that touches the machine, and the only unsafe code
+//! - [`system`]: the only part that touches the machine
 //! - [`error`]: what can go wrong, said once
-//! - [`mod@format`]: texts made of bytes
+//! - [`mod@format`]: texts made of bytes; [`template`]: how messages are stored
+//!
+//! Unsafe code is in [`system`], and in [`template`] for one pointer.
 #![deny(unsafe_code)]
 
+#[macro_use]
+pub mod template;
 pub mod actions;
 pub mod cli;
 pub mod error;

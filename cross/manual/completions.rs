@@ -101,6 +101,11 @@ pub fn bash() -> String {
         )
 }
 
+/// A flag's line for `--help`.
+fn help(flag: &Flag) -> String {
+    String::from_utf8_lossy(flag.help()).into_owned()
+}
+
 /// The completion for zsh.
 pub fn zsh() -> String {
     let specification = |flag: &Flag| {
@@ -109,12 +114,7 @@ pub fn zsh() -> String {
             None => ("", ""),
             Some(_) => ("+", "="),
         };
-        let Words {
-            letters,
-            long,
-            help,
-            ..
-        } = flag.strings();
+        let Words { letters, long, .. } = flag.strings();
         let mut words: Vec<String> = letters
             .chars()
             .map(|letter| format!("-{letter}{short_end}"))
@@ -124,7 +124,7 @@ pub fn zsh() -> String {
             1 => words.concat(),
             _ => format!("{{{}}}", words.join(",")),
         };
-        let help = help.replace('\'', "'\\''");
+        let help = help(flag).replace('\'', "'\\''");
         let help = help.replace('[', "\\[").replace(']', "\\]");
         let star = match values.map_or(false, |values| values.is_repeatable) {
             true => "*",
@@ -150,15 +150,10 @@ pub fn fish() -> String {
         let with: String = with
             .map(|(_, flag)| format!(" {}", flag.strings().long))
             .collect();
-        let Words {
-            letters,
-            long,
-            help,
-            ..
-        } = flag.strings();
+        let Words { letters, long, .. } = flag.strings();
         let letters = letters.chars().map(|letter| format!("-s {letter} "));
         let letters: String = letters.collect();
-        let help = help.replace('\'', "\\'");
+        let help = help(flag).replace('\'', "\\'");
         let end = values(flag).map_or(String::new(), |values| format!(" {}", values.fish));
         format!("complete -c limopack -n '__limopack_action none{with}' {letters}-l {long} -d '{help}'{end}")
     };

@@ -148,17 +148,17 @@ impl Wanted {
             if status.all[entry.at].is_there() {
                 found.push(entry);
             } else {
-                let what = "{} is not installed; skipped";
+                let what = msg!("{} is not installed; skipped");
                 task.report.debug(what, &[entry.name]);
             }
         }
         if found.len() > 1 && !is_pattern {
             let mut names = Vec::new();
             for entry in found {
-                names.push(fill("{}:{}", &[entry.name, entry.arch]));
+                names.push(fill(msg!("{}:{}"), &[entry.name, entry.arch]));
             }
             let names = join(&names, ", ");
-            return Err(Error::refused("{} is ambiguous: {}", &[given, names]));
+            return Err(Error::refused(msg!("{} is ambiguous: {}"), &[given, names]));
         }
         let mut is_taken = false;
         for entry in found {
@@ -169,7 +169,7 @@ impl Wanted {
             task.explain_nothing(given, &spec)?;
         }
         if task.request.stand_ins == StandIns::Refuse {
-            let stand_in = fill("{}{}", &[PREFIX, given]);
+            let stand_in = fill(msg!("{}{}"), &[PREFIX, given]);
             for entry in Spec::new(stand_in).among(&status.names) {
                 self.plain.push(entry.at);
             }
@@ -200,7 +200,7 @@ impl Wanted {
         let others = task.others(ties, stanza, files)?;
         if stanza.state() != b"installed" {
             return Err(Error::refused(
-                "{} is {}, not installed",
+                msg!("{} is {}, not installed"),
                 &[stanza.package, stanza.state()],
             ));
         }
@@ -231,7 +231,7 @@ impl Wanted {
                 self.trimmed.push(Trimmed { stem, others });
                 return;
             }
-            let what = "forced: no package owns any more what {} brought: {}";
+            let what = msg!("forced: no package owns any more what {} brought: {}");
             task.report.warn(what, &[stanza.package, some_of(others)]);
         }
         if is_plain {
@@ -292,7 +292,7 @@ impl Wanted {
         note: &Note<'static>,
     ) -> Result<()> {
         let Some(at) = task.find(note.package) else {
-            let what = "{} is not installed; skipped";
+            let what = msg!("{} is not installed; skipped");
             task.report.debug(what, &[note.package]);
             self.gone.push(*note);
             self.settled.push(*note);
@@ -304,7 +304,7 @@ impl Wanted {
             Ok(others) => others,
             Err(error) => {
                 for message in error.messages() {
-                    task.report.warn("{}; no longer queued", &[message]);
+                    task.report.warn(msg!("{}; no longer queued"), &[message]);
                 }
                 self.settled.push(*note);
                 return Ok(());
@@ -322,7 +322,7 @@ impl Wanted {
             false => kernels.leak(),
         };
         if !task.has_base(kernels, task.request.force) {
-            let what = "{} waits: nothing says what its kernels have to keep; see --install";
+            let what = msg!("{} waits: nothing says what its kernels have to keep; see --install");
             task.report.note(what, &[note.package]);
             return Ok(());
         }
@@ -336,7 +336,7 @@ impl Wanted {
 fn check_caller(package: &[u8]) -> Result<()> {
     match variable("DPKG_MAINTSCRIPT_PACKAGE") == Some(package) {
         true => Err(Error::refused(
-            "{} cannot be forgotten by its own maintainer script",
+            msg!("{} cannot be forgotten by its own maintainer script"),
             &[package],
         )),
         false => Ok(()),
@@ -347,16 +347,16 @@ fn check_caller(package: &[u8]) -> Result<()> {
 fn check_forgettable(stanza: &Stanza<'_>) -> Result<()> {
     let package = stanza.package;
     if package == b"limopack" {
-        return Err(Error::refused("limopack does not forget itself", &[]));
+        return Err(Error::refused(msg!("limopack does not forget itself"), &[]));
     }
     for field in [&b"Essential"[..], b"Protected"] {
         if stanza.field(field) == b"yes" {
-            return Err(Error::refused("{} has {}: yes", &[package, field]));
+            return Err(Error::refused(msg!("{} has {}: yes"), &[package, field]));
         }
     }
     if package.len() > LONGEST {
         return Err(Error::refused(
-            "{} is too long a name for a stand-in",
+            msg!("{} is too long a name for a stand-in"),
             &[package],
         ));
     }
@@ -397,7 +397,7 @@ impl<'a> Task<'a> {
         }
         check_forgettable(stanza)?;
         if is_to_stay {
-            let what = "{} owns no module{}";
+            let what = msg!("{} owns no module{}");
             return Err(Error::refused(what, &[stanza.package, self.who_does()]));
         }
         ties.check(stanza, files, false)?;
@@ -479,7 +479,7 @@ impl<'a> Task<'a> {
             }
             if notes.len() > before + 1 && !spec.is_pattern() {
                 return Err(Error::refused(
-                    "{} is ambiguous; say which with PKG:arch",
+                    msg!("{} is ambiguous; say which with PKG:arch"),
                     &[given],
                 ));
             }
@@ -488,7 +488,7 @@ impl<'a> Task<'a> {
                 // but what was registered since is a reason to look at the modules once more.
                 match self.forgotten_before(&spec).is_empty() {
                     true => self.explain_nothing(given, &spec)?,
-                    false => self.report.note("{} is forgotten already", &[given]),
+                    false => self.report.note(msg!("{} is forgotten already"), &[given]),
                 }
             }
         }
@@ -504,7 +504,8 @@ impl<'a> Task<'a> {
         }
         sort_once(&mut waiting);
         if !waiting.is_empty() {
-            let what = "nothing says what kernel {} has to keep; what is queued waits for that";
+            let what =
+                msg!("nothing says what kernel {} has to keep; what is queued waits for that");
             self.report.warn(what, &[join(&waiting, ", ")]);
         }
         let mut kernels_ordered = Vec::new();
@@ -515,10 +516,10 @@ impl<'a> Task<'a> {
         if request.mode == Mode::DryRun {
             let mut queued = Vec::new();
             for version in kernels_ordered {
-                queued.push(fill("keep-pruned {}\n", &[version]));
+                queued.push(fill(msg!("keep-pruned {}\n"), &[version]));
             }
             for note in &notes {
-                queued.push(fill("queue {}", &[queue::line(note)]));
+                queued.push(fill(msg!("queue {}"), &[queue::line(note)]));
             }
             sort_once(&mut queued);
             return print(join(&queued, ""));
@@ -528,7 +529,7 @@ impl<'a> Task<'a> {
         }
         queue::change(root, PENDING, &notes, &[])?;
         self.report.note(
-            "{}: queued; done when the package manager has ended",
+            msg!("{}: queued; done when the package manager has ended"),
             &[join(&queue::packages(&notes), ", ")],
         );
         for version in kernels_ordered {
@@ -584,7 +585,7 @@ impl<'a> Task<'a> {
         match stanzas.find(|(_, stanza)| is_it(stanza)) {
             // Removed, but not purged: its list names what is left of it.
             Some((_, stanza)) if kernels.is_empty() && !stanza.is_there() => {
-                return Err(Error::refused("{} is not installed", &[entry.name]));
+                return Err(Error::refused(msg!("{} is not installed"), &[entry.name]));
             }
             Some((_, stanza)) => {
                 self.others(ties, stanza, files)?;
@@ -610,7 +611,7 @@ impl<'a> Task<'a> {
 
     /// The message for a package that is not the one which brought the modules.
     fn owns_no_module(&self, package: &[u8]) -> Error {
-        let what = "{} owns no module{}; or say with --kernel which kernel to prune";
+        let what = msg!("{} owns no module{}; or say with --kernel which kernel to prune");
         Error::refused(what, &[package, self.who_does()])
     }
 
@@ -619,28 +620,29 @@ impl<'a> Task<'a> {
     fn who_does(&self) -> Text {
         match self.owners(&[], &|files| !kernels_of(files).is_empty()) {
             Ok(notes) if !notes.is_empty() => {
-                fill("; these do: {}", &[some_of(&queue::packages(&notes))])
+                fill(msg!("; these do: {}"), &[some_of(&queue::packages(&notes))])
             }
             _ => b"",
         }
     }
 
     fn skip_without_modules(&self, package: &[u8]) {
-        let what = "{} owns no module; skipped";
+        let what = msg!("{} owns no module; skipped");
         self.report.debug(what, &[package]);
     }
 
     /// What it means that a name or pattern matches nothing that can be forgotten.
     fn explain_nothing(&self, given: &[u8], spec: &Spec<'_>) -> Result<()> {
         if spec.is_pattern() {
-            let what = "no installed package with modules matches {}{}";
+            let what = msg!("no installed package with modules matches {}{}");
             return Err(Error::refused(what, &[given, self.who_does()]));
         }
         let Some(file) = self.remembered.damaged else {
-            return Err(Error::refused("{} is not installed", &[given]));
+            return Err(Error::refused(msg!("{} is not installed"), &[given]));
         };
         // As a script that is run again must not fail for ever.
-        let what = "{} is not installed; {} is damaged, and may have said that it was forgotten";
+        let what =
+            msg!("{} is not installed; {} is damaged, and may have said that it was forgotten");
         self.report.warn(what, &[given, file]);
         Ok(())
     }

@@ -34,7 +34,7 @@ impl Source {
     pub fn of_loaded(root: &Root, version: Text, loaded: &[ModuleName<'static>]) -> Result<Source> {
         let mut registry = Vec::new();
         for name in loaded {
-            push_filled(&mut registry, "{}:S\n", &[name.to_kernel()]);
+            push_filled(&mut registry, b"{}:S\n", &[name.to_kernel()]);
         }
         let registry = Registry::parse(registry.leak(), b"")?;
         let file = |name: &[u8]| root.text_or_empty(file_of(version, name));
@@ -84,7 +84,10 @@ pub fn carry(
             registry.merge(name, entry);
         }
         if is_new {
-            report.note("{} has aliases of {} in kernel {}", &[heir, old, version]);
+            report.note(
+                msg!("{} has aliases of {} in kernel {}"),
+                &[heir, old, version],
+            );
         }
     }
     let mut fresh = Vec::new();
@@ -96,15 +99,15 @@ pub fn carry(
         }
     }
     if !built_in.is_empty() {
-        let what = "built into kernel {}, not registered: {}";
+        let what = msg!("built into kernel {}, not registered: {}");
         report.note(what, &[version, some_of(&built_in)]);
     }
     if !fresh.is_empty() {
-        let what = "no longer built in with kernel {}: {}";
+        let what = msg!("no longer built in with kernel {}: {}");
         report.note(what, &[version, some_of(&fresh)]);
     }
     if !gone.is_empty() {
-        let what = "not in kernel {}, not registered: {}";
+        let what = msg!("not in kernel {}, not registered: {}");
         report.warn(what, &[version, some_of(&gone)]);
     }
     Ok(())

@@ -76,8 +76,8 @@ pub fn check(session: &Session) -> Result<()> {
     print(&problems.out)?;
     match problems.count {
         0 => Ok(()),
-        1 => Err(Error::refused("1 problem", &[])),
-        count => Err(Error::refused("{} problems", &[decimal(count)])),
+        1 => Err(Error::refused(msg!("1 problem"), &[])),
+        count => Err(Error::refused(msg!("{} problems"), &[decimal(count)])),
     }
 }
 
@@ -122,7 +122,7 @@ fn audit(
     let removed = survey.removal.removed;
     if removed.modules > 0 {
         let parts = [decimal(removed.modules), decimal(removed.bytes)];
-        let text = fill("{} modules, {} bytes", &parts);
+        let text = fill(msg!("{} modules, {} bytes"), &parts);
         survey
             .findings
             .push(Finding::new(Kind::Unpruned, b"kernel", text));
@@ -131,7 +131,7 @@ fn audit(
     if let Some(folder) = all.find()? {
         let parked = all.modules(&folder, sizes)?.removed;
         let parts = [decimal(parked.modules), decimal(parked.bytes)];
-        let text = fill("{} modules, {} bytes; see --restore", &parts);
+        let text = fill(msg!("{} modules, {} bytes; see --restore"), &parts);
         problems.add(b"parked", version, b"kernel", text);
         // It is as somebody wanted it.
         problems.count -= 1;
@@ -150,7 +150,7 @@ fn audit(
         }
         if count > 0 && !file.is_empty() {
             let parts = [about.what(), decimal(count), last];
-            let text = fill("{}: {}, such as {}", &parts);
+            let text = fill(msg!("{}: {}, such as {}"), &parts);
             problems.add(word, version, file, text);
         }
     }
@@ -183,7 +183,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
             continue;
         }
         last = name;
-        let text = fill("{} asks for it, and nothing keeps it", &[alias]);
+        let text = fill(msg!("{} asks for it, and nothing keeps it"), &[alias]);
         survey
             .findings
             .push(Finding::new(Kind::Hardware, name, text));
@@ -214,8 +214,8 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
                     }
                     let parts = [other.version(), join(&names, ", ")];
                     let text = match kind {
-                        Kind::Alias => fill("kernel {} has {}", &parts),
-                        _ => fill("parked: {}; see --restore", &parts[1..]),
+                        Kind::Alias => fill(msg!("kernel {} has {}"), &parts),
+                        _ => fill(msg!("parked: {}; see --restore"), &parts[1..]),
                     };
                     survey.findings.push(Finding::new(kind, keep(alias), text));
                 }
@@ -254,7 +254,7 @@ fn owners(
     for Sibling { version, registry } in siblings {
         for entry in registry.entries() {
             for owner in entry.owners.iter().filter(|owner| !is_installed(owner)) {
-                let text = fill("{} is not installed", &[owner]);
+                let text = fill(msg!("{} is not installed"), &[owner]);
                 problems.add(b"owner", version, entry.name.to_kernel(), text);
             }
         }

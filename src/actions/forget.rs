@@ -76,21 +76,23 @@ impl Task<'_> {
         self.remember(wanted)?;
         for note in &wanted.notes {
             report.note(
-                "{}: forgotten; the package manager can install it again",
+                msg!("{}: forgotten; the package manager can install it again"),
                 &[note.package],
             );
         }
         for Trimmed { stem, others } in trimmed {
-            let what = "{}: trimmed, and not forgotten, as it owns more than modules ({}); an \
-                        upgrade or a reinstallation brings its modules again";
+            let what = msg!(
+                "{}: trimmed, and not forgotten, as it owns more than modules ({}); an \
+                        upgrade or a reinstallation brings its modules again"
+            );
             report.note(what, &[stem, some_of(others)]);
         }
         for stanza in &edit.dropped {
-            report.note("{}: removed, no longer needed", &[stanza.package]);
+            report.note(msg!("{}: removed, no longer needed"), &[stanza.package]);
         }
         if wanted.settled.is_empty() {
             for note in &wanted.gone {
-                report.note("{} is forgotten already", &[note.package]);
+                report.note(msg!("{} is forgotten already"), &[note.package]);
             }
         }
         Ok(edit.dropped.leak())
@@ -138,7 +140,7 @@ impl Task<'_> {
                     stays |= self.look_after(&purged, kernel, Gone::Removed, caller)?;
                     continue;
                 }
-                let what = "kernel {}: its modules stay; no package brings them any more";
+                let what = msg!("kernel {}: its modules stay; no package brings them any more");
                 self.report.note(what, &[kernel]);
             }
             // The rest of the kernel may go in another run of the package manager.
@@ -161,12 +163,12 @@ impl Task<'_> {
         let reason = purged.reason_to_stay(kernel, gone)?;
         if reason.is_empty() {
             match self.request.mode {
-                Mode::DryRun => print(fill("remove kernel {}\n", &[kernel]))?,
+                Mode::DryRun => print(fill(msg!("remove kernel {}\n"), &[kernel]))?,
                 Mode::Execute => purged.remove(kernel, gone)?,
             }
             return Ok(false);
         }
-        let what = "kernel {} was {}, but {}; its modules stay";
+        let what = msg!("kernel {} was {}, but {}; its modules stay");
         let parts = [kernel, gone.word(), reason];
         match purged.dropped.is_empty() && caller.is_hook() {
             true => self.report.debug(what, &parts),
@@ -254,8 +256,10 @@ impl Task<'_> {
                     .iter()
                     .any(|(kernel, _)| note.kernels.contains(kernel))
                 {
-                    let what = "{} is installed again, with all of its modules; limopack --apply \
-                                --pkname={} removes them again, with --keep-pruned every time";
+                    let what = msg!(
+                        "{} is installed again, with all of its modules; limopack --apply \
+                                --pkname={} removes them again, with --keep-pruned every time"
+                    );
                     self.report.note(what, &[note.package, note.package]);
                 }
             }
@@ -272,7 +276,7 @@ impl Task<'_> {
             let stanza = &stanzas[at];
             if words(stanza.status).next() == Some(b"hold") {
                 self.report.warn(
-                    "{} is on hold; the hold is forgotten, too",
+                    msg!("{} is on hold; the hold is forgotten, too"),
                     &[stanza.package],
                 );
             }
@@ -286,7 +290,7 @@ impl Task<'_> {
         for (package, dependant) in &edit.dependants {
             if plain.binary_search(package).is_ok() {
                 self.report.warn(
-                    "{} depends on {}, which goes without a stand-in",
+                    msg!("{} depends on {}, which goes without a stand-in"),
                     &[dependant, package],
                 );
             }
@@ -308,8 +312,8 @@ fn going(plans: &[Box<Plan<'_>>]) -> Vec<Text> {
 pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal) {
     removal.each_step(&mut |step| {
         going.push(match step {
-            Step::Delete(directory, name, _) => fill("{}/{}/{}", &[version, directory, name]),
-            Step::RemoveDirectory(path) => fill("{}/{}", &[version, path]),
+            Step::Delete(directory, name, _) => fill(msg!("{}/{}/{}"), &[version, directory, name]),
+            Step::RemoveDirectory(path) => fill(msg!("{}/{}"), &[version, path]),
         });
     });
 }
@@ -318,16 +322,16 @@ pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal
 fn edit_lines(wanted: &Wanted, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Text {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
-        lines.push(fill("forget {}\n", &[note.package]));
+        lines.push(fill(msg!("forget {}\n"), &[note.package]));
     }
     for trimmed in trimmed {
-        lines.push(fill("trim {}\n", &[trimmed.stem]));
+        lines.push(fill(msg!("trim {}\n"), &[trimmed.stem]));
     }
     for new in &edit.stand_ins {
-        lines.push(fill("stand-in {}\n", &[new.stem]));
+        lines.push(fill(msg!("stand-in {}\n"), &[new.stem]));
     }
     for stanza in &edit.dropped {
-        lines.push(fill("drop {}\n", &[stem(stanza.package, stanza)]));
+        lines.push(fill(msg!("drop {}\n"), &[stem(stanza.package, stanza)]));
     }
     lines.sort_unstable();
     join(&lines, "")

@@ -32,7 +32,7 @@ pub fn to_show(session: &Session) -> Result<&'static [Text]> {
     let all = installed(root)?;
     if all.len() > 1 {
         return Err(Error::refused(
-            "several kernels; choose with --kernel: {}",
+            msg!("several kernels; choose with --kernel: {}"),
             &[join(all, ", ")],
         ));
     }
@@ -72,7 +72,10 @@ pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Box<Folder>> {
     let path = directory(version);
     let Some(folder) = Folder::open(root, path)? else {
         let place = root.shown(path);
-        return Err(Error::refused("no kernel {}: no {}", &[version, place]));
+        return Err(Error::refused(
+            msg!("no kernel {}: no {}"),
+            &[version, place],
+        ));
     };
     if mode == Mode::Execute {
         folder.lock(match Caller::of_environment(false) {
@@ -95,7 +98,7 @@ pub fn to_prune(session: &Session) -> Result<&'static [Text]> {
     let kernels = registered(root)?;
     match kernels.is_empty() {
         true => Err(Error::refused(
-            "no kernel has a registry; see --install",
+            msg!("no kernel has a registry; see --install"),
             &[],
         )),
         false => Ok(kernels),
@@ -141,7 +144,7 @@ pub fn named(root: &Root, names: &[Text]) -> Result<&'static [Text]> {
     let mut errors = Vec::new();
     for name in names {
         if !is_version(name) {
-            errors.push(Error::usage("not a kernel version: {}", &[name]));
+            errors.push(Error::usage(msg!("not a kernel version: {}"), &[name]));
         }
     }
     Error::unless_empty(errors)?;
@@ -176,7 +179,7 @@ pub fn installed(root: &Root) -> Result<&'static [Text]> {
     if versions.is_empty() {
         let place = root.shown(b"lib/modules");
         return Err(Error::refused(
-            "no kernel with a modules.dep in {}",
+            msg!("no kernel with a modules.dep in {}"),
             &[place],
         ));
     }

@@ -89,7 +89,7 @@ fn show(
 fn warn_of(version: Text, findings: &[Finding], report: &Report) {
     for kind in [Kind::Missing, Kind::Root, Kind::FileSystem] {
         if findings.iter().any(|finding| finding.kind == kind) {
-            report.warn("{}", &[message(version, kind, findings)]);
+            report.warn(msg!("{}"), &[message(version, kind, findings)]);
         }
     }
 }
@@ -115,7 +115,7 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
     if machine.runs(version) {
         let absent = add_loaded(&mut closure, machine, kernel)?;
         if !absent.is_empty() {
-            let what = "loaded, but not in kernel {}: {}";
+            let what = msg!("loaded, but not in kernel {}: {}");
             report.warn(what, &[version, some_of(&absent)]);
         }
         closure.complete(kernel)?;
@@ -144,7 +144,7 @@ pub fn named(
                 *found = true;
             }
             Found::Builtin => {
-                let what = "{} is built into kernel {}";
+                let what = msg!("{} is built into kernel {}");
                 match want.insist {
                     Insist::Must => report.note(what, &[name, kernel.version()]),
                     Insist::May => report.debug(what, &[name, kernel.version()]),

@@ -86,7 +86,7 @@ fn take_census(session: &Session) -> Result<()> {
         let place = session.root.shown(b"sys/devices");
         session
             .report
-            .warn("{}: no hardware to be seen there", &[place]);
+            .warn(msg!("{}: no hardware to be seen there"), &[place]);
     }
     print(census.to_text())
 }

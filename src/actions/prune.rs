@@ -81,7 +81,10 @@ fn accept<'r>(
     report: &Report,
 ) -> Result<Box<Survey<'r>>> {
     for path in &survey.mounts {
-        report.warn("{} belongs to another mount and is left alone", &[path]);
+        report.warn(
+            msg!("{} belongs to another mount and is left alone"),
+            &[path],
+        );
     }
     let version = survey.kernel.version();
     let mut refusals = Vec::new();
@@ -95,13 +98,13 @@ fn accept<'r>(
         let is_refused =
             about.weight != Weight::Warning || (about.kind == Kind::Loaded && !survey.has_base);
         match (is_refused, request.force) {
-            (true, false) => refusals.push(Error::refused("{}", &[message])),
-            (true, true) => report.warn("forced: {}", &[message]),
-            (false, _) => report.warn("{}", &[message]),
+            (true, false) => refusals.push(Error::refused(msg!("{}"), &[message])),
+            (true, true) => report.warn(msg!("forced: {}"), &[message]),
+            (false, _) => report.warn(msg!("{}"), &[message]),
         }
     }
     if !refusals.is_empty() {
-        let what = "nothing was changed; --force overrides this";
+        let what = msg!("nothing was changed; --force overrides this");
         refusals.push(Error::refused(what, &[]));
     }
     Error::unless_empty(refusals)?;
@@ -118,7 +121,7 @@ pub fn carry_out(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) 
         if request.mode == Mode::DryRun {
             plan.describe(&mut out);
             if request.keep_pruned {
-                push_filled(&mut out, "keep-pruned {}\n", &[plan.version]);
+                push_filled(&mut out, b"keep-pruned {}\n", &[plan.version]);
             }
             continue;
         }
@@ -128,7 +131,7 @@ pub fn carry_out(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) 
             plan.remove_leftovers()?;
             let kept = tally_text(kept);
             report.note(
-                "kernel {}: nothing to {}, kept {}",
+                msg!("kernel {}: nothing to {}, kept {}"),
                 &[plan.version, verb, kept],
             );
             keep_pruned(&plan.folder, request)?;
@@ -139,8 +142,10 @@ pub fn carry_out(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) 
         let done = progress.end();
         if let Err(error) = result {
             report.warn(
-                "in kernel {}, {} {} of {} modules before this failed; the same command \
-                 finishes the work",
+                msg!(
+                    "in kernel {}, {} {} of {} modules before this failed; the same command \
+                 finishes the work"
+                ),
                 &[
                     plan.version,
                     verb_done,
@@ -152,14 +157,14 @@ pub fn carry_out(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) 
         }
         let (kept, removed) = (tally_text(kept), tally_text(removed));
         report.note(
-            "kernel {}: {} {}, kept {}",
+            msg!("kernel {}: {} {}, kept {}"),
             &[plan.version, verb_done, removed, kept],
         );
         if plan.goal == Goal::Restore && plan.park.root.is_host() {
-            report.note("devices that waited for them: udevadm trigger", &[]);
+            report.note(msg!("devices that waited for them: udevadm trigger"), &[]);
         }
         if let Some(freed) = plan.freed.filter(|freed| freed.modules > 0) {
-            let what = "kernel {}: removed {} that were parked";
+            let what = msg!("kernel {}: removed {} that were parked");
             report.note(what, &[plan.version, tally_text(freed)]);
         }
         keep_pruned(&plan.folder, request)?;
@@ -191,6 +196,9 @@ pub fn keep_pruned(folder: &Folder, request: &Request) -> Result<()> {
 /// `12 modules (3.4 MB)`
 fn tally_text(tally: Tally) -> Text {
     let tenths = tally.bytes / 100_000;
-    let size = fill("{}.{} MB", &[decimal(tenths / 10), decimal(tenths % 10)]);
-    fill("{} modules ({})", &[decimal(tally.modules), size])
+    let size = fill(
+        msg!("{}.{} MB"),
+        &[decimal(tenths / 10), decimal(tenths % 10)],
+    );
+    fill(msg!("{} modules ({})"), &[decimal(tally.modules), size])
 }

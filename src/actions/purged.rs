@@ -98,32 +98,34 @@ impl Purged<'_> {
                 && is_known
                 && self.dropped.binary_search(&stanza.package).is_err()
             {
-                return Ok(fill("{} is known", &[stanza.package]));
+                return Ok(fill(msg!("{} is known"), &[stanza.package]));
             }
         }
         let own = directory(kernel);
         for entry in Folder::entries_at(self.root, b"lib/modules")? {
             let path = directory(entry.name);
             if entry.name != kernel && self.root.is_same_directory(path, own)? {
-                return Ok(fill("{} leads to it", &[self.root.shown(path)]));
+                return Ok(fill(msg!("{} leads to it"), &[self.root.shown(path)]));
             }
         }
         for entry in Folder::entries_at(self.root, own)? {
             if entry.name.starts_with(b"vmlinu") {
                 let image = self.root.shown(file_of(kernel, entry.name));
-                return Ok(fill("{} is there", &[image]));
+                return Ok(fill(msg!("{} is there"), &[image]));
             }
         }
         for place in [&b"boot"[..], b"efi"] {
             let image = self.image(place, kernel, 0)?;
             if !image.is_empty() {
-                return Ok(fill("{} is there", &[image]));
+                return Ok(fill(msg!("{} is there"), &[image]));
             }
         }
-        let owner = self.database.owner(self.root, fill("{}/", &[kernel]))?;
+        let owner = self
+            .database
+            .owner(self.root, fill(msg!("{}/"), &[kernel]))?;
         Ok(match owner.is_empty() {
             true => b"",
-            false => fill("{} owns files of it", &[owner]),
+            false => fill(msg!("{} owns files of it"), &[owner]),
         })
     }
 
@@ -132,7 +134,7 @@ impl Purged<'_> {
     fn image(&self, place: &[u8], kernel: &[u8], depth: usize) -> Result<Text> {
         const DEEPEST: usize = 3;
         for entry in Folder::entries_at(self.root, place)? {
-            let below = fill("{}/{}", &[place, entry.name]);
+            let below = fill(msg!("{}/{}"), &[place, entry.name]);
             if is_image_of(entry.name, kernel) {
                 return Ok(self.root.shown(below));
             }
@@ -161,7 +163,7 @@ impl Purged<'_> {
         };
         folder.lock(Patience::Short)?;
         let mut warn = |path: Text| {
-            let what = "{} belongs to another mount and is left alone";
+            let what = msg!("{} belongs to another mount and is left alone");
             self.report.warn(what, &[path]);
         };
         let removal = walk(
@@ -186,7 +188,8 @@ impl Purged<'_> {
                 folder.unlink(b"modules.dep.bin")?;
             }
             folder.unlink(MARK)?;
-            let what = "kernel {} was {}: removed its modules; {} stays, others have files in it";
+            let what =
+                msg!("kernel {} was {}: removed its modules; {} stays, others have files in it");
             let parts = [kernel, gone.word(), folder.shown(b"")];
             self.report.note(what, &parts);
             return Ok(());
@@ -198,7 +201,7 @@ impl Purged<'_> {
         }
         folder.unlink(MARK)?;
         modules.remove_empty(kernel)?;
-        let what = "kernel {} was {}: removed what was left of it";
+        let what = msg!("kernel {} was {}: removed what was left of it");
         self.report.note(what, &[kernel, gone.word()]);
         Ok(())
     }

@@ -115,7 +115,10 @@ fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
         }
         change.registry.make_base();
         let count = decimal(change.registry.count());
-        report.note("kernel {}: registered {} modules", &[change.version, count]);
+        report.note(
+            msg!("kernel {}: registered {} modules"),
+            &[change.version, count],
+        );
     }
     Ok(())
 }
@@ -142,7 +145,7 @@ fn add_by_name(
         }
     }
     if !absent.is_empty() {
-        let what = "loaded, but not in kernel {}: {}";
+        let what = msg!("loaded, but not in kernel {}: {}");
         report.warn(what, &[change.version, some_of(&absent)]);
     }
     add(change, modules, Hold::Static, None, report)
@@ -158,7 +161,7 @@ pub fn remove(session: &Session) -> Result<()> {
     let owner = owner(session)?;
     let wanted = Wanted::read(session)?;
     if wanted.is_none() && owner.is_none() {
-        return Err(Error::usage("--remove needs --use or --owner", &[]));
+        return Err(Error::usage(msg!("--remove needs --use or --owner"), &[]));
     }
     let versions = match owner {
         Some(_) => kernels::to_release(session)?,
@@ -198,10 +201,12 @@ pub fn remove(session: &Session) -> Result<()> {
         match (is_registered, owner) {
             (true, _) => {}
             (false, _) if *insist == Insist::May => {
-                report.debug("{} is not registered", &[given]);
+                report.debug(msg!("{} is not registered"), &[given]);
             }
-            (false, Some(owner)) => report.note("{} is not registered by {}", &[given, owner]),
-            (false, None) => errors.push(Error::refused("{} is not registered", &[given])),
+            (false, Some(owner)) => {
+                report.note(msg!("{} is not registered by {}"), &[given, owner])
+            }
+            (false, None) => errors.push(Error::refused(msg!("{} is not registered"), &[given])),
         }
     }
     Error::unless_empty(errors)?;
@@ -267,7 +272,7 @@ fn look_up(
                 Found::Nothing
                     if want.insist == Insist::Must && is_unpacked(root, version, name)? =>
                 {
-                    report.note("{} is on disk, but not in modules.dep yet", &[given]);
+                    report.note(msg!("{} is on disk, but not in modules.dep yet"), &[given]);
                     Place::Files(vec![ModuleName::new(name.to_kernel())])
                 }
                 Found::Nothing => Place::Nowhere,
@@ -295,10 +300,10 @@ fn say_where_it_is_not(
             let parts = [want.given, version];
             match places[at] {
                 Place::Builtin => {
-                    report.note("{} is built into kernel {}; not registered", &parts);
+                    report.note(msg!("{} is built into kernel {}; not registered"), &parts);
                 }
                 Place::Nowhere if is_found[at] => {
-                    report.warn("no module {} in kernel {}", &parts);
+                    report.warn(msg!("no module {} in kernel {}"), &parts);
                 }
                 _ => {}
             }
@@ -330,7 +335,7 @@ fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
     let loaded = sources::loaded(root)?;
     match loaded.is_empty() {
         true => Err(Error::refused(
-            "{}: no module is loaded; nothing to register",
+            msg!("{}: no module is loaded; nothing to register"),
             &[root.shown(path)],
         )),
         false => Ok(loaded),
@@ -361,7 +366,7 @@ fn open(session: &Session, versions: &[Text]) -> Result<Vec<Change>> {
             // is not pruned before somebody has seen to it.
             Err(error) if is_script => {
                 for message in error.messages() {
-                    report.warn("{}; kernel {} is left as it is", &[message, version]);
+                    report.warn(msg!("{}; kernel {} is left as it is"), &[message, version]);
                 }
             }
             Err(error) => return Err(error),
@@ -386,17 +391,17 @@ fn add(
     for given in names {
         let name = ModuleName::new(given);
         if !name.is_storable() {
-            return Err(Error::usage("not a module name: {}", &[given]));
+            return Err(Error::usage(msg!("not a module name: {}"), &[given]));
         }
         match change.registry.add(name, hold, owner) {
             Added::Changed | Added::Same => {}
             Added::StaysStatic => report.note(
-                "{} is static in kernel {} and stays so",
+                msg!("{} is static in kernel {} and stays so"),
                 &[given, change.version],
             ),
             Added::Overflow => {
                 let file = change.folder.shown(ACTIVE);
-                let what = "{}: too many references to {}";
+                let what = msg!("{}: too many references to {}");
                 return Err(Error::refused(what, &[file, given]));
             }
         }
@@ -415,7 +420,7 @@ fn take(
         Removed::Changed => Ok(true),
         Removed::NotRegistered => Ok(false),
         Removed::StaysStatic => {
-            let what = "{} is static in kernel {} and stays";
+            let what = msg!("{} is static in kernel {} and stays");
             report.warn(what, &[name.to_kernel(), change.version]);
             Ok(true)
         }
@@ -424,7 +429,7 @@ fn take(
             let owners = found.map_or(&[][..], |entry| &entry.owners);
             let parts = [name.to_kernel(), change.version, join(owners, ", ")];
             Err(Error::refused(
-                "{} is held in kernel {} by its owners alone; name one with --owner: {}",
+                msg!("{} is held in kernel {} by its owners alone; name one with --owner: {}"),
                 &parts,
             ))
         }
@@ -452,7 +457,9 @@ fn owner(session: &Session) -> Result<Option<Text>> {
         None => calling_package(&session.root)?,
     };
     match owner {
-        Some(owner) if !is_owner(owner) => Err(Error::usage("not a package name: {}", &[owner])),
+        Some(owner) if !is_owner(owner) => {
+            Err(Error::usage(msg!("not a package name: {}"), &[owner]))
+        }
         owner => Ok(owner),
     }
 }
@@ -467,8 +474,8 @@ fn calling_package(root: &Root) -> Result<Option<Text>> {
     let Some(arch) = variable("DPKG_MAINTSCRIPT_ARCH") else {
         return Ok(Some(package));
     };
-    let qualified = fill("{}:{}", &[package, arch]);
-    let list = fill("var/lib/dpkg/info/{}.list", &[qualified]);
+    let qualified = fill(msg!("{}:{}"), &[package, arch]);
+    let list = fill(msg!("var/lib/dpkg/info/{}.list"), &[qualified]);
     Ok(Some(match root.has(list)? {
         true => qualified,
         false => package,

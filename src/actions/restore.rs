@@ -44,7 +44,7 @@ pub fn restore(session: &Session) -> Result<()> {
         let closure = named(&kernel, names, &mut is_found, report)?;
         match from {
             None => {
-                report.note("kernel {}: nothing is parked", &[version]);
+                report.note(msg!("kernel {}: nothing is parked"), &[version]);
                 if request.mode == Mode::Execute {
                     park.clear()?;
                 }
@@ -63,11 +63,12 @@ pub fn restore(session: &Session) -> Result<()> {
             continue;
         }
         if wanted.is_some() {
-            let what = "kernel {} is kept pruned: what is not registered goes again; see --install";
+            let what =
+                msg!("kernel {} is kept pruned: what is not registered goes again; see --install");
             report.warn(what, &[plan.version]);
             continue;
         }
-        report.note("kernel {} is no longer kept pruned", &[plan.version]);
+        report.note(msg!("kernel {} is no longer kept pruned"), &[plan.version]);
         if request.mode == Mode::Execute {
             registry.end_order();
             plan.folder.replace(ACTIVE, &registry.to_text())?;

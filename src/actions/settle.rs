@@ -34,7 +34,7 @@ pub fn settle(session: &Session) -> Result<()> {
         Err(error) if caller.is_hook() => {
             report.error(&error);
             if error.kind() == ErrorKind::Busy {
-                report.note("what is queued is still queued; see --settle", &[]);
+                report.note(msg!("what is queued is still queued; see --settle"), &[]);
             }
             Ok(())
         }
@@ -92,7 +92,7 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
     let mut all = task.contents.status.all.iter();
     if let Some(stanza) = all.find(|stanza| !stanza.is_settled()) {
         let parts = [stanza.package, stanza.state()];
-        let what = "{} is {}; what is queued waits until all packages are configured";
+        let what = msg!("{} is {}; what is queued waits until all packages are configured");
         match pending.is_empty() {
             true => report.debug(what, &parts),
             false => report.note(what, &parts),
@@ -119,7 +119,7 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
             continue;
         }
         if let Err(error) = follow(session, database, version, standing) {
-            let what = "kernel {} is left as it is, though it is to be kept pruned:";
+            let what = msg!("kernel {} is left as it is, though it is to be kept pruned:");
             report.warn(what, &[version]);
             errors.push(error);
         }
@@ -162,7 +162,7 @@ fn follow(
         return Ok(());
     }
     report.note(
-        "kernel {}: modules are back; it is to be kept pruned",
+        msg!("kernel {}: modules are back; it is to be kept pruned"),
         &[version],
     );
     let task = Task::read(session, database)?;

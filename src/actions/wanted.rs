@@ -47,7 +47,10 @@ impl Wanted {
             let census = census::take(root)?;
             if census.devices == 0 {
                 let place = root.shown(b"sys/devices");
-                return Err(Error::refused("{}: no hardware to be seen there", &[place]));
+                return Err(Error::refused(
+                    msg!("{}: no hardware to be seen there"),
+                    &[place],
+                ));
             }
             wanted.add_text(census.to_text(), b"census")?;
         }
@@ -86,7 +89,7 @@ impl Wanted {
                 builtin: sibling(b"modules.builtin"),
             });
         } else if self.names.len() == before {
-            return Err(Error::refused("{} names no module", &[file]));
+            return Err(Error::refused(msg!("{} names no module"), &[file]));
         }
         Ok(())
     }
@@ -119,7 +122,7 @@ pub fn judge(
         if *is_found {
             continue;
         }
-        let (what, parts) = ("no module {} in kernel {}", [want.given, joined]);
+        let (what, parts) = (msg!("no module {} in kernel {}"), [want.given, joined]);
         match want.insist {
             Insist::Must => {
                 errors.push(Error::refused(what, &parts));
@@ -159,7 +162,7 @@ pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Res
         }
     }
     if !names.is_empty() {
-        let what = "parked in kernel {}; this brings it back: limopack --restore --use={}";
+        let what = msg!("parked in kernel {}; this brings it back: limopack --restore --use={}");
         report.warn(what, &[version, join(&names, ",")]);
     }
     if gone.is_empty() {
@@ -167,7 +170,7 @@ pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Res
     }
     for note in queue::read(root, FORGOTTEN)?.all {
         if note.kernels.contains(&version) {
-            let what = "kernel {} was pruned; for more of its modules, install again: {}";
+            let what = msg!("kernel {} was pruned; for more of its modules, install again: {}");
             report.warn(what, &[version, note.package]);
         }
     }
@@ -181,10 +184,11 @@ pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Res
         return Ok(());
     };
     if bare_lines(order).any(is_missing) {
-        let owner = database.owner(root, fill("{}/kernel/", &[version]))?;
+        let owner = database.owner(root, fill(msg!("{}/kernel/"), &[version]))?;
         if !owner.is_empty() {
-            let what =
-                "kernel {} was pruned; for more of its modules: apt-get install --reinstall {}";
+            let what = msg!(
+                "kernel {} was pruned; for more of its modules: apt-get install --reinstall {}"
+            );
             report.warn(what, &[version, owner]);
         }
     }

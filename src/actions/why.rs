@@ -34,7 +34,10 @@ use crate::text::names::{Insist, Want};
 pub fn why(session: &Session) -> Result<()> {
     let root = &session.root;
     let Some(wanted) = Wanted::read(session)? else {
-        return Err(Error::usage("--why needs --use, --from or --detect", &[]));
+        return Err(Error::usage(
+            msg!("--why needs --use, --from or --detect"),
+            &[],
+        ));
     };
     let versions = kernels::to_show(session)?;
     let machine = Machine::look_around(root, &session.report)?;
@@ -84,7 +87,7 @@ impl Answer<'_> {
     fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<bool> {
         let given = &want.given;
         let mut line = |name: &[u8], text: &[u8]| {
-            out.extend_from_slice(fill("{}{}: {}\n", &[prefix, name, text]));
+            out.extend_from_slice(fill(msg!("{}{}: {}\n"), &[prefix, name, text]));
         };
         match self.kernel.find(given)? {
             Found::Modules(modules) => {
@@ -100,7 +103,7 @@ impl Answer<'_> {
             }
             Found::Builtin => line(given, b"built into the kernel"),
             Found::Nothing if want.insist == Insist::May => {
-                report.debug("{} matches nothing", &[given]);
+                report.debug(msg!("{} matches nothing"), &[given]);
             }
             Found::Nothing => {
                 let name = module_named(given);
@@ -127,7 +130,7 @@ impl Answer<'_> {
                 break;
             };
             let own = self.kept.modules()[position].name().to_kernel();
-            steps.push(fill(" -> {} {}", &[word(need), own]));
+            steps.push(fill(msg!(" -> {} {}"), &[word(need), own]));
             position = user;
         }
         let top = &self.kept.modules()[position];
@@ -137,16 +140,16 @@ impl Answer<'_> {
         }
         steps.reverse();
         fill(
-            "{} {}{}",
+            msg!("{} {}{}"),
             &[reason, top.name().to_kernel(), join(&steps, "")],
         )
     }
 
     fn reason(&self, why: Why, name: ModuleName<'_>) -> Text {
         match why {
-            Why::Registered => fill("registered ({})", &[hold(self.registry.find(name))]),
-            Why::Declared(file) => fill("/{} loads it", &[file]),
-            Why::Boot(what) => fill("{} needs it", &[what]),
+            Why::Registered => fill(msg!("registered ({})"), &[hold(self.registry.find(name))]),
+            Why::Declared(file) => fill(msg!("/{} loads it"), &[file]),
+            Why::Boot(what) => fill(msg!("{} needs it"), &[what]),
             Why::BuiltIn => b"what is built into the kernel needs it",
             Why::Loaded => b"loaded",
             Why::Outside => b"outside kernel/",
@@ -163,7 +166,7 @@ fn hold(entry: Option<&Entry>) -> Text {
     let hold = entry.hold.to_text();
     match entry.owners.is_empty() {
         true => hold,
-        false => fill("{}: {}", &[hold, join(&entry.owners, " ")]),
+        false => fill(msg!("{}: {}"), &[hold, join(&entry.owners, " ")]),
     }
 }
 

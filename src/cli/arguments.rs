@@ -70,13 +70,15 @@ impl<'p> Arguments<'p> {
         let words = flag.words();
         let value = match (words.value.is_empty(), joined) {
             (true, None) => return Ok(Some((flag, b""))),
-            (true, Some(_)) => return Err(Error::usage("--{} takes no value", &[words.long])),
+            (true, Some(_)) => {
+                return Err(Error::usage(msg!("--{} takes no value"), &[words.long]))
+            }
             (false, None) => self.word(),
             (false, joined) => joined,
         };
         match value.filter(|value| !value.is_empty()) {
             Some(value) => Ok(Some((flag, value))),
-            None => Err(Error::usage("--{} needs a value", &[words.long])),
+            None => Err(Error::usage(msg!("--{} needs a value"), &[words.long])),
         }
     }
 
@@ -87,19 +89,19 @@ impl<'p> Arguments<'p> {
 }
 
 fn unexpected(word: &[u8]) -> Error {
-    let what = "unexpected argument: {}; modules are named with --use";
+    let what = msg!("unexpected argument: {}; modules are named with --use");
     Error::usage(what, &[word])
 }
 
 fn no_such(option: &[u8]) -> Error {
-    Error::usage("no such option: {}", &[option])
+    Error::usage(msg!("no such option: {}"), &[option])
 }
 
 /// The first character, of however many bytes.
 fn no_such_letter(letters: &[u8]) -> Error {
     let others = letters[1..].iter();
     let rest = others.take_while(|&&byte| byte & 0xC0 == 0x80).count();
-    Error::usage("no such option: -{}", &[&letters[..1 + rest]])
+    Error::usage(msg!("no such option: -{}"), &[&letters[..1 + rest]])
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::cli::Action;
 use crate::format::Text;
+use crate::template::Template;
 use crate::text::{has, split_at_byte};
 
 /// What a flag means to the parser.
@@ -53,12 +54,14 @@ pub struct Flag {
     pub meaning: Meaning,
     /// The actions that it goes with, as bits.
     with: u16,
-    /// Its letters, its long name, with `=` what its value is called, and the line for `--help`:
-    /// `u use=NAME[,NAME...] name modules`. Four texts of their own would be three times as large.
-    text: &'static str,
+    /// Its letters, its long name, with `=` what its value is called: `u use=NAME[,NAME...]`. Three
+    /// texts of their own would be three times as large.
+    names: &'static str,
+    /// One line for `--help`.
+    help: Template,
 }
 
-/// What a flag's row says in words; what it does not have is empty.
+/// What a flag is called; what it does not have is empty.
 pub struct Words<T> {
     /// Its letters; most flags have one or none.
     pub letters: T,
@@ -66,21 +69,17 @@ pub struct Words<T> {
     pub long: T,
     /// What its value is called.
     pub value: T,
-    /// One line for `--help`.
-    pub help: T,
 }
 
 impl Flag {
     /// Its words.
     pub fn words(&self) -> Words<Text> {
-        let (letters, rest) = split_at_byte(self.text.as_bytes(), b' ');
-        let (name, help) = split_at_byte(rest, b' ');
+        let (letters, name) = split_at_byte(self.names.as_bytes(), b' ');
         let (long, value) = split_at_byte(name, b'=');
         Words {
             letters,
             long,
             value,
-            help,
         }
     }
 
@@ -90,15 +89,18 @@ impl Flag {
             letters,
             long,
             value,
-            help,
         } = self.words();
         let string = |text| core::str::from_utf8(text).unwrap_or_default();
         Words {
             letters: string(letters),
             long: string(long),
             value: string(value),
-            help: string(help),
         }
+    }
+
+    /// Its line for `--help`.
+    pub fn help(&self) -> Text {
+        self.help.text()
     }
 
     /// Whether it goes with this action and not with every one.
@@ -125,16 +127,17 @@ const fn bits(actions: &[Action]) -> u16 {
     bits
 }
 
-const fn flag(meaning: Meaning, with: u16, text: &'static str) -> Flag {
+const fn flag(meaning: Meaning, with: u16, names: &'static str, help: Template) -> Flag {
     Flag {
         meaning,
         with,
-        text,
+        names,
+        help,
     }
 }
 
-const fn act(action: Action, text: &'static str) -> Flag {
-    flag(Meaning::Act(action), ANY, text)
+const fn act(action: Action, names: &'static str, help: Template) -> Flag {
+    flag(Meaning::Act(action), ANY, names, help)
 }
 
 /// Every action.
@@ -175,35 +178,35 @@ const REGISTERING: u16 = bits(&[Action::Install, Action::Remove]);
 /// Every flag, in the order of the help.
 #[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
-    act(Action::List, "l list print the modules needed: loaded, registered, or named"),
-    act(Action::Tree, "e tree the same as a dependency tree"),
-    act(Action::Install, "i install register the named modules, or all that are loaded"),
-    act(Action::Remove, "r remove drop one reference to the named modules"),
-    act(Action::Apply, "a apply prune, and make the packages look never installed"),
-    act(Action::Settle, " settle finish what was queued while dpkg or apt ran"),
-    act(Action::Prune, " prune delete the modules that are not needed"),
-    act(Action::Restore, " restore bring parked modules back: the named ones, or all"),
-    act(Action::Check, " check look for problems; exit 1 if there are any"),
-    act(Action::Why, " why print why each named module is kept"),
-    act(Action::Census, " census print what this machine's hardware asks for"),
-    flag(Meaning::Use, SELECTED, "u use=NAME[,NAME...] name modules: name, file name, path or alias"),
-    flag(Meaning::From, SELECTED, " from=FILE names from a census, registry or list; - for stdin"),
-    flag(Meaning::Detect, SELECTED, " detect names from this machine's census"),
-    flag(Meaning::Boot, bits(&[Action::List]), " boot only what mounts the file systems of the boot"),
-    flag(Meaning::Static, bits(&[Action::Install]), "s static register permanently instead of counting"),
-    flag(Meaning::Owner, REGISTERING, " owner=PKG whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]"),
-    flag(Meaning::Pkname, bits(&[Action::Apply]), "p pkname=PKG[,PKG...] packages to forget: PKG, PKG:arch or a pattern"),
-    flag(Meaning::NoStandIn, bits(&[Action::Apply]), " no-stand-in forget even what others depend on"),
-    flag(Meaning::Park, bits(&[Action::Prune, Action::Apply]), " park move modules aside; --restore undoes it"),
-    flag(Meaning::KeepPruned, bits(&[Action::Prune, Action::Apply]), " keep-pruned prune again when packages bring modules back"),
-    flag(Meaning::Kernel, KERNELS, "k kernel=VERSION work on this kernel, or on 'all'; repeatable"),
-    flag(Meaning::Root, ANY, " root=DIR work on another root, never outside it"),
-    flag(Meaning::Force, bits(&[Action::Install, Action::Prune, Action::Apply, Action::Settle]), " force override refusals that allow it"),
-    flag(Meaning::DryRun, WRITING, "n dry-run print what would be done, change nothing"),
-    flag(Meaning::Quiet, ANY, "q quiet print only warnings and errors"),
-    flag(Meaning::Debug, ANY, "d debug print more details"),
-    flag(Meaning::Help, ANY, "h help print this help"),
-    flag(Meaning::Version, ANY, "vV version print the version"),
+    act(Action::List, "l list", msg!("print the modules needed: loaded, registered, or named")),
+    act(Action::Tree, "e tree", msg!("the same as a dependency tree")),
+    act(Action::Install, "i install", msg!("register the named modules, or all that are loaded")),
+    act(Action::Remove, "r remove", msg!("drop one reference to the named modules")),
+    act(Action::Apply, "a apply", msg!("prune, and make the packages look never installed")),
+    act(Action::Settle, " settle", msg!("finish what was queued while dpkg or apt ran")),
+    act(Action::Prune, " prune", msg!("delete the modules that are not needed")),
+    act(Action::Restore, " restore", msg!("bring parked modules back: the named ones, or all")),
+    act(Action::Check, " check", msg!("look for problems; exit 1 if there are any")),
+    act(Action::Why, " why", msg!("print why each named module is kept")),
+    act(Action::Census, " census", msg!("print what this machine's hardware asks for")),
+    flag(Meaning::Use, SELECTED, "u use=NAME[,NAME...]", msg!("name modules: name, file name, path or alias")),
+    flag(Meaning::From, SELECTED, " from=FILE", msg!("names from a census, registry or list; - for stdin")),
+    flag(Meaning::Detect, SELECTED, " detect", msg!("names from this machine's census")),
+    flag(Meaning::Boot, bits(&[Action::List]), " boot", msg!("only what mounts the file systems of the boot")),
+    flag(Meaning::Static, bits(&[Action::Install]), "s static", msg!("register permanently instead of counting")),
+    flag(Meaning::Owner, REGISTERING, " owner=PKG", msg!("whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]")),
+    flag(Meaning::Pkname, bits(&[Action::Apply]), "p pkname=PKG[,PKG...]", msg!("packages to forget: PKG, PKG:arch or a pattern")),
+    flag(Meaning::NoStandIn, bits(&[Action::Apply]), " no-stand-in", msg!("forget even what others depend on")),
+    flag(Meaning::Park, bits(&[Action::Prune, Action::Apply]), " park", msg!("move modules aside; --restore undoes it")),
+    flag(Meaning::KeepPruned, bits(&[Action::Prune, Action::Apply]), " keep-pruned", msg!("prune again when packages bring modules back")),
+    flag(Meaning::Kernel, KERNELS, "k kernel=VERSION", msg!("work on this kernel, or on 'all'; repeatable")),
+    flag(Meaning::Root, ANY, " root=DIR", msg!("work on another root, never outside it")),
+    flag(Meaning::Force, bits(&[Action::Install, Action::Prune, Action::Apply, Action::Settle]), " force", msg!("override refusals that allow it")),
+    flag(Meaning::DryRun, WRITING, "n dry-run", msg!("print what would be done, change nothing")),
+    flag(Meaning::Quiet, ANY, "q quiet", msg!("print only warnings and errors")),
+    flag(Meaning::Debug, ANY, "d debug", msg!("print more details")),
+    flag(Meaning::Help, ANY, "h help", msg!("print this help")),
+    flag(Meaning::Version, ANY, "vV version", msg!("print the version")),
 ];
 
 /// The flag of a letter.
@@ -247,11 +250,11 @@ mod tests {
     #[test]
     fn names_and_help_fit_the_field() {
         for flag in FLAGS {
-            let Words { long, help, .. } = flag.strings();
+            let (Words { long, .. }, help) = (flag.strings(), flag.help());
             let is_of_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
             assert!(!long.is_empty() && long.bytes().all(is_of_name), "{long}");
             assert!(!help.is_empty() && help.len() <= 56, "{long}");
-            assert!(!help.ends_with('.'), "{long}");
+            assert!(!help.ends_with(b"."), "{long}");
         }
     }
 }

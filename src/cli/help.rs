@@ -11,8 +11,11 @@ const COLUMN: usize = 24;
 /// What `--help` prints.
 pub fn text() -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
-    out.extend_from_slice(b"Keep only the kernel modules that this machine needs.\n\n");
-    out.extend_from_slice(b"Usage: limopack ACTION [OPTION...]\n\nActions (one for each call):\n");
+    let beginning = msg!(
+        "Keep only the kernel modules that this machine needs.\n\n\
+        Usage: limopack ACTION [OPTION...]\n\nActions (one for each call):\n"
+    );
+    out.extend_from_slice(beginning.text());
     let is_action = |flag: &&Flag| {
         matches!(
             flag.meaning,
@@ -28,9 +31,9 @@ pub fn text() -> Vec<u8> {
         .iter()
         .filter(|flag| !is_action(flag))
         .for_each(|flag| line(&mut out, flag));
-    out.extend_from_slice(
-        b"\nExit: 0 done; 1 failed or refused; 2 usage; 75 the package database is locked.\n",
-    );
+    let end =
+        msg!("\nExit: 0 done; 1 failed or refused; 2 usage; 75 the package database is locked.\n");
+    out.extend_from_slice(end.text());
     out
 }
 
@@ -56,7 +59,7 @@ fn line(out: &mut Vec<u8>, flag: &Flag) {
     } else {
         out.resize(start + COLUMN, b' ');
     }
-    out.extend_from_slice(words.help);
+    out.extend_from_slice(flag.help());
     out.push(b'\n');
 }
 

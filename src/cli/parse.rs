@@ -101,7 +101,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let mut parser = lexopt::Parser::from_args(words);
     // There always are, before the first word is taken apart.
     let Some(words) = parser.try_raw_args() else {
-        return Err(Error::usage("no action given", &[]));
+        return Err(Error::usage(msg!("no action given"), &[]));
     };
     let mut arguments = Arguments::new(words);
     let mut action = None;
@@ -133,7 +133,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             Meaning::Act(second) => match action {
                 Some(first) if first != second => {
                     return Err(Error::usage(
-                        "--{} and --{} do not go together",
+                        msg!("--{} and --{} do not go together"),
                         &[action_name(first), words.long],
                     ))
                 }
@@ -168,19 +168,19 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         }
     }
     let Some(action) = action else {
-        return Err(Error::usage("no action given", &[]));
+        return Err(Error::usage(msg!("no action given"), &[]));
     };
     request.action = action;
     if action == Action::Apply && request.packages.is_empty() {
         return Err(Error::usage(
-            "--apply needs --pkname; --prune deletes modules alone",
+            msg!("--apply needs --pkname; --prune deletes modules alone"),
             &[],
         ));
     }
     for flag in seen {
         if !flag.goes_with(action) {
             let parts = [flag.words().long, action_name(action)];
-            return Err(Error::usage("--{} does nothing with --{}", &parts));
+            return Err(Error::usage(msg!("--{} does nothing with --{}"), &parts));
         }
     }
     Ok(Parsed::Request(request))
@@ -189,7 +189,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
 fn set_once(place: &mut Option<Text>, value: Text, long: Text) -> Result<()> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Error::usage("--{} is given twice", &[long])),
+        Some(_) => Err(Error::usage(msg!("--{} is given twice"), &[long])),
     }
 }
 
@@ -199,7 +199,7 @@ fn split_list(list: &mut Vec<Text>, value: Text, long: Text) -> Result<()> {
     loop {
         let (name, behind) = split_name(rest);
         if name.is_empty() {
-            return Err(Error::usage("empty name in --{}={}", &[long, value]));
+            return Err(Error::usage(msg!("empty name in --{}={}"), &[long, value]));
         }
         list.push(name);
         match behind {
@@ -233,7 +233,7 @@ fn check_package(name: &[u8]) -> Result<()> {
     let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || has(b"+-._:~*?", *byte);
     match name.iter().all(is_fit) {
         true => Ok(()),
-        false => Err(Error::usage("not a package name: {}", &[name])),
+        false => Err(Error::usage(msg!("not a package name: {}"), &[name])),
     }
 }
 
@@ -243,11 +243,11 @@ fn check_name(name: &[u8]) -> Result<()> {
         !name.starts_with(b"/") && !name.split(|&b| b == b'/').any(|part| part == b"..")
     };
     if name.iter().any(|&byte| crate::text::is_control(byte)) {
-        return Err(Error::usage("control bytes in the name {}", &[name]));
+        return Err(Error::usage(msg!("control bytes in the name {}"), &[name]));
     }
     if !is_relative(name) {
         return Err(Error::usage(
-            "{}: a path is relative to /lib/modules/VERSION and has no '..'",
+            msg!("{}: a path is relative to /lib/modules/VERSION and has no '..'"),
             &[name],
         ));
     }

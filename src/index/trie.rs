@@ -118,7 +118,7 @@ impl<'t> Trie<'t> {
         Error::parse(
             self.file,
             0,
-            "not a valid index of version 2.1; run depmod",
+            msg!("not a valid index of version 2.1; run depmod"),
             &[],
         )
     }

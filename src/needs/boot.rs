@@ -264,7 +264,7 @@ impl Boot<'_> {
         } else if let Some(cipher) = name.strip_prefix(b"crypto-") {
             // `aes-cbc-essiv:sha256` of crypttab, `xts(aes)` of /proc/crypto.
             for part in parts(cipher, b"-(),").filter(|part| !part.is_empty()) {
-                self.ask(fill("crypto-{}", &[part]), Missing::Ignore);
+                self.ask(fill(msg!("crypto-{}"), &[part]), Missing::Ignore);
             }
         } else if first_word(name) == name {
             self.ask(name, Missing::Ignore);
@@ -389,7 +389,7 @@ impl Boot<'_> {
         for kind in types(kinds) {
             let blank = &b" "[..usize::from(!names.is_empty())];
             // Modules from outside of Linux, and before 3.9, have no alias for their type.
-            push_filled(&mut names, "{}fs-{} {}", &[blank, kind, kind]);
+            push_filled(&mut names, b"{}fs-{} {}", &[blank, kind, kind]);
         }
         self.ask(&names, missing);
     }
@@ -415,7 +415,7 @@ impl Boot<'_> {
         if mount.kinds == b"btrfs" {
             let disk = last_part(self.pending.last().unwrap_or(&DEVICES));
             for id in self.entries(b"fs/btrfs") {
-                let disks = fill("fs/btrfs/{}/devices", &[id.name]);
+                let disks = fill(msg!("fs/btrfs/{}/devices"), &[id.name]);
                 if !is_found || self.follow(disks, disk).is_some() {
                     is_found |= self.class(disks);
                 }
@@ -520,14 +520,17 @@ impl Boot<'_> {
     fn source(&mut self, spec: &[u8]) -> bool {
         let (tag, value) = split_at_byte(spec, b'=');
         let node = match spec.strip_prefix(b"/dev/") {
-            Some(name) => fill("dev/{}", &[name]),
+            Some(name) => fill(msg!("dev/{}"), &[name]),
             None if spec.starts_with(b"/") => return self.file(spec),
             None if !value.is_empty() => {
                 let value = match value {
                     [b'"', value @ .., b'"'] => value,
                     _ => value,
                 };
-                fill("dev/disk/by-{}/{}", &[&tag.to_ascii_lowercase(), value])
+                fill(
+                    msg!("dev/disk/by-{}/{}"),
+                    &[&tag.to_ascii_lowercase(), value],
+                )
             }
             None => spec,
         };
@@ -556,13 +559,15 @@ impl Boot<'_> {
 
     /// Where a link leads, if that is a device.
     fn follow(&self, directory: &[u8], name: &[u8]) -> Option<Text> {
-        let target = self.root.link(fill("sys/{}/{}", &[directory, name]))?;
+        let target = self
+            .root
+            .link(fill(msg!("sys/{}/{}"), &[directory, name]))?;
         let mut path = directory.to_vec();
         for part in parts(target, b"/") {
             if part == b".." {
                 path.truncate(rfind(&path, b'/').unwrap_or(0));
             } else {
-                push_filled(&mut path, "/{}", &[part]);
+                push_filled(&mut path, b"/{}", &[part]);
             }
         }
         let path = path.strip_prefix(b"/").unwrap_or(&path);
@@ -570,13 +575,13 @@ impl Boot<'_> {
     }
 
     fn folder(&self, path: &[u8]) -> Option<Box<Folder>> {
-        Folder::open(self.root, fill("sys/{}", &[path]))
+        Folder::open(self.root, fill(msg!("sys/{}"), &[path]))
             .ok()
             .flatten()
     }
 
     fn entries(&self, directory: &[u8]) -> &'static [Entry] {
-        Folder::entries_at(self.root, fill("sys/{}", &[directory])).unwrap_or_default()
+        Folder::entries_at(self.root, fill(msg!("sys/{}"), &[directory])).unwrap_or_default()
     }
 
     /// Whether this path was not looked at before.
@@ -607,10 +612,10 @@ impl Boot<'_> {
         self.fact(b"/", last_part(path));
         let mut text = Vec::new();
         for Entry { name, .. } in folder.entries().unwrap_or_default() {
-            let inner = || fill("{}/{}", &[path, name]);
+            let inner = || fill(msg!("{}/{}"), &[path, name]);
             match find_word(b"driver slaves backing_file phydev dm md loop", name) {
                 Some(0) => {
-                    let module = self.root.link(fill("sys/{}/module", &[inner()]));
+                    let module = self.root.link(fill(msg!("sys/{}/module"), &[inner()]));
                     self.add(last_part(module.unwrap_or(b"")));
                 }
                 Some(1) => {

@@ -167,7 +167,7 @@ impl Census {
         for file in words(MOUNTS) {
             each_line(root, file, &mut |line| {
                 if let Some(mount) = Mount::of_table(line) {
-                    types(mount.kinds).for_each(|kind| self.add(fill("fs-{}", &[kind])));
+                    types(mount.kinds).for_each(|kind| self.add(fill(msg!("fs-{}"), &[kind])));
                 }
             })?;
         }

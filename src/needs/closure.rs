@@ -162,7 +162,7 @@ impl Closure {
                     Some(line) => self.add(line, Why::Needed) as u32,
                     None => {
                         return Err(Error::refused(
-                            "{}: {} needs {}, which has no line of its own; run depmod",
+                            msg!("{}: {} needs {}, which has no line of its own; run depmod"),
                             &[kernel.shown(b"modules.dep"), user.0, path.0],
                         ))
                     }

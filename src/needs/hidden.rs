@@ -166,7 +166,7 @@ pub fn rows<'t>(text: &'t [u8], file: &[u8], tell: &mut dyn FnMut(&Row<'t>)) -> 
             return Err(Error::parse(
                 file,
                 number,
-                "no target behind {}",
+                msg!("no target behind {}"),
                 &[modules],
             ));
         }

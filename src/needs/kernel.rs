@@ -71,12 +71,12 @@ pub enum Found {
 
 /// The directory of a kernel version, relative to the root.
 pub fn directory(version: &[u8]) -> Text {
-    fill("lib/modules/{}", &[version])
+    fill(msg!("lib/modules/{}"), &[version])
 }
 
 /// A file in that directory, relative to the root.
 pub fn file_of(version: &[u8], name: &[u8]) -> Text {
-    fill("lib/modules/{}/{}", &[version, name])
+    fill(msg!("lib/modules/{}/{}"), &[version, name])
 }
 
 fn dep_index(root: &Root, version: &[u8]) -> Result<Option<Box<Trie<'static>>>> {
@@ -121,7 +121,7 @@ impl<'r> Kernel<'r> {
         let path = file_of(version, b"modules.dep");
         let Some(text) = root.text(path)? else {
             let place = root.shown(directory(version));
-            let what = "no kernel {}: no modules.dep in {}";
+            let what = msg!("no kernel {}: no modules.dep in {}");
             return Err(Error::refused(what, &[version, place]));
         };
         Ok(Lines::Text(DepText::new(text, root.shown(path))?))
@@ -197,11 +197,14 @@ impl<'r> Kernel<'r> {
                 };
                 let broken = |what: &[u8]| {
                     let file = self.shown(b"modules.dep.bin");
-                    Error::parse(file, 0, "{}: {}", &[what, line])
+                    Error::parse(file, 0, msg!("{}: {}"), &[what, line])
                 };
-                let parsed = DepLine::parse(line).map_err(|what| broken(what.as_bytes()))?;
+                let parsed = DepLine::parse(line).map_err(|what| broken(fill(what, &[])))?;
                 if !name.is_before(parsed.path().0) {
-                    let instead = fill("another module in the place of {}", &[name.to_kernel()]);
+                    let instead = fill(
+                        msg!("another module in the place of {}"),
+                        &[name.to_kernel()],
+                    );
                     return Err(broken(instead));
                 }
                 Ok(Some(parsed))
@@ -249,9 +252,9 @@ impl<'r> Kernel<'r> {
             if let [b'k', b'e', b'r', b'n', b'e', b'l', b'/', ..] = line {
                 continue;
             }
-            let broken = |what: &str| {
+            let broken = |what| {
                 let file = self.shown(b"modules.dep");
-                Error::parse(file, number, "{}", &[what.as_bytes()])
+                Error::parse(file, number, what, &[])
             };
             tell(DepLine::parse(line).map_err(broken)?);
         }
@@ -427,7 +430,7 @@ impl<'r> Kernel<'r> {
         let directory = path.directory();
         if !directory.is_empty() && directory != line.path().directory() {
             return Err(Error::refused(
-                "{} is not what kernel {} loads as {}: that is {}",
+                msg!("{} is not what kernel {} loads as {}: that is {}"),
                 &[given, self.version, name.to_kernel(), line.path().0],
             ));
         }

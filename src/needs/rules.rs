@@ -188,7 +188,7 @@ pub(super) fn each_file(
                 continue;
             }
             if let Err(at) = paths.binary_search_by(|path| last_part(path).cmp(name)) {
-                paths.insert(at, fill("{}/{}", &[directory, name]));
+                paths.insert(at, fill(msg!("{}/{}"), &[directory, name]));
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::needs::survey::{Finding, Kind};
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Report, Root};
+use crate::template::Template;
 use crate::text::active::{Registry, BASE};
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
@@ -51,7 +52,7 @@ impl Machine {
         let (boot, result) = boot::readable(root);
         if let Err(error) = result {
             for message in error.messages() {
-                report.warn("{}", &[message]);
+                report.warn(msg!("{}"), &[message]);
             }
         }
         Machine::of(root, boot)
@@ -105,7 +106,7 @@ pub fn declared(root: &Root) -> Result<Declared> {
         let is_base = bare_lines(&found.registry).any(|line| line == BASE);
         declared.is_base |= is_base || text.starts_with(CENSUS);
         for want in found.names {
-            let place = fill("{}:{}", &[path, decimal(want.line)]);
+            let place = fill(msg!("{}:{}"), &[path, decimal(want.line)]);
             declared.names.push((want, place));
         }
         Ok(())
@@ -190,7 +191,7 @@ pub fn keep_all(
 }
 
 /// A name that the kernel does not have, and who asks for it.
-const UNKNOWN: &str = "{} asks for it, and this kernel does not know it";
+const UNKNOWN: Template = msg!("{} asks for it, and this kernel does not know it");
 
 /// What the boot asks for.
 ///

@@ -7,6 +7,7 @@ use crate::needs::sources::{keep_all, Machine};
 use crate::needs::{Closure, Kernel};
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
 use crate::system::{Folder, Root};
+use crate::template::Template;
 use crate::text::active::{Hold, Registry, ACTIVE};
 use crate::text::alias::alias;
 use crate::text::dep::{DepLine, DepText};
@@ -73,45 +74,45 @@ pub struct About {
     /// What it means to a prune.
     pub weight: Weight,
     /// `WORD: what it is`, or `WORD FILE: what it is`.
-    text: &'static str,
+    text: Template,
 }
 
 impl About {
     /// Its word in `--check`, and the file under whose name all findings are one line; empty where
     /// each has a line of its own.
     pub fn word_and_file(&self) -> (Text, Text) {
-        split_at_byte(until(self.text.as_bytes(), b':'), b' ')
+        split_at_byte(until(self.text.text(), b':'), b' ')
     }
 
     /// What it is, before the names.
     pub fn what(&self) -> Text {
-        &split_at_byte(self.text.as_bytes(), b':').1[1..]
+        &split_at_byte(self.text.text(), b':').1[1..]
     }
 }
 
-const fn about(kind: Kind, weight: Weight, text: &'static str) -> About {
+const fn about(kind: Kind, weight: Weight, text: Template) -> About {
     About { kind, weight, text }
 }
 
 /// Every kind.
 #[rustfmt::skip]
 pub const KINDS: &[About] = &[
-    about(Kind::Damaged, Weight::Final, "damaged: cannot be read"),
-    about(Kind::Base, Weight::Refusal, "base: nothing says what this kernel has to keep; see --install"),
-    about(Kind::Missing, Weight::Refusal, "missing: registered or declared, but neither in modules.dep nor built in"),
-    about(Kind::Gone, Weight::Refusal, "dependency: needed, but not on disk"),
-    about(Kind::Link, Weight::Refusal, "dependency: needed, but symbolic links whose targets may go"),
-    about(Kind::Stale, Weight::Refusal, "index modules.dep: in modules.dep, but not on disk; run depmod"),
-    about(Kind::Differs, Weight::Refusal, "index modules.dep.bin: modules.dep and modules.dep.bin differ; run depmod"),
-    about(Kind::Unlisted, Weight::Refusal, "index modules.dep: on disk, but not in modules.dep; run depmod"),
-    about(Kind::Stray, Weight::Refusal, "index modules.alias: in modules.alias, but not in modules.dep; run depmod"),
-    about(Kind::Root, Weight::Refusal, "root: the root file system is unknown to this kernel"),
-    about(Kind::FileSystem, Weight::Warning, "boot: file systems of the boot that this kernel does not know"),
-    about(Kind::Sibling, Weight::Refusal, "sibling: static in another kernel's registry, and nothing keeps them here"),
-    about(Kind::Loaded, Weight::Warning, "loaded: loaded now, gone at the next boot"),
-    about(Kind::Hardware, Weight::Warning, "hardware: hardware asks for modules that nothing keeps"),
-    about(Kind::Alias, Weight::Warning, "alias: hardware asks for modules that only another kernel has"),
-    about(Kind::Unpruned, Weight::Warning, "unpruned: modules that nothing needs"),
+    about(Kind::Damaged, Weight::Final, msg!("damaged: cannot be read")),
+    about(Kind::Base, Weight::Refusal, msg!("base: nothing says what this kernel has to keep; see --install")),
+    about(Kind::Missing, Weight::Refusal, msg!("missing: registered or declared, but neither in modules.dep nor built in")),
+    about(Kind::Gone, Weight::Refusal, msg!("dependency: needed, but not on disk")),
+    about(Kind::Link, Weight::Refusal, msg!("dependency: needed, but symbolic links whose targets may go")),
+    about(Kind::Stale, Weight::Refusal, msg!("index modules.dep: in modules.dep, but not on disk; run depmod")),
+    about(Kind::Differs, Weight::Refusal, msg!("index modules.dep.bin: modules.dep and modules.dep.bin differ; run depmod")),
+    about(Kind::Unlisted, Weight::Refusal, msg!("index modules.dep: on disk, but not in modules.dep; run depmod")),
+    about(Kind::Stray, Weight::Refusal, msg!("index modules.alias: in modules.alias, but not in modules.dep; run depmod")),
+    about(Kind::Root, Weight::Refusal, msg!("root: the root file system is unknown to this kernel")),
+    about(Kind::FileSystem, Weight::Warning, msg!("boot: file systems of the boot that this kernel does not know")),
+    about(Kind::Sibling, Weight::Refusal, msg!("sibling: static in another kernel's registry, and nothing keeps them here")),
+    about(Kind::Loaded, Weight::Warning, msg!("loaded: loaded now, gone at the next boot")),
+    about(Kind::Hardware, Weight::Warning, msg!("hardware: hardware asks for modules that nothing keeps")),
+    about(Kind::Alias, Weight::Warning, msg!("alias: hardware asks for modules that only another kernel has")),
+    about(Kind::Unpruned, Weight::Warning, msg!("unpruned: modules that nothing needs")),
 ];
 
 impl Kind {
@@ -278,7 +279,7 @@ impl<'r> Survey<'r> {
         };
         if !self.removal.has_place() && self.folder.size(b"kernel")? > 0 {
             return Err(Error::refused(
-                "{} is a link or another mount, which is not pruned",
+                msg!("{} is a link or another mount, which is not pruned"),
                 &[self.folder.shown(b"kernel")],
             ));
         }
@@ -361,7 +362,7 @@ impl<'r> Survey<'r> {
             let is_lost = entry.hold == Hold::Static && !self.keeps(entry.name);
             if is_lost && self.kernel.line(entry.name)?.is_some() {
                 let text = fill(
-                    "static in kernel {}, and nothing keeps it here",
+                    msg!("static in kernel {}, and nothing keeps it here"),
                     &[sibling.version],
                 );
                 self.find(Kind::Sibling, entry.name.to_kernel(), text);
@@ -387,9 +388,9 @@ impl<'r> Survey<'r> {
             let text = match self.keep.first_user(position) {
                 Some((user, _)) => {
                     let user = self.keep.modules()[user].name().to_kernel();
-                    fill("{} is gone, which {} needs", &[path.0, user])
+                    fill(msg!("{} is gone, which {} needs"), &[path.0, user])
                 }
-                None => fill("{} is gone", &[path.0]),
+                None => fill(msg!("{} is gone"), &[path.0]),
             };
             self.find(Kind::Gone, path.0, text);
         }
@@ -411,8 +412,8 @@ pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
     }
     let what = kind.about().what();
     match kind {
-        Kind::Base | Kind::Damaged => fill("kernel {}: {}", &[version, what]),
-        _ => fill("kernel {}: {}: {}", &[version, what, some_of(&names)]),
+        Kind::Base | Kind::Damaged => fill(msg!("kernel {}: {}"), &[version, what]),
+        _ => fill(msg!("kernel {}: {}: {}"), &[version, what, some_of(&names)]),
     }
 }
 

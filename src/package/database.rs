@@ -125,7 +125,7 @@ impl Database {
             (Manager::Opkg, b"var/lib/opkg"),
         ];
         for &(manager, directory) in &places {
-            if root.has(fill("{}/status", &[directory]))? {
+            if root.has(fill(msg!("{}/status"), &[directory]))? {
                 let database = Box::new(Database { manager, directory });
                 return Ok(Some(Box::leak(database)));
             }
@@ -141,14 +141,14 @@ impl Database {
         Database::find(root, is_root_named)?.ok_or_else(|| {
             let place = root.shown(dpkg_directory(is_root_named));
             Error::refused(
-                "no package database: neither {}/status nor opkg's",
+                msg!("no package database: neither {}/status nor opkg's"),
                 &[place],
             )
         })
     }
 
     fn path(&self, name: &[u8]) -> Text {
-        fill("{}/{}", &[self.directory, name])
+        fill(msg!("{}/{}"), &[self.directory, name])
     }
 
     /// Takes the locks that the manager takes, never waiting.
@@ -189,7 +189,7 @@ impl Database {
         for entry in Folder::entries_at(root, updates)? {
             if entry.name.iter().all(u8::is_ascii_digit) {
                 return Err(Error::refused(
-                    "{}/{} is left; dpkg was interrupted, run dpkg --configure -a",
+                    msg!("{}/{} is left; dpkg was interrupted, run dpkg --configure -a"),
                     &[root.shown(updates), entry.name],
                 ));
             }
@@ -208,10 +208,10 @@ impl Database {
         let stamp = root.stamp(path)?;
         let status = parse(root.needed_text(path)?, shown)?;
         if status.all.is_empty() {
-            let what = "no package in it; is the file damaged?";
+            let what = msg!("no package in it; is the file damaged?");
             return Err(Error::parse(shown, 0, what, &[]));
         }
-        let path = fill("{}/{}", &[STATES.0, STATES.1]);
+        let path = fill(msg!("{}/{}"), &[STATES.0, STATES.1]);
         let marks = match self.manager {
             Manager::Dpkg => root.text_or_empty(path)?,
             Manager::Opkg => b"",
@@ -256,7 +256,7 @@ impl Database {
     /// # Errors
     /// The list cannot be read.
     pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Text> {
-        root.text_or_empty(self.path(fill("info/{}.list", &[stem])))
+        root.text_or_empty(self.path(fill(msg!("info/{}.list"), &[stem])))
     }
 
     /// What a package owns beyond modules: if anything, it is trimmed and not forgotten. `files` is
@@ -274,8 +274,11 @@ impl Database {
     /// # Errors
     /// They cannot be read, or are malformed.
     pub fn trim(&self, root: &Root, stem: &[u8], going: &[Text]) -> Result<Vec<(Text, [Text; 1])>> {
-        let names = [fill("{}.list", &[stem]), fill("{}.md5sums", &[stem])];
-        let paths = names.map(|name| self.path(fill("info/{}", &[name])));
+        let names = [
+            fill(msg!("{}.list"), &[stem]),
+            fill(msg!("{}.md5sums"), &[stem]),
+        ];
+        let paths = names.map(|name| self.path(fill(msg!("info/{}"), &[name])));
         let old = [root.text_or_empty(paths[0])?, root.text_or_empty(paths[1])?];
         let new = trim(root, old, paths.map(|path| root.shown(path)), going)?;
         let mut changed = Vec::new();
@@ -341,8 +344,8 @@ impl Database {
         }
         let mut info: Vec<(&[u8], &[&[u8]])> = Vec::new();
         for new in &edit.stand_ins {
-            info.push((fill("{}.list", &[new.stem]), &[]));
-            info.push((fill("{}.md5sums", &[new.stem]), &[]));
+            info.push((fill(msg!("{}.list"), &[new.stem]), &[]));
+            info.push((fill(msg!("{}.md5sums"), &[new.stem]), &[]));
         }
         for (name, text) in &edit.trimmed {
             info.push((name, text));
@@ -370,7 +373,7 @@ impl Database {
         work()?;
         if root.stamp(self.path(STATUS))? != contents.stamp {
             return Err(Error::refused(
-                "{} was changed by somebody who does not take its lock",
+                msg!("{} was changed by somebody who does not take its lock"),
                 &[root.shown(self.path(STATUS))],
             ));
         }
@@ -414,7 +417,7 @@ impl Ties {
     /// # Errors
     /// It has any.
     pub fn check(&self, stanza: &Stanza<'_>, files: &[u8], is_to_stay: bool) -> Result<()> {
-        let refuse = |what: &[u8]| Err(Error::refused("{} has {}", &[stanza.package, what]));
+        let refuse = |what: &[u8]| Err(Error::refused(msg!("{} has {}"), &[stanza.package, what]));
         if !is_to_stay && !stanza.field(b"Conffiles").is_empty() {
             return refuse(b"configuration files; purge it with the package manager");
         }
@@ -464,7 +467,7 @@ fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
 fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
     for &directory in &[&b"var/lock"[..], b"run"] {
         if root.has(directory)? {
-            let path = fill("{}/opkg.lock", &[directory]);
+            let path = fill(msg!("{}/opkg.lock"), &[directory]);
             let mut taken = lock(root, path)?;
             for _ in 0..3 {
                 if taken.is_at(root, path) {
@@ -476,7 +479,7 @@ fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
         }
     }
     if locks.is_empty() {
-        let what = "no place for opkg's lock: neither {} nor /run";
+        let what = msg!("no place for opkg's lock: neither {} nor /run");
         return Err(Error::refused(what, &[root.shown(b"var/lock")]));
     }
     Ok(())
@@ -486,7 +489,7 @@ fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
 pub fn stem_of(entry: &Entry<'static>) -> Text {
     match entry.arch.is_empty() {
         true => entry.name,
-        false => fill("{}:{}", &[entry.name, entry.arch]),
+        false => fill(msg!("{}:{}"), &[entry.name, entry.arch]),
     }
 }
 

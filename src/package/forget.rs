@@ -96,7 +96,7 @@ pub fn subject(package: &[u8]) -> Option<&[u8]> {
 /// The `info/` stem of a package.
 pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Text {
     match stanza.is_multi_arch_same() {
-        true => fill("{}:{}", &[package, stanza.arch]),
+        true => fill(msg!("{}:{}"), &[package, stanza.arch]),
         false => keep(package),
     }
 }
@@ -470,18 +470,19 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
     let mut provides = Vec::new();
     push_filled(
         &mut provides,
-        "{} (= {})",
+        b"{} (= {})",
         &[package, stanza.field(VERSION)],
     );
     each_provided(stanza, &mut |group| {
-        push_filled(&mut provides, ", {}", &[group]);
+        push_filled(&mut provides, b", {}", &[group]);
     });
     let mut text = Vec::with_capacity(512);
     // Protected: no archive has it, and whoever purges what is obsolete would take its users along.
-    let beginning =
+    let beginning = msg!(
         "Package: {}\nStatus: install ok installed\nPriority: optional\nProtected: yes\n\
-        Section: kernel\nMaintainer: limopack <root@localhost>\n";
-    push_filled(&mut text, beginning, &[name]);
+        Section: kernel\nMaintainer: limopack <root@localhost>\n"
+    );
+    text.extend_from_slice(fill(beginning, &[name]));
     for (at, &field) in FIELDS.iter().enumerate() {
         let mut value = stanza.field(field);
         // Scanners find a kernel's flaws by the source of its packages.
@@ -495,11 +496,11 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
             value = needs_of(value, users);
         }
         if !value.is_empty() {
-            push_filled(&mut text, "{}: {}\n", &[field, value]);
+            push_filled(&mut text, b"{}: {}\n", &[field, value]);
         }
     }
-    let description = "Description: stands in for {}, whose modules limopack removed\n\n";
-    push_filled(&mut text, description, &[package]);
+    let description = msg!("Description: stands in for {}, whose modules limopack removed\n\n");
+    text.extend_from_slice(fill(description, &[package]));
     let (stem, text) = (stem(name, stanza), text.leak());
     StandIn { stem, text }
 }

@@ -50,7 +50,7 @@ pub struct Notes {
 /// # Errors
 /// It cannot be read, or has a line that is no note.
 pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
-    let path = fill("{}/{}", &[DIRECTORY, name]);
+    let path = fill(msg!("{}/{}"), &[DIRECTORY, name]);
     let Some(text) = root.text(path)? else {
         return Ok(Notes::default());
     };
@@ -84,7 +84,7 @@ pub fn notes<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t [Note<'t>]> {
     for (number, line) in lines(text) {
         let note = parse(line);
         if note.package.is_empty() {
-            let what = "not PACKAGE MARK KERNEL...";
+            let what = msg!("not PACKAGE MARK KERNEL...");
             return Err(Error::parse(file, number, what, &[]));
         }
         notes.push(note);
@@ -133,7 +133,7 @@ pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
 pub fn line(note: &Note<'_>) -> Text {
     let mut words = vec![note.package, note.mark];
     words.extend_from_slice(note.kernels);
-    fill("{}\n", &[join(&words, " ")])
+    fill(msg!("{}\n"), &[join(&words, " ")])
 }
 
 /// Changes a file under a lock: the notes of the packages of `done` go, and each of `new` comes, in

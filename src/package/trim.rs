@@ -63,21 +63,26 @@ pub fn trim(root: &Root, files: [Text; 2], shown: [Text; 2], going: &[Text]) -> 
     let mut kept_sums = Vec::with_capacity(sums.len());
     for (number, line) in lines(list) {
         if !line.starts_with(b"/") {
-            return Err(Error::parse(shown[0], number, "not a path", &[]));
+            return Err(Error::parse(shown[0], number, msg!("not a path"), &[]));
         }
         if !is_gone(root, &line[1..], going)? {
             push_line(&mut kept, line);
         }
     }
     if !list.ends_with(b"\n") {
-        return Err(Error::parse(shown[0], 0, "no newline at its end", &[]));
+        return Err(Error::parse(
+            shown[0],
+            0,
+            msg!("no newline at its end"),
+            &[],
+        ));
     }
     // By what is on disk as well, and not by the list, which may have been replaced before a crash.
     for (number, line) in lines(sums) {
         let is_sum = line.get(DIGEST - 2..DIGEST) == Some(b"  ");
         let path = line.get(DIGEST..).unwrap_or_default();
         if !is_sum || path.is_empty() {
-            return Err(Error::parse(shown[1], number, "not a checksum", &[]));
+            return Err(Error::parse(shown[1], number, msg!("not a checksum"), &[]));
         }
         if !is_gone(root, path, going)? && !is_index(path) {
             push_line(&mut kept_sums, line);

@@ -39,7 +39,7 @@ impl Rewrite {
 
     /// Its line in a plan, without the newline; `shown` is the directory, with a slash.
     pub fn describe(&self, shown: &[u8], out: &mut Vec<u8>) {
-        push_filled(out, "write {}{} ", &[shown, self.name]);
+        push_filled(out, b"write {}{} ", &[shown, self.name]);
         push_decimal(out, self.old_size);
         out.extend_from_slice(b" -> ");
         push_decimal(out, self.size());
@@ -73,7 +73,7 @@ pub fn rewrites(
         };
         let Some(old) = folder.text(name)? else {
             if let Some((_, index, _)) = index {
-                let what = "{} has no text to be made from; run depmod";
+                let what = msg!("{} has no text to be made from; run depmod");
                 return Err(Error::refused(what, &[folder.shown(index)]));
             }
             continue;
@@ -106,7 +106,7 @@ pub fn rewrites(
         push_changed(&mut texts, name, old, parts);
         if let Some((_, index, old)) = index {
             let Some(bytes) = writer.write(layout) else {
-                let what = "{} would become too large";
+                let what = msg!("{} would become too large");
                 return Err(Error::refused(what, &[folder.shown(index)]));
             };
             push_changed(&mut indexes, index, old, vec![bytes.leak()]);
@@ -130,7 +130,7 @@ pub fn part_of<'t>(
     see: See<'_, 't>,
 ) -> Result<Vec<&'t [u8]>> {
     filter(format, text, comments, position, see).map_err(|line| {
-        let what = "no line of depmod's; run depmod";
+        let what = msg!("no line of depmod's; run depmod");
         Error::parse(folder.shown(name), line, what, &[])
     })
 }

@@ -81,7 +81,7 @@ impl Plan<'_> {
     }
 
     fn print_total(&self, out: &mut Vec<u8>, what: &[u8], modules: Option<usize>, bytes: usize) {
-        push_filled(out, "total {} {}: ", &[self.version, what]);
+        push_filled(out, b"total {} {}: ", &[self.version, what]);
         if let Some(modules) = modules {
             push_decimal(out, modules);
             out.extend_from_slice(b" modules, ");
@@ -99,13 +99,13 @@ impl Plan<'_> {
             let start = lines.len() as u32;
             match step {
                 Step::Delete(directory, name, size) => {
-                    push_filled(&mut lines, "{} {}{}/{} ", &[verb, shown, directory, name]);
+                    push_filled(&mut lines, b"{} {}{}/{} ", &[verb, shown, directory, name]);
                     push_decimal(&mut lines, size);
                 }
                 // Those of the park go with it.
                 Step::RemoveDirectory(_) if self.goal == Goal::Restore => return,
                 Step::RemoveDirectory(path) => {
-                    push_filled(&mut lines, "rmdir {}{}", &[shown, path]);
+                    push_filled(&mut lines, b"rmdir {}{}", &[shown, path]);
                 }
             }
             starts.push(start);

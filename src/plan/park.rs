@@ -38,7 +38,7 @@ impl<'r> Park<'r> {
         Park {
             root,
             version,
-            parked_version: fill("{}/{}", &[PARKS, version]),
+            parked_version: fill(msg!("{}/{}"), &[PARKS, version]),
         }
     }
 
@@ -110,7 +110,7 @@ impl<'r> Park<'r> {
         }
         let is_usable = self.usable(own)?.is_some();
         if is_unfinished && !is_usable {
-            let what = "kernel {}: first finish the prune that deletes, without --park";
+            let what = msg!("kernel {}: first finish the prune that deletes, without --park");
             return Err(Error::refused(what, &[self.version]));
         }
         Ok(!is_usable)
@@ -141,7 +141,7 @@ impl<'r> Park<'r> {
         Folder::create(self.root, path)?.sync()?;
         // Nothing is followed out of it: what was made by way of a link is none.
         let Some(park) = self.find()? else {
-            let what = "{} is a link or another mount";
+            let what = msg!("{} is a link or another mount");
             return Err(Error::refused(what, &[self.root.shown(path)]));
         };
         for name in texts().rev() {
@@ -275,7 +275,7 @@ impl<'a> Whole<'a> {
 }
 
 fn missing(park: &Folder, name: &[u8]) -> Error {
-    let what = "{} is missing; --prune deletes what is parked there";
+    let what = msg!("{} is missing; --prune deletes what is parked there");
     Error::refused(what, &[park.shown(name)])
 }
 

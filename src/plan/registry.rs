@@ -30,7 +30,7 @@ impl Change {
             sort_once(&mut others);
             for (_, line) in lines(text) {
                 if others.binary_search(&line).is_err() {
-                    push_filled(out, "{}: {}{}\n", &[file, sign, line]);
+                    push_filled(out, b"{}: {}{}\n", &[file, sign, line]);
                 }
             }
         }
@@ -50,11 +50,11 @@ pub fn execute(changes: Vec<Change>, report: &Report) -> Result<()> {
         }
         if let Err(error) = change.folder.replace(ACTIVE, &new) {
             if !done.is_empty() {
-                report.warn("changed before this failed: {}", &[join(&done, ", ")]);
+                report.warn(msg!("changed before this failed: {}"), &[join(&done, ", ")]);
             }
             return Err(error);
         }
-        report.debug("wrote {}", &[change.folder.shown(ACTIVE)]);
+        report.debug(msg!("wrote {}"), &[change.folder.shown(ACTIVE)]);
         done.push(change.version);
     }
     Ok(())

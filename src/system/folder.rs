@@ -44,8 +44,8 @@ pub enum Naming {
 impl Naming {
     fn temporary(self, name: &[u8]) -> Text {
         match self {
-            Naming::Hidden => fill(".{}{}", &[name, TEMPORARY]),
-            Naming::Dpkg => fill("{}-new", &[name]),
+            Naming::Hidden => fill(msg!(".{}{}"), &[name, TEMPORARY]),
+            Naming::Dpkg => fill(msg!("{}-new"), &[name]),
         }
     }
 }
@@ -80,7 +80,7 @@ impl Staged<'_> {
         self.waiting.reverse();
         while let Some(name) = self.waiting.last() {
             if self.naming == Naming::Dpkg {
-                let old = fill("{}-old", &[name]);
+                let old = fill(msg!("{}-old"), &[name]);
                 folder.unlink(old)?;
                 io("keep", folder.shown(old), folder.link(name, folder, old))?;
             }
@@ -151,12 +151,12 @@ impl Folder {
             Err(errno) => return io("create", root.shown(path), Err(errno)),
         }
         let made = Folder::open(root, path)?;
-        made.ok_or_else(|| Error::refused("{} is gone again", &[root.shown(path)]))
+        made.ok_or_else(|| Error::refused(msg!("{} is gone again"), &[root.shown(path)]))
     }
 
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Text {
-        fill("{}/{}", &[self.shown, name])
+        fill(msg!("{}/{}"), &[self.shown, name])
     }
 
     /// Waits for the lock that every writer of this directory takes.
@@ -180,7 +180,7 @@ impl Folder {
                 tv_nsec: 100_000_000,
             });
         }
-        let what = "{} is locked by another limopack";
+        let what = msg!("{} is locked by another limopack");
         Err(Error::new(ErrorKind::Busy, what, &[self.shown]))
     }
 
@@ -194,7 +194,7 @@ impl Folder {
         match open_in(self.fd.as_fd(), name, flags, Mode::empty()) {
             Err(errno) if is_missing(errno) => Ok(None),
             Err(Errno::LOOP) => Err(Error::refused(
-                "{} is a symbolic link; replacing it would not change the file that it leads to",
+                msg!("{} is a symbolic link; replacing it would not change the file that it leads to"),
                 &[self.shown(name)],
             )),
             opened => {
@@ -451,7 +451,7 @@ impl Folder {
 
 /// The refusal to move something from one directory to another one.
 pub fn on_other_mount(from: &Folder, to: &Folder) -> Error {
-    let what = "cannot move from {} to {}: different mounts";
+    let what = msg!("cannot move from {} to {}: different mounts");
     Error::refused(what, &[from.shown, to.shown])
 }
 

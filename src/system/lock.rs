@@ -38,9 +38,11 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     let file = io("open", shown, opened)?;
     match retry(|| rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(RecordLock { file }),
-        Err(Errno::AGAIN | Errno::ACCESS) => {
-            Err(Error::new(ErrorKind::Busy, "{}", &[holder(&file, shown)]))
-        }
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::new(
+            ErrorKind::Busy,
+            msg!("{}"),
+            &[holder(&file, shown)],
+        )),
         Err(errno) => io("lock", shown, Err(errno)),
     }
 }
@@ -66,17 +68,17 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
         .flatten()
         .and_then(|held| held.pid);
     let Some(pid) = pid else {
-        return fill("{} is locked by another process", &[shown]);
+        return fill(msg!("{} is locked by another process"), &[shown]);
     };
     let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs() as usize);
     // The process is one of this machine's, wherever the root is.
-    let name = fill("/proc/{}/comm", &[pid]);
+    let name = fill(msg!("/proc/{}/comm"), &[pid]);
     let name = match open_in(CWD, name, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => {
             let mut buffer = [0; 64];
             let count = rustix::io::read(file, &mut buffer).unwrap_or(0);
             fill(
-                " ({})",
+                msg!(" ({})"),
                 &[buffer[..count]
                     .strip_suffix(b"\n")
                     .unwrap_or(&buffer[..count])],
@@ -84,5 +86,5 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
         }
         Err(_) => b"",
     };
-    fill("{} is locked by process {}{}", &[shown, pid, name])
+    fill(msg!("{} is locked by process {}{}"), &[shown, pid, name])
 }

@@ -22,7 +22,7 @@ pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Directory => return io("read", path, Err(Errno::ISDIR)),
-        _ => return Err(Error::refused("{} is not a regular file", &[path])),
+        _ => return Err(Error::refused(msg!("{} is not a regular file"), &[path])),
     }
     let length = io(
         "map",

@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, push_escaped};
 use crate::system::{io, retry, write_all};
+use crate::template::Template;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use rustix::io::Errno;
 
@@ -41,26 +42,26 @@ impl Report {
 
     /// Something that the user should look at although the action goes on.
     #[inline(always)]
-    pub fn warn(&self, template: &str, parts: &[&[u8]]) {
+    pub fn warn(&self, template: Template, parts: &[&[u8]]) {
         tell(Volume::Quiet, template, parts);
     }
 
     /// What was done.
     #[inline(always)]
-    pub fn note(&self, template: &str, parts: &[&[u8]]) {
+    pub fn note(&self, template: Template, parts: &[&[u8]]) {
         tell(Volume::Normal, template, parts);
     }
 
     /// What was looked at.
     #[inline(always)]
-    pub fn debug(&self, template: &str, parts: &[&[u8]]) {
+    pub fn debug(&self, template: Template, parts: &[&[u8]]) {
         tell(Volume::Debug, template, parts);
     }
 }
 
 /// Says what is to be said at this volume. As in [`fill`], one or two parts go by registers.
 #[inline(always)]
-fn tell(volume: Volume, template: &str, parts: &[&[u8]]) {
+fn tell(volume: Volume, template: Template, parts: &[&[u8]]) {
     match parts {
         [one] => tell_one(template, one, volume),
         [one, two] => tell_two(template, one, two, volume),
@@ -69,17 +70,17 @@ fn tell(volume: Volume, template: &str, parts: &[&[u8]]) {
 }
 
 #[inline(never)]
-fn tell_one(template: &str, one: &[u8], volume: Volume) {
+fn tell_one(template: Template, one: &[u8], volume: Volume) {
     tell_all(template, &[one], volume);
 }
 
 #[inline(never)]
-fn tell_two(template: &str, one: &[u8], two: &[u8], volume: Volume) {
+fn tell_two(template: Template, one: &[u8], two: &[u8], volume: Volume) {
     tell_all(template, &[one, two], volume);
 }
 
 #[inline(never)]
-fn tell_all(template: &str, parts: &[&[u8]], volume: Volume) {
+fn tell_all(template: Template, parts: &[&[u8]], volume: Volume) {
     if VOLUME.load(Relaxed) >= volume as u8 {
         let head: &[u8] = match volume {
             Volume::Quiet => b"warning: ",
@@ -148,7 +149,7 @@ impl Progress {
         self.second = now();
         self.is_shown = true;
         let (done, total) = (decimal(self.done), decimal(self.total));
-        write_stderr(fill("\rlimopack: removed {} of {}", &[done, total]));
+        write_stderr(fill(msg!("\rlimopack: removed {} of {}"), &[done, total]));
     }
 
     /// The work ended; how many steps were done.

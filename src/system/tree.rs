@@ -147,7 +147,7 @@ impl Leaf<'_> {
 
 /// The path of something in a directory, both relative to the version directory.
 fn path_of(directory: &[u8], name: &[u8]) -> Text {
-    let path = fill("{}/{}", &[directory, name]);
+    let path = fill(msg!("{}/{}"), &[directory, name]);
     path.strip_prefix(b"/").unwrap_or(path)
 }
 
@@ -215,7 +215,7 @@ impl Walk<'_> {
         let failed = |verb, errno| Error::io(verb, self.folder.shown(&self.path), errno);
         if depth > DEEPEST {
             let shown = self.folder.shown(&self.path);
-            return Err(Error::refused("{} is too deep a directory", &[shown]));
+            return Err(Error::refused(msg!("{} is too deep a directory"), &[shown]));
         }
         let listed = self
             .listing

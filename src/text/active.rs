@@ -16,6 +16,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::{decimal, push_filled, Text};
+use crate::template::Template;
 use crate::text::name::ModuleName;
 use crate::text::{has, lines, rfind, words};
 
@@ -137,13 +138,18 @@ impl Registry {
         for (name, at) in read {
             let (number, hold) = holds[at];
             if registry.join(name, hold).is_none() {
-                return Err(Error::parse(file, number, "too many references", &[]));
+                return Err(Error::parse(file, number, msg!("too many references"), &[]));
             }
         }
         for (number, line) in owner_lines {
             let mut line = words(line);
             let Some(name) = line.next() else {
-                return Err(Error::parse(file, number, "no module name behind #@", &[]));
+                return Err(Error::parse(
+                    file,
+                    number,
+                    msg!("no module name behind #@"),
+                    &[],
+                ));
             };
             // The original tool drops an entry at zero and leaves the comment: no entry, no owners.
             let Ok(at) = position(&registry.entries, ModuleName::new(name)) else {
@@ -152,7 +158,7 @@ impl Registry {
             let entry = &mut registry.entries[at];
             for owner in line {
                 if !is_owner(owner) {
-                    let what = "not a package name: {}";
+                    let what = msg!("not a package name: {}");
                     return Err(Error::parse(file, number, what, &[owner]));
                 }
                 add_owner(&mut entry.owners, owner);
@@ -372,12 +378,12 @@ impl Entry {
         let start = text.len();
         text.extend(self.name.kernel_bytes());
         let end = text.len();
-        push_filled(text, ":{}\n", &[self.hold.to_text()]);
+        push_filled(text, b":{}\n", &[self.hold.to_text()]);
         if !self.owners.is_empty() {
             text.extend_from_slice(b"#@ ");
             text.extend_from_within(start..end);
             for owner in &self.owners {
-                push_filled(text, " {}", &[owner]);
+                push_filled(text, b" {}", &[owner]);
             }
             text.push(b'\n');
         }
@@ -402,20 +408,22 @@ fn add_owner(owners: &mut Vec<Text>, owner: Text) {
 }
 
 /// Takes the line of an entry apart, or says what is wrong with it.
-fn parse_line(line: Text) -> core::result::Result<(ModuleName<'static>, Hold), &'static str> {
+fn parse_line(line: Text) -> core::result::Result<(ModuleName<'static>, Hold), Template> {
     if line.ends_with(b"\r") {
-        return Err("the line ends in a carriage return (CRLF)");
+        return Err(msg!("the line ends in a carriage return (CRLF)"));
     }
     let Some(colon) = rfind(line, b':') else {
-        return Err("neither NAME:S nor NAME:NUMBER");
+        return Err(msg!("neither NAME:S nor NAME:NUMBER"));
     };
     let name = ModuleName::new(&line[..colon]);
     if !name.is_storable() {
-        return Err("not a module name before the ':'");
+        return Err(msg!("not a module name before the ':'"));
     }
     match parse_hold(&line[colon + 1..]) {
         Some(hold) => Ok((name, hold)),
-        None => Err("neither S nor a number from 1 to 4294967295 behind the ':'"),
+        None => Err(msg!(
+            "neither S nor a number from 1 to 4294967295 behind the ':'"
+        )),
     }
 }
 

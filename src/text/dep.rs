@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::Text;
+use crate::template::Template;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{bare_lines, find_last, rfind, split_inline, until};
 use std::cell::Cell;
@@ -19,19 +20,19 @@ impl<'t> DepLine<'t> {
     ///
     /// # Errors
     /// What is wrong with it, for the caller to add file and line.
-    pub fn parse(line: &'t [u8]) -> core::result::Result<Self, &'static str> {
+    pub fn parse(line: &'t [u8]) -> core::result::Result<Self, Template> {
         let path = DepLine(line).path();
         match path.0.len() == line.len() {
-            true => Err("no ':' behind the module's path"),
+            true => Err(msg!("no ':' behind the module's path")),
             false => DepLine(line).checked(path),
         }
     }
 
-    fn checked(self, path: ModulePath<'_>) -> core::result::Result<Self, &'static str> {
+    fn checked(self, path: ModulePath<'_>) -> core::result::Result<Self, Template> {
         // The dependencies are not checked here: each is looked up and has a line of its own.
         match path.is_sound() {
             true => Ok(self),
-            false => Err("a path with '..', '.', control bytes or no file name"),
+            false => Err(msg!("a path with '..', '.', control bytes or no file name")),
         }
     }
 
@@ -148,7 +149,7 @@ impl<'t> Paths<'t> {
     /// A file of 4 GiB.
     pub fn new(text: &'t [u8], ends: Ends, file: &[u8]) -> Result<Box<Self>> {
         if u32::try_from(text.len() + 1).is_err() {
-            return Err(Error::parse(file, 0, "the file is too large", &[]));
+            return Err(Error::parse(file, 0, msg!("the file is too large"), &[]));
         }
         let mut paths = Box::new(Paths {
             text,
@@ -266,7 +267,12 @@ impl<'t> DepText<'t> {
     /// No line at all, or a file of 4 GiB.
     pub fn new(text: &'t [u8], file: Text) -> Result<Box<Self>> {
         if text.is_empty() {
-            return Err(Error::parse(file, 0, "the file is empty; run depmod", &[]));
+            return Err(Error::parse(
+                file,
+                0,
+                msg!("the file is empty; run depmod"),
+                &[],
+            ));
         }
         Ok(Box::new(DepText {
             file,
@@ -325,10 +331,10 @@ impl<'t> DepText<'t> {
         DepLine::parse(line).map_err(|what| self.broken(line, what))
     }
 
-    fn broken(&self, line: &[u8], what: &str) -> Error {
+    fn broken(&self, line: &[u8], what: Template) -> Error {
         let start = line.as_ptr() as usize - self.paths.text.as_ptr() as usize;
         let before = bare_lines(&self.paths.text[..start]).count();
-        Error::parse(self.file, before + 1, "{}", &[what.as_bytes()])
+        Error::parse(self.file, before + 1, what, &[])
     }
 }
 

@@ -79,7 +79,12 @@ pub fn parse(text: Text, file: &[u8]) -> Result<Names> {
             continue; // the head of lsmod's table
         }
         if given.iter().any(|&byte| is_control(byte)) {
-            return Err(Error::parse(file, number, "control bytes in a name", &[]));
+            return Err(Error::parse(
+                file,
+                number,
+                msg!("control bytes in a name"),
+                &[],
+            ));
         }
         let is_optional = second == Some(b"?") || is_alias(given);
         let insist = match is_optional {

@@ -16,7 +16,7 @@ pub fn names<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<ModuleName<'t>>> {
     for (number, line) in super::lines(text) {
         let name = super::until(line, b' ');
         if name.is_empty() {
-            let what = "no module name at the start of the line";
+            let what = msg!("no module name at the start of the line");
             return Err(Error::parse(file, number, what, &[]));
         }
         names.push(ModuleName::new(name));

@@ -94,18 +94,18 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
             }
             is_open = false;
             if rest.is_empty() {
-                break "";
+                break None;
             }
             rest = after;
             continue;
         }
         rest = after;
         if line[line.len() - 1] == b'\r' {
-            break "a carriage return at the end of the line";
+            break Some(msg!("a carriage return at the end of the line"));
         }
         if matches!(line[0], b' ' | b'\t') {
             if !is_open {
-                break "a stanza begins with a space";
+                break Some(msg!("a stanza begins with a space"));
             }
             if let (Some(field), Some(stanza)) = (known, all.last_mut()) {
                 let value = stanza.known(field);
@@ -115,11 +115,11 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
             continue;
         }
         if line[0] == b'#' {
-            break "a comment, which dpkg does not read";
+            break Some(msg!("a comment, which dpkg does not read"));
         }
         let (name, value) = split_inline(line, b':');
         if name.len() == line.len() || name.is_empty() {
-            break "a line without a field name";
+            break Some(msg!("a line without a field name"));
         }
         if !is_open {
             // Each stanza reaches to the next, so that what is left of the file is what was there.
@@ -134,12 +134,12 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
             (is_open, first_number, bits) = (true, number, 0);
         }
         let Some(stanza) = all.last_mut() else {
-            break "";
+            break None;
         };
         let bit = bit(name);
         // Rarely, and then mostly for another name of the same bit.
         if bits & bit != 0 && has_field(&text[position(text, stanza.text)..start], name) {
-            break "a field that the stanza has already";
+            break Some(msg!("a field that the stanza has already"));
         }
         bits |= bit;
         known = known_field(name);
@@ -147,15 +147,15 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
             *stanza.known(field) = trim(value);
         }
     };
-    if what.is_empty() {
+    if what.is_none() {
         number = 0;
         if !text.is_empty() && !text.ends_with(b"\n") {
-            what = "the last line has no newline; is the file cut off?";
+            what = Some(msg!("the last line has no newline; is the file cut off?"));
         } else if memchr(0, text).is_some() {
-            what = "NUL bytes in a text file";
+            what = Some(msg!("NUL bytes in a text file"));
         }
     }
-    if !what.is_empty() {
+    if let Some(what) = what {
         return Err(Error::parse(file, number, what, &[]));
     }
     let names = by_name(&all, file)?;
@@ -203,13 +203,13 @@ fn has_field(text: &[u8], name: &[u8]) -> bool {
 /// Refuses a stanza whose names are not good.
 fn check(stanza: &Stanza<'_>, file: &[u8], number: usize) -> Result<()> {
     if stanza.package.is_empty() {
-        let what = "a stanza without a Package field";
+        let what = msg!("a stanza without a Package field");
         return Err(Error::parse(file, number, what, &[]));
     }
     // They are parts of file names and words of our own lists.
     for &text in &[stanza.package, stanza.arch] {
         if name_in(text).len() != text.len() || text.starts_with(b".") {
-            let what = "a stanza of no package: {}";
+            let what = msg!("a stanza of no package: {}");
             return Err(Error::parse(file, number, what, &[text]));
         }
     }
@@ -232,7 +232,7 @@ fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Catalog<'t>> {
     let names = Catalog::new(entries);
     for pair in names.entries().windows(2) {
         if pair[0].name == pair[1].name && pair[0].arch == pair[1].arch {
-            let what = "two stanzas of package {}";
+            let what = msg!("two stanzas of package {}");
             return Err(Error::parse(file, 0, what, &[pair[0].name]));
         }
     }

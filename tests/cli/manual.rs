@@ -174,9 +174,9 @@ fn the_page_knows_every_exit_code() {
         .filter_map(|line| line.strip_prefix(".It "))
         .collect();
     let errors = [
-        Error::refused("", &[]),
-        Error::usage("", &[]),
-        Error::new(ErrorKind::Busy, "", &[]),
+        Error::refused(limopack::msg!(""), &[]),
+        Error::usage(limopack::msg!(""), &[]),
+        Error::new(ErrorKind::Busy, limopack::msg!(""), &[]),
     ];
     let real = errors.iter().map(|error| error.exit_code().to_string());
     let real: Vec<String> = ["0".to_string()].into_iter().chain(real).collect();

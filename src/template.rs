@@ -1,0 +1,167 @@
+//! Templates of messages, in little more than half of their bytes.
+//!
+//! What limopack says was a tenth of the program. The words and ends of words that many messages
+//! have are stored once, in [`FRAGMENTS`]; in a stored template a byte from 0x80 on stands for one of
+//! them. The compiler packs ([`msg!`](crate::msg)), and a message is unpacked when it is said.
+
+use crate::format::Text;
+use crate::text::bare_lines;
+use core::ptr::NonNull;
+
+/// A stored template, as [`msg!`](crate::msg) makes it: the first of its bytes, of which the last is 0. One word
+/// wide, because every message passes one on.
+#[derive(Clone, Copy)]
+pub struct Template(NonNull<u8>);
+
+/// A text with `{}` for each of its parts, packed when limopack is compiled.
+#[macro_export]
+macro_rules! msg {
+    ($text:expr) => {{
+        const TEXT: &[u8] = $text.as_bytes();
+        const PACKED: &[u8; $crate::template::packed_length(TEXT)] = &$crate::template::pack(TEXT);
+        $crate::template::Template::new(PACKED)
+    }};
+}
+
+impl Template {
+    /// The template of bytes that [`pack`] made.
+    #[allow(unsafe_code)]
+    pub const fn new<const N: usize>(packed: &'static [u8; N]) -> Template {
+        assert!(packed[N - 1] == 0);
+        // SAFETY: the address of an array is not null.
+        Template(unsafe { NonNull::new_unchecked(packed.as_ptr().cast_mut()) })
+    }
+
+    /// The text that was packed, for one that has no parts.
+    pub fn text(self) -> Text {
+        self.unpack().leak()
+    }
+
+    /// The text that was packed.
+    #[allow(unsafe_code)]
+    pub fn unpack(self) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut at = self.0.as_ptr();
+        loop {
+            // SAFETY: `new` took bytes that end with 0, and they stay for ever; nothing after the 0
+            // is looked at.
+            let byte = unsafe { *at };
+            match byte.checked_sub(CODES) {
+                _ if byte == 0 => return text,
+                None => text.push(byte),
+                Some(code) => {
+                    let fragment = bare_lines(FRAGMENTS).nth(usize::from(code));
+                    text.extend_from_slice(fragment.unwrap_or_default());
+                }
+            }
+            // SAFETY: as above.
+            at = unsafe { at.add(1) };
+        }
+    }
+}
+
+/// The first byte that stands for a fragment: texts are of ASCII.
+const CODES: u8 = 0x80;
+
+/// How many bytes [`pack`] makes of a text.
+pub const fn packed_length(text: &[u8]) -> usize {
+    let (mut at, mut length) = (0, 1);
+    while at < text.len() {
+        at += code_at(text, at).1;
+        length += 1;
+    }
+    length
+}
+
+/// The bytes to store of a text.
+pub const fn pack<const N: usize>(text: &[u8]) -> [u8; N] {
+    let mut packed = [0; N];
+    let (mut at, mut to) = (0, 0);
+    while at < text.len() {
+        let (code, length) = code_at(text, at);
+        packed[to] = code;
+        at += length;
+        to += 1;
+    }
+    packed
+}
+
+/// The byte to store for the longest fragment that stands at a place of a text, and its length.
+const fn code_at(text: &[u8], at: usize) -> (u8, usize) {
+    let byte = text[at];
+    assert!(byte != 0 && byte < CODES, "messages are of ASCII");
+    let mut best = (byte, 1);
+    let mut start = FIRST[byte as usize];
+    while start < FRAGMENTS.len() && FRAGMENTS[start] == byte {
+        let mut length = 0;
+        let mut is_there = true;
+        while FRAGMENTS[start + length] != b'\n' {
+            is_there &= at + length < text.len() && FRAGMENTS[start + length] == text[at + length];
+            length += 1;
+        }
+        if is_there && length > best.1 {
+            best = (NUMBERS[start], length);
+        }
+        start += length + 1;
+    }
+    best
+}
+
+/// Where the first of the fragments begins that begin with a byte, as they are sorted; and the byte
+/// that stands for each fragment, where it begins. For the compiler alone, which looks at each
+/// place of each message.
+const INDEX: ([usize; 128], [u8; FRAGMENTS.len()]) = {
+    let (mut first, mut numbers) = ([FRAGMENTS.len(); 128], [0; FRAGMENTS.len()]);
+    let (mut at, mut number, mut last) = (0, CODES, b'\n');
+    while at < FRAGMENTS.len() {
+        let byte = FRAGMENTS[at];
+        if last == b'\n' {
+            if first[byte as usize] == FRAGMENTS.len() {
+                first[byte as usize] = at;
+            }
+            numbers[at] = number;
+            number = number.wrapping_add(1);
+        }
+        last = byte;
+        at += 1;
+    }
+    (first, numbers)
+};
+const FIRST: [usize; 128] = INDEX.0;
+const NUMBERS: [u8; FRAGMENTS.len()] = INDEX.1;
+
+/// What a byte from 0x80 on stands for, a line each; cross/fragments.py chooses them.
+#[rustfmt::skip]
+const FRAGMENTS: &[u8] = concat!(
+    " '..'\n NAME:\n a\n by\n c\n d\n f\n i\n l\n m\n module\n o\n p\n s\n w\n':'\n, \n--\n",
+    ".md5sums\n: \n; \n; run depmod\nION\nPACKAGE\nPKG\na \nack\nad\nag\nal\nam\nan\nappl\nar\n",
+    "as\nbe\nbr\nbu\nch\ncomm\nd \nde\ndoe\ne \ned\nem\nen\ner\nes\nfiel\nfil\nfo/\ng \nge\n",
+    "giv\ngott\nha\nhel\nho\nigu\nil\nin\nis\nit\nk \nkeep\nkep\nkernel \nlac\nle\n",
+    "lib/modules/\nlimopack\nll\nload\nlock\nm \nma\nmov\nnam\nnd-\nne\nng\nno\nnz\nof\nof \n",
+    "on\noo\nor\nou\nown\npa\npackag\npkg\npr\nprun\npt\nqueu\nrdw\nre\nregister\nri\nro\ns \n",
+    "s.dep\nsay\nse\nskipp\nst\nsta\nsymbolic l\nsys\nt \nta\nte\nth\nti\nto\nto \ntoo \nts\n",
+    "turn\nun\nus\nwhich \nwi\ny \n{}\n",
+)
+.as_bytes();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_comes_out_again() {
+        assert_eq!(msg!("").text(), b"");
+        assert_eq!(msg!("\n{}~").text(), b"\n{}~");
+        let text = "kernel {}: its modules stay; no package brings them any more";
+        let packed = msg!("kernel {}: its modules stay; no package brings them any more");
+        assert_eq!(packed.text(), text.as_bytes());
+    }
+
+    #[test]
+    fn every_fragment_is_a_byte() {
+        for (number, fragment) in bare_lines(FRAGMENTS).enumerate() {
+            let code = CODES + number as u8;
+            assert_eq!(code_at(fragment, 0), (code, fragment.len()), "{fragment:?}");
+        }
+    }
+}
