@@ -18,6 +18,8 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 initramfsdir = $(if $(filter /usr,$(PREFIX)),/usr/share/initramfs-tools,$(sysconfdir)/initramfs-tools)
 dracutdir = /usr/lib/dracut/modules.d
 unitdir = $(PREFIX)/lib/systemd/system
+# Where limopack looks for them.
+groupsdir = /usr/lib/limopack/groups.d
 
 .PHONY: faults fuzz help release run test lint test-system test-machines manual lint-manual install clean sample
 
@@ -90,6 +92,8 @@ install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFI
 	install -D -m 644 $(MANUAL)/limopack.bash '$(DESTDIR)$(bashdir)/limopack'
 	install -D -m 644 $(MANUAL)/limopack.zsh '$(DESTDIR)$(zshdir)/_limopack'
 	install -D -m 644 $(MANUAL)/limopack.fish '$(DESTDIR)$(fishdir)/limopack.fish'
+	install -d -m 755 '$(DESTDIR)$(groupsdir)'
+	install -m 644 cross/groups.d/*.conf '$(DESTDIR)$(groupsdir)'
 	@set -e; for hook in $(HOOKS); do \
 		IFS=:; set -- $$hook; unset IFS; \
 		for file in cross/hooks/$$1/*; do \

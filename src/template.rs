@@ -1,7 +1,7 @@
 //! Templates of messages, in little more than half of their bytes.
 //!
 //! What limopack says was a tenth of the program. The words and ends of words that many messages
-//! have are stored once, in [`FRAGMENTS`]; in a stored template a byte from 0x80 on stands for one of
+//! have are stored once, in `FRAGMENTS`; in a stored template a byte from 0x80 on stands for one of
 //! them. The compiler packs ([`msg!`](crate::msg)), and a message is unpacked when it is said.
 
 use crate::format::Text;
@@ -50,14 +50,20 @@ impl Template {
                 _ if byte == 0 => return text,
                 None => text.push(byte),
                 Some(code) => {
-                    let fragment = bare_lines(FRAGMENTS).nth(usize::from(code));
-                    text.extend_from_slice(fragment.unwrap_or_default());
+                    text.extend_from_slice(fragment(usize::from(code)));
                 }
             }
             // SAFETY: as above.
             at = unsafe { at.add(1) };
         }
     }
+}
+
+/// A fragment, by its number.
+fn fragment(number: usize) -> Text {
+    let start = usize::from(EIGHTHS[number / 8]);
+    let mut from_there = bare_lines(&FRAGMENTS[start..]);
+    from_there.nth(number % 8).unwrap_or_default()
 }
 
 /// The first byte that stands for a fragment: texts are of ASCII.
@@ -130,6 +136,19 @@ const INDEX: ([usize; 128], [u8; FRAGMENTS.len()]) = {
 const FIRST: [usize; 128] = INDEX.0;
 const NUMBERS: [u8; FRAGMENTS.len()] = INDEX.1;
 
+/// Where every eighth fragment begins.
+static EIGHTHS: [u16; 16] = {
+    let mut starts = [0; 16];
+    let mut at = 0;
+    while at < FRAGMENTS.len() {
+        if NUMBERS[at] != 0 && NUMBERS[at] % 8 == 0 {
+            starts[(NUMBERS[at] - CODES) as usize / 8] = at as u16;
+        }
+        at += 1;
+    }
+    starts
+};
+
 /// What a byte from 0x80 on stands for, a line each; cross/fragments.py chooses them.
 #[rustfmt::skip]
 const FRAGMENTS: &[u8] = concat!(
@@ -159,9 +178,10 @@ mod tests {
 
     #[test]
     fn every_fragment_is_a_byte() {
-        for (number, fragment) in bare_lines(FRAGMENTS).enumerate() {
+        for (number, text) in bare_lines(FRAGMENTS).enumerate() {
             let code = CODES + number as u8;
-            assert_eq!(code_at(fragment, 0), (code, fragment.len()), "{fragment:?}");
+            assert_eq!(code_at(text, 0), (code, text.len()), "{text:?}");
+            assert_eq!(fragment(number), text);
         }
     }
 }

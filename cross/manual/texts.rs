@@ -191,7 +191,12 @@ or
 .Li crypto-crc32c ,
 which means every module that
 .Xr modprobe 8
-would load for it.",
+would load for it.
+.Li @ Ns Ar GROUP
+is every name in a file of
+.Pa groups.d ,
+which need not be in every kernel; see
+.Sx FILES .",
     ),
     (
         "boot",

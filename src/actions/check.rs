@@ -5,7 +5,6 @@
 use crate::actions::restore::parked;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::cli::Request;
 use crate::error::{Error, Result};
 use crate::format::{decimal, fill, join, keep, push_escaped, Text};
 use crate::needs::census::{self, Census};
@@ -26,7 +25,10 @@ use crate::text::{sort_once, split_at_byte};
 
 /// The kinds of problems that concern the machine and no kernel, and what each means.
 const OTHERS: &[(&str, &str)] = &[
-    ("owner", "a package has a reference, but is not installed"),
+    (
+        "owner",
+        "a reference or a file of needs.d whose package is not installed",
+    ),
     ("pending", "a package waits to be forgotten"),
     ("parked", "modules that --restore brings back; no problem"),
 ];
@@ -72,7 +74,7 @@ pub fn check(session: &Session) -> Result<()> {
         }
     }
     pending(root, &mut problems)?;
-    owners(root, request, &siblings, &mut problems)?;
+    owners(session, &machine, &siblings, &mut problems)?;
     print(&problems.out)?;
     match problems.count {
         0 => Ok(()),
@@ -235,13 +237,15 @@ fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
     Ok(())
 }
 
-/// Owners that are packages no longer. Where there is no package database, owners are words.
+/// Owners that are packages no longer, and files that were those of a package. Where there is no
+/// package database, owners are words.
 fn owners(
-    root: &Root,
-    request: &Request,
+    session: &Session,
+    machine: &Machine,
     siblings: &[Sibling],
     problems: &mut Problems,
 ) -> Result<()> {
+    let Session { root, request, .. } = session;
     let Some(database) = Database::find(root, request.root.is_some())? else {
         return Ok(());
     };
@@ -257,6 +261,15 @@ fn owners(
                 let text = fill(msg!("{} is not installed"), &[owner]);
                 problems.add(b"owner", version, entry.name.to_kernel(), text);
             }
+        }
+    }
+    for file in &machine.declared.files {
+        let is_file = |path: &[u8]| {
+            path.strip_prefix(b"/")
+                .map_or(false, |path| path.starts_with(file))
+        };
+        if file.starts_with(b"usr/") && database.owner_of(root, &is_file)?.is_empty() {
+            problems.add(b"owner", b"", file, b"no package has this file");
         }
     }
     Ok(())

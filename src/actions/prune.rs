@@ -161,7 +161,11 @@ pub fn carry_out(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) 
             &[plan.version, verb_done, removed, kept],
         );
         if plan.goal == Goal::Restore && plan.park.root.is_host() {
-            report.note(msg!("devices that waited for them: udevadm trigger"), &[]);
+            let what = msg!(
+                "devices that wait for them: udevadm trigger; device nodes that load them: \
+                 kmod static-nodes --format=tmpfiles | systemd-tmpfiles --boot --create -"
+            );
+            report.note(what, &[]);
         }
         if let Some(freed) = plan.freed.filter(|freed| freed.modules > 0) {
             let what = msg!("kernel {}: removed {} that were parked");

@@ -8,14 +8,16 @@ use crate::cli::Action;
 use crate::error::{Error, Result};
 use crate::format::{fill, join, Text};
 use crate::needs::census;
+use crate::needs::groups::expand;
 use crate::needs::kernel::{file_of, module_named, Found};
 use crate::package::database::Database;
 use crate::package::queue::{self, FORGOTTEN};
-use crate::system::mapped;
+use crate::system::{mapped, Root};
 use crate::text::active::Registry;
 use crate::text::bare_lines;
 use crate::text::name::ModulePath;
 use crate::text::names::{self, Insist, Want};
+use core::mem::take;
 
 /// Everything that a call names.
 #[derive(Default)]
@@ -40,8 +42,9 @@ impl Wanted {
         for name in &request.names {
             wanted.add(name);
         }
+        wanted.names = expand(root, take(&mut wanted.names), b"--use")?;
         for file in &request.from {
-            wanted.add_file(file)?;
+            wanted.add_file(root, file)?;
         }
         if request.detect {
             let census = census::take(root)?;
@@ -52,7 +55,7 @@ impl Wanted {
                     &[place],
                 ));
             }
-            wanted.add_text(census.to_text(), b"census")?;
+            wanted.add_text(root, census.to_text(), b"census")?;
         }
         if request.action != Action::Install {
             for at in 0..wanted.sources.len() {
@@ -74,9 +77,9 @@ impl Wanted {
         });
     }
 
-    fn add_file(&mut self, file: &[u8]) -> Result<()> {
+    fn add_file(&mut self, root: &Root, file: &[u8]) -> Result<()> {
         let before = self.names.len();
-        let registry = self.add_text(mapped::argument(file)?, file)?;
+        let registry = self.add_text(root, mapped::argument(file)?, file)?;
         if let Some(registry) = registry {
             let directory = file.strip_suffix(b"modules.active");
             let sibling = |name: &[u8]| match directory {
@@ -95,9 +98,14 @@ impl Wanted {
     }
 
     /// Adds the names of a text; its registry is given back, if it has one.
-    fn add_text(&mut self, text: Text, file: &[u8]) -> Result<Option<&'static Registry>> {
-        let mut found = names::parse(text, file)?;
-        self.names.append(&mut found.names);
+    fn add_text(
+        &mut self,
+        root: &Root,
+        text: Text,
+        file: &[u8],
+    ) -> Result<Option<&'static Registry>> {
+        let found = names::parse(text, file)?;
+        self.names.append(&mut expand(root, found.names, file)?);
         if found.registered == 0 {
             return Ok(None);
         }

@@ -189,7 +189,7 @@ pub const FLAGS: &[Flag] = &[
     act(Action::Check, " check", msg!("look for problems; exit 1 if there are any")),
     act(Action::Why, " why", msg!("print why each named module is kept")),
     act(Action::Census, " census", msg!("print what this machine's hardware asks for")),
-    flag(Meaning::Use, SELECTED, "u use=NAME[,NAME...]", msg!("name modules: name, file name, path or alias")),
+    flag(Meaning::Use, SELECTED, "u use=NAME[,NAME...]", msg!("name modules: name, file, path, alias or @GROUP")),
     flag(Meaning::From, SELECTED, " from=FILE", msg!("names from a census, registry or list; - for stdin")),
     flag(Meaning::Detect, SELECTED, " detect", msg!("names from this machine's census")),
     flag(Meaning::Boot, bits(&[Action::List]), " boot", msg!("only what mounts the file systems of the boot")),

@@ -31,8 +31,10 @@ pub fn text() -> Vec<u8> {
         .iter()
         .filter(|flag| !is_action(flag))
         .for_each(|flag| line(&mut out, flag));
-    let end =
-        msg!("\nExit: 0 done; 1 failed or refused; 2 usage; 75 the package database is locked.\n");
+    let end = msg!(
+        "\nGroups: ls /usr/lib/limopack/groups.d /etc/limopack/groups.d\n\
+        Exit: 0 done; 1 failed or refused; 2 usage; 75 the package database is locked.\n"
+    );
     out.extend_from_slice(end.text());
     out
 }

@@ -4,6 +4,7 @@ pub mod boot;
 pub mod census;
 pub mod closure;
 pub mod facts;
+pub mod groups;
 pub mod hidden;
 pub mod kernel;
 pub mod patterns;

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::format::{decimal, fill, keep, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
+use crate::needs::groups::expand;
 use crate::needs::kernel::Found;
 use crate::needs::rules::{each_file, Rule};
 use crate::needs::survey::{Finding, Kind};
@@ -82,6 +83,8 @@ const NEEDS: &[u8] = b"etc/limopack/needs.d usr/lib/limopack/needs.d";
 pub struct Declared {
     /// The names, and where each is: a file, or `FILE:LINE`.
     pub names: Vec<(Want, Text)>,
+    /// The files of needs.d.
+    pub files: Vec<Text>,
     /// Whether a file of needs.d is a base: a census, or one with that line.
     pub is_base: bool,
 }
@@ -102,10 +105,11 @@ pub fn declared(root: &Root) -> Result<Declared> {
         declared.names.push((want, file));
     })?;
     each_file(root, &[], NEEDS, b".conf", &mut |path, text| {
+        declared.files.push(path);
         let found = names::parse(text, root.shown(path))?;
         let is_base = bare_lines(&found.registry).any(|line| line == BASE);
         declared.is_base |= is_base || text.starts_with(CENSUS);
-        for want in found.names {
+        for want in expand(root, found.names, root.shown(path))? {
             let place = fill(msg!("{}:{}"), &[path, decimal(want.line)]);
             declared.names.push((want, place));
         }

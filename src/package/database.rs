@@ -311,12 +311,20 @@ impl Database {
     /// # Errors
     /// The lists cannot be read.
     pub fn owner(&self, root: &Root, below: &[u8]) -> Result<Text> {
+        self.owner_of(root, &|path| {
+            below_modules(path).map_or(false, |path| path.starts_with(below))
+        })
+    }
+
+    /// A package that owns a file, which is told by its path in a list.
+    ///
+    /// # Errors
+    /// The lists cannot be read.
+    pub fn owner_of(&self, root: &Root, is_it: &dyn Fn(&[u8]) -> bool) -> Result<Text> {
         for entry in self.listed(root)?.entries() {
             let stem = stem_of(entry);
-            for path in bare_lines(self.files(root, stem)?) {
-                if below_modules(path).map_or(false, |path| path.starts_with(below)) {
-                    return Ok(stem);
-                }
+            if bare_lines(self.files(root, stem)?).any(is_it) {
+                return Ok(stem);
             }
         }
         Ok(b"")

@@ -31,7 +31,7 @@ pub enum Insist {
 }
 
 /// A name or alias that was given.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Want {
     /// The name, as it was given.
     pub given: Text,

@@ -6,6 +6,7 @@
 mod command;
 mod declared;
 mod fuzz;
+mod groups;
 mod image;
 mod input;
 mod kernels;

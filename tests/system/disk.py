@@ -28,7 +28,8 @@ import tools
 import trees
 
 SUITE, ARCH = "bookworm", "amd64"
-PACKAGES = ("initramfs-tools", "zstd", "busybox", "e2fsprogs", "fdisk", "dosfstools")
+PACKAGES = ("initramfs-tools", "zstd", "busybox", "e2fsprogs", "fdisk", "dosfstools",
+            "systemd-standalone-tmpfiles")
 MIB = 1 << 20
 DISK_SIZE = 1200 * MIB
 # What makes systems small. No machine here has the hardware of these drivers.
