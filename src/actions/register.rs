@@ -38,7 +38,15 @@ pub fn install(session: &Session) -> Result<()> {
         Some(wanted) => add_wanted(session, &mut changes, wanted, owner)?,
         None => add_loaded(session, &mut changes)?,
     }
-    bring_back(session, &changes)?;
+    for change in &changes {
+        bring_back(
+            session,
+            change.version,
+            &change.folder,
+            change.registry,
+            &[],
+        )?;
+    }
     write(changes, session)
 }
 

@@ -7,12 +7,14 @@ use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::Result;
 use crate::format::Text;
+use crate::needs::kernel::Found;
+use crate::needs::sources::declared;
 use crate::needs::{Closure, Kernel, Why};
 use crate::plan::park::Park;
-use crate::plan::registry::Change;
 use crate::plan::restore;
 use crate::system::{Folder, Root};
 use crate::text::active::{Registry, Standing, ACTIVE};
+use crate::text::names::Want;
 
 /// Restores in the kernels named, or in every one that has something parked.
 ///
@@ -77,37 +79,67 @@ pub fn restore(session: &Session) -> Result<()> {
     carry_out(plans, request, report)
 }
 
-/// Brings back what is parked and about to be registered, with all that it needs. The directories are
-/// locked.
+/// Brings back what is parked of what registries and files declare.
+///
+/// # Errors
+/// A file that is malformed; a step that failed. The same call finishes.
+pub fn bring_back_all(session: &Session) -> Result<()> {
+    let Session { root, request, .. } = session;
+    let versions = kernels::parked(root)?;
+    if versions.is_empty() {
+        return Ok(());
+    }
+    let declared = declared(root)?.names;
+    for &version in versions {
+        let own = kernels::open(root, version, request.mode)?;
+        let registry = kernels::registry(root, version)?;
+        bring_back(session, version, &own, registry, &declared)?;
+    }
+    Ok(())
+}
+
+/// Brings back what is parked in a kernel, whose directory is `own` and locked, of what is registered
+/// and declared, with all that it needs.
 ///
 /// # Errors
 /// A step that failed; the same command finishes.
-pub fn bring_back(session: &Session, changes: &[Change]) -> Result<()> {
+pub fn bring_back(
+    session: &Session,
+    version: Text,
+    own: &Folder,
+    registry: &Registry,
+    declared: &[(Want, Text)],
+) -> Result<()> {
     let Session {
         root,
         request,
         report,
     } = session;
-    for change in changes {
-        let park = Park::of(root, change.version);
-        let Some(from) = park.usable(&change.folder)? else {
-            continue;
-        };
-        let full = park.kernel()?;
-        let mut wanted = Closure::default();
-        for entry in change.registry.all() {
-            if let Some(line) = full.line(entry.name)? {
+    let park = Park::of(root, version);
+    let Some(from) = park.usable(own)? else {
+        return Ok(());
+    };
+    let full = park.kernel()?;
+    let mut wanted = Closure::default();
+    for entry in registry.all() {
+        if let Some(line) = full.line(entry.name)? {
+            wanted.add(line, Why::Named);
+        }
+    }
+    for (want, _) in declared {
+        if let Found::Modules(lines) = full.look_up(want.given)? {
+            for &line in lines {
                 wanted.add(line, Why::Named);
             }
         }
-        wanted.complete(&full)?;
-        // The lock is that of the change.
-        let folder = kernels::open(root, change.version, Mode::DryRun)?;
-        let plan = restore::plan(park, folder, from, Some(&wanted))?;
-        // Files may be there already that no index lists.
-        if !plan.is_done() {
-            carry_out(vec![plan], request, report)?;
-        }
+    }
+    wanted.complete(&full)?;
+    // The lock is that of the caller.
+    let folder = kernels::open(root, version, Mode::DryRun)?;
+    let plan = restore::plan(park, folder, from, Some(&wanted))?;
+    // Files may be there already that no index lists.
+    if !plan.is_done() {
+        carry_out(vec![plan], request, report)?;
     }
     Ok(())
 }

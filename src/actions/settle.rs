@@ -1,8 +1,10 @@
-//! `--settle`: does what is queued, follows standing orders, and takes away stand-ins that nothing
-//! needs any more. The hooks call it when the package manager has ended.
+//! `--settle`: brings back what is parked and declared since, does what is queued, follows standing
+//! orders, and takes away stand-ins that nothing needs any more. The hooks call it when the package
+//! manager has ended.
 
 use crate::actions::apply::{Task, Wanted};
 use crate::actions::forget::push_going;
+use crate::actions::restore::bring_back_all;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +18,8 @@ use crate::system::Root;
 use crate::text::active::Standing;
 use crate::text::sort_once;
 
-/// Finishes what is pending, and takes away stand-ins that are no longer needed. Under a hook it
+/// Brings back what is parked and declared, finishes what is pending, and takes away stand-ins that
+/// are no longer needed. Under a hook it
 /// never fails: what could not be done stays pending.
 ///
 /// # Errors
@@ -30,7 +33,9 @@ pub fn settle(session: &Session) -> Result<()> {
     if caller == Caller::DpkgHookUnderApt {
         return Ok(());
     }
-    match settle_as(session, caller) {
+    // Whatever holds up the queue, a package that has come needs its modules.
+    let brought = bring_back_all(session);
+    match brought.and(settle_as(session, caller)) {
         Err(error) if caller.is_hook() => {
             report.error(&error);
             if error.kind() == ErrorKind::Busy {

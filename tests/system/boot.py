@@ -19,7 +19,7 @@ import trees
 CROSS_BUILT = fetch.TOP / "target/cross/armv7-unknown-linux-musleabihf/limopack"
 # The last words of a script that went well; the init below says them.
 DONE = "boot: done"
-DISK_SIZE = "512M"
+DISK_SIZE = "1G"
 
 # Process 1 of the initramfs: the modules are numbered in the order in which they load. Soft
 # dependencies are among them, which may suit another processor and not load.
@@ -72,17 +72,17 @@ MACHINES = {
 
 class Installed:
     """A machine with a disk, on which `scripts` (name → shell) lie and in /bin `programs` (files);
-    `place` is its to fill."""
+    `prepare` changes the root before it is a disk, and `place` is its to fill."""
 
-    def __init__(self, machine, pristine, place, scripts, programs=()):
+    def __init__(self, machine, pristine, place, scripts, programs=(), prepare=lambda root: None):
         self.machine, self.place, self.seconds = machine, Path(place), {}
         self.version = trees.version(pristine)
         self.kernel = fetch.unpacked_kernel(machine.kernel) / f"boot/vmlinuz-{self.version}"
         self.disk, self.initramfs = self.place / "disk", self.place / "initramfs"
-        self._make_disk(pristine, scripts, programs)
+        self._make_disk(pristine, scripts, programs, prepare)
         self._make_initramfs(pristine)
 
-    def _make_disk(self, pristine, scripts, programs):
+    def _make_disk(self, pristine, scripts, programs, prepare):
         arch, root = fetch.KERNELS[self.machine.kernel][1], self.place / "root"
         trees.copy(fetch.with_dependencies("bookworm", arch, "kmod"), root, shutil.copy2)
         trees.copy(pristine / "usr/lib/modules", root / "usr/lib/modules")
@@ -101,6 +101,7 @@ class Installed:
         program(root / "init", INIT)
         for name, text in scripts.items():
             (root / "scripts" / name).write_text(text)
+        prepare(root)
         tools.run("/sbin/mke2fs", "-q", "-t", "ext4", "-d", root, self.disk, DISK_SIZE)
         shutil.rmtree(root)
 
@@ -119,8 +120,8 @@ class Installed:
         pack(root, self.initramfs)
         shutil.rmtree(root)
 
-    def boot(self, script, **environment):
-        """Boots, runs `script`, powers off; the console's text."""
+    def boot(self, script, devices=(), **environment):
+        """Boots with more `devices` of qemu's, runs `script`, powers off; the console's text."""
         words = {"console": self.machine.console, "panic": "-1", "script": script, **environment}
         bus, log = self.machine.bus, self.place / f"{script}.log"
         argv = [*self.machine.emulator, "-accel", "tcg", "-nodefaults", "-display", "none",
@@ -128,7 +129,7 @@ class Installed:
                 "-append", " ".join(f"{key}={value}" for key, value in words.items()),
                 "-drive", f"if=none,id=disk,format=raw,file={self.disk}",
                 "-device", f"virtio-blk-{bus},drive=disk",
-                "-device", f"virtio-net-{bus}", "-device", f"virtio-rng-{bus}"]
+                "-device", f"virtio-net-{bus}", "-device", f"virtio-rng-{bus}", *devices]
         started = time.monotonic()
         with open(log, "wb") as console:
             try:

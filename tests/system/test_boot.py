@@ -4,7 +4,9 @@ Owns the proof on running kernels, x86-64 and ARMv7. The first boot loads what t
 asks for and what a user might, registers it, and prunes the root file system that it runs
 from: first it parks, so that nothing that asks the kernel for what is parked gets it, and gets
 it back; then it deletes. The same disk boots again, once with kmod's modprobe and once with
-busybox's, and loads and does the same.
+busybox's, and loads and does the same. And an image of the same board that was unpacked and pruned
+elsewhere, by the board's census and without having run any script, loads the same modules when it
+boots for the first time.
 """
 import shutil
 import tempfile
@@ -49,6 +51,7 @@ use() {
 hardware
 """
 FIRST = COMMON + f"""
+loaded > $out/hardware
 load {WANTED}
 loaded > $out/loaded
 limopack --census > $out/census
@@ -77,6 +80,10 @@ loaded > $out/loaded
 use
 """
 MODPROBES = {"kmod": "/sbin/modprobe", "busybox": "/busybox/modprobe"}
+IMAGE = COMMON + """
+loaded > $out/loaded
+find /lib/modules/*/kernel -name '*.ko*' > $out/files
+"""
 SCRIPTS = {"first": FIRST} | {again: AGAIN for again in MODPROBES}
 
 
@@ -100,6 +107,14 @@ def place(scratch):
     path = tempfile.mkdtemp(prefix="boot-", dir=scratch)
     yield path
     shutil.rmtree(path)
+
+
+def prune_image(root, census):
+    """All that an image build does with limopack."""
+    board = root / "etc/limopack/needs.d/board.conf"
+    board.parent.mkdir(parents=True)
+    board.write_text(census)
+    tools.run(tools.binary(), f"--root={root}", "--prune")
 
 
 @pytest.mark.parametrize("name", boot.MACHINES)
@@ -126,6 +141,14 @@ def test_a_pruned_machine_works_as_before(name, place, pristine, index_of, capsy
         assert loaded <= set(second["loaded"].split()) <= kept
         for text in (console, second["dmesg"]):
             assert "unknown symbol" not in text.lower(), text
+
+    image = boot.Installed(machine, pristine(machine.kernel), tempfile.mkdtemp(dir=place), {"image": IMAGE},
+                           prepare=lambda root: prune_image(root, first["census"]))
+    image.boot("image", modprobe=MODPROBES["kmod"])
+    built = image.results("image")
+    assert first["hardware"].split() == built["loaded"].split()
+    deleted = len(index.path) - len(built["files"].split())
+    assert deleted > len(index.path) / 2, deleted
 
     times = ", ".join(f"{script} {seconds:.0f} s" for script, seconds in installed.seconds.items())
     with capsys.disabled():

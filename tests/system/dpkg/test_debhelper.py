@@ -4,6 +4,7 @@ the modules when they come, change and go.
 
 import os
 import re
+import shutil
 
 import pytest
 
@@ -11,7 +12,7 @@ import fetch
 import tools
 from checks import files, installed, parked, sound
 from packages import ARCH, IMAGE, K, REGISTRY, X
-from test_package import bare, debs, install  # noqa: F401 (fixtures)
+from test_package import bare, changed, debs, install  # noqa: F401 (fixtures)
 
 # The packages of this tree are made in one place: see test_package.
 pytestmark = pytest.mark.xdist_group("package")
@@ -59,7 +60,7 @@ def build(top, version, needs, code=0):
 
 
 @pytest.mark.parametrize("needs, wrong", [
-    ("vfat\next4.ko\n", "2: no module's name: ext4.ko"), ("kernel/fs/ext4\n", "1: no module's name"),
+    ("@Sticks/all\n", "1: no module's name"), ("vfat\next4.ko\n", "2: no module's name: ext4.ko"), ("kernel/fs/ext4\n", "1: no module's name"),
     ("vfat maybe\n", "1: only a ? may follow"), ("vfat", "1: no newline"), ("vfat\r\n", "1: the line ends in"),
     ("# nothing\n", "names no module"),
 ])
@@ -75,7 +76,15 @@ def test_the_package_has_the_file_and_the_dependency(tmp_path):
     assert not tools.run("dpkg-deb", "-I", package).stdout.count("postinst")
 
 
-def test_what_it_needs_comes_and_goes_with_it(debs, bare, tmp_path):  # noqa: F811
+WAYS = {"dpkg": "dpkg -i", "apt": "apt-get -y install"}
+
+
+@pytest.mark.parametrize("way, goes", [("dpkg", "dpkg --purge"), ("apt", "apt-get -y remove")], ids=WAYS)
+def test_what_it_needs_comes_and_goes_with_it(debs, bare, tmp_path, way, goes):  # noqa: F811
+    def install(root, package):
+        shutil.copy(package, root / "tmp" / package.name)
+        return root.sh(f"{WAYS[way]} /tmp/{package.name}")
+
     install(bare, debs[ARCH])
     bare.sh(f"apt-get -y install {IMAGE} {K} {REGISTRY}; limopack --apply --park --pkname={K}")
     assert {"vfat", "isofs"} <= parked(bare, X)
@@ -87,14 +96,63 @@ def test_what_it_needs_comes_and_goes_with_it(debs, bare, tmp_path):  # noqa: F8
     bare.sh("limopack --prune --park")
     assert "vfat" in files(bare, X)
 
-    install(bare, build(tmp_path, "1.1", "isofs\n"))
+    # What this kernel has not got keeps nothing else from coming back.
+    install(bare, build(tmp_path, "1.1", "no_such\n@optical\n"))
     assert {"vfat", "isofs"} <= set(files(bare, X))
+    install(bare, build(tmp_path, "1.2", "@optical\n"))
     bare.sh("limopack --prune --park")
     assert "isofs" in files(bare, X) and "vfat" in parked(bare, X)
 
-    bare.sh(f"apt-get -y remove {NAME}; limopack --prune --park")
+    bare.sh(f"{goes} {NAME}; limopack --prune --park")
     assert {"vfat", "isofs"} <= parked(bare, X)
     sound(bare)
+
+
+def test_settle_brings_back_what_was_parked_where_nothing_is_triggered(debs, bare):  # noqa: F811
+    """opkg, rpm and the administrator's editor trigger nothing."""
+    install(bare, debs[ARCH])
+    bare.sh(f"apt-get -y install {IMAGE} {K} {REGISTRY}; limopack --apply --park --pkname={K}")
+    bare.sh("mkdir -p /etc/limopack/needs.d; echo vfat > /etc/limopack/needs.d/mine.conf")
+    assert "/vfat.ko" in bare.sh("limopack --settle --dry-run").out and "vfat" in parked(bare, X)
+    bare.sh("limopack --settle")
+    assert "vfat" in files(bare, X) and "isofs" in parked(bare, X)
+    assert bare.sh("limopack --settle").err == ""
+
+
+@pytest.mark.parametrize("how", ["forgotten", "trimmed"])
+def test_what_was_deleted_comes_back_with_the_package_that_brings_it(debs, bare, tmp_path, how):  # noqa: F811
+    install(bare, debs[ARCH])
+    bare.sh(f"apt-get -y install {IMAGE} {K} {REGISTRY}")
+    whole = bare / f"repo/1.0/{K}_1.0_{ARCH}.deb"
+    if how == "trimmed":
+        def add_more(tree):
+            (tree / "boot").mkdir(exist_ok=True)
+            (tree / f"boot/config-{X}").touch()
+        whole = changed(whole, "1.5", tmp_path, add_more)
+        install(bare, whole)
+    bare.sh(f"limopack --apply --pkname={K}")
+    assert ("ii" in bare.sh(f"dpkg -l {K}", ok=None).out) == (how == "trimmed")
+    said = install(bare, build(tmp_path, "1.0", "vfat\n"))
+    assert f"kernel {X} has no module vfat" in said.out + said.err
+    assert "vfat" in bare.sh("limopack --prune", ok=(1,)).err
+
+    install(bare, whole)
+    assert {"vfat", "isofs"} <= set(files(bare, X))
+    bare.sh("limopack --prune")
+    assert "vfat" in files(bare, X) and "isofs" not in files(bare, X)
+    bare.sh(f"dpkg --purge {NAME}; limopack --prune")
+    assert "vfat" not in files(bare, X)
+    sound(bare)
+
+
+def test_a_file_that_no_package_has_any_more_is_a_line_of_check(debs, bare, tmp_path):  # noqa: F811
+    install(bare, debs[ARCH])
+    bare.sh(f"apt-get -y install {IMAGE} {K} {REGISTRY}")
+    install(bare, build(tmp_path, "1.0", "vfat\n"))
+    line = f"owner\t\tusr/lib/limopack/needs.d/{NAME}.conf\t"
+    assert line not in bare.sh("limopack --check", ok=None).out
+    bare.sh(f"cd /usr/lib/limopack/needs.d; cp {NAME}.conf kept; dpkg --purge {NAME}; mv kept {NAME}.conf")
+    assert line in bare.sh("limopack --check", ok=(1,)).out
 
 
 def test_a_module_that_no_kernel_has_is_said_and_fails_nothing(debs, bare, tmp_path):  # noqa: F811

@@ -90,7 +90,8 @@ def changed(package, version, place, change=lambda tree: None):
     control.write_text(re.sub("(?m)^Version: .*", f"Version: {version}", control.read_text()))
     change(tree)
     tools.run("dpkg-deb", "--root-owner-group", "-Znone", "-b", tree, place)
-    return place / f"limopack_{version}_{ARCH}.deb"
+    name, _, rest = package.name.split("_")
+    return place / f"{name}_{version}_{rest}"
 
 
 def everything(root):
