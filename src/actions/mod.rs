@@ -44,7 +44,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn act(parsed: Parsed) -> Result<()> {
     let request = match parsed {
-        Parsed::Help => return print(&help::text()),
+        Parsed::Help(action) => return print(&help::text(action)),
         Parsed::Version => return print(help::VERSION),
         Parsed::Request(request) => request,
     };

@@ -14,9 +14,10 @@ use crate::package::database::Database;
 use crate::package::queue::{self, FORGOTTEN};
 use crate::system::{mapped, Root};
 use crate::text::active::Registry;
-use crate::text::bare_lines;
 use crate::text::name::ModulePath;
 use crate::text::names::{self, Insist, Want};
+use crate::text::nearest::Nearest;
+use crate::text::{bare_lines, until};
 use core::mem::take;
 
 /// Everything that a call names.
@@ -133,7 +134,13 @@ pub fn judge(
         let (what, parts) = (msg!("no module {} in kernel {}"), [want.given, joined]);
         match want.insist {
             Insist::Must => {
-                errors.push(Error::refused(what, &parts));
+                errors.push(match nearest_module(session, want.given, versions)? {
+                    name if name.is_empty() || name == want.given => Error::refused(what, &parts),
+                    name => Error::refused(
+                        msg!("no module {} in kernel {}; did you mean {}?"),
+                        &[want.given, joined, name],
+                    ),
+                });
                 missing.push(want.given);
             }
             Insist::May => session.report.debug(what, &parts),
@@ -146,6 +153,20 @@ pub fn judge(
         }
     }
     Error::unless_empty(errors)
+}
+
+/// The module of these kernels whose name is nearest; empty if none is near.
+fn nearest_module(session: &Session, given: Text, versions: &[Text]) -> Result<Text> {
+    let mut nearest = Nearest::to(module_named(given).to_kernel());
+    for version in versions {
+        let text = session
+            .root
+            .text_or_empty(file_of(version, b"modules.dep"))?;
+        for line in bare_lines(text) {
+            nearest.offer(ModulePath(until(line, b':')).name().to_kernel());
+        }
+    }
+    Ok(nearest.found)
 }
 
 /// Says how modules that a kernel does not have come back: from its park, or with the package that was

@@ -3,9 +3,11 @@
 //! lexopt hands out the words; what a word is follows its rules, which a test compares. Its own
 //! parser decodes and formats names for its errors, a thirtieth of the whole program.
 
-use crate::cli::flags::{by_letter, by_long, Flag};
+use crate::cli::flags::{by_letter, by_long, Flag, Meaning, FLAGS};
+use crate::cli::Action;
 use crate::error::{Error, Result};
 use crate::format::Text;
+use crate::text::nearest::Nearest;
 use crate::text::split_at_byte;
 use lexopt::RawArgs;
 use std::os::unix::ffi::OsStringExt;
@@ -82,19 +84,52 @@ impl<'p> Arguments<'p> {
         }
     }
 
+    /// The action that the next word names, with its dashes or without.
+    pub fn action(&mut self) -> Option<Action> {
+        let word = self.word()?;
+        match by_long(word.strip_prefix(b"--").unwrap_or(word))?.meaning {
+            Meaning::Act(action) => Some(action),
+            _ => None,
+        }
+    }
+
     fn word(&mut self) -> Option<Text> {
         let word = self.words.next()?;
         Some(word.into_vec().leak())
     }
 }
 
+/// A word that is no flag, and perhaps should have been one.
 fn unexpected(word: &[u8]) -> Error {
-    let what = msg!("unexpected argument: {}; modules are named with --use");
-    Error::usage(what, &[word])
+    match nearest_option(word) {
+        b"" => Error::usage(
+            msg!("unexpected argument: {}; modules are named with --use"),
+            &[word],
+        ),
+        option => Error::usage(
+            msg!("unexpected argument: {}; did you mean --{}?"),
+            &[word, option],
+        ),
+    }
 }
 
 fn no_such(option: &[u8]) -> Error {
-    Error::usage(msg!("no such option: {}"), &[option])
+    match nearest_option(option) {
+        b"" => Error::usage(msg!("no such option: {}"), &[option]),
+        nearest => Error::usage(
+            msg!("no such option: {}; did you mean --{}?"),
+            &[option, nearest],
+        ),
+    }
+}
+
+/// The long name nearest to a word, which may have dashes before it; empty if none is near.
+fn nearest_option(word: &[u8]) -> Text {
+    let mut nearest = Nearest::to(word.strip_prefix(b"--").unwrap_or(word));
+    for flag in FLAGS {
+        nearest.offer(flag.words().long);
+    }
+    nearest.found
 }
 
 /// The first character, of however many bytes.

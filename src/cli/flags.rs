@@ -57,7 +57,7 @@ pub struct Flag {
     /// Its letters, its long name, with `=` what its value is called: `u use=NAME[,NAME...]`. Three
     /// texts of their own would be three times as large.
     names: &'static str,
-    /// One line for `--help`.
+    /// One line for `--help`; of an action, behind a tab, what an example of it goes on with.
     help: Template,
 }
 
@@ -100,7 +100,12 @@ impl Flag {
 
     /// Its line for `--help`.
     pub fn help(&self) -> Text {
-        self.help.text()
+        split_at_byte(self.help.text(), b'\t').0
+    }
+
+    /// What an example of an action goes on with.
+    pub fn example(&self) -> Text {
+        split_at_byte(self.help.text(), b'\t').1
     }
 
     /// Whether it goes with this action and not with every one.
@@ -178,17 +183,17 @@ const REGISTERING: u16 = bits(&[Action::Install, Action::Remove]);
 /// Every flag, in the order of the help.
 #[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
-    act(Action::List, "l list", msg!("print the modules needed: loaded, registered, or named")),
-    act(Action::Tree, "e tree", msg!("the same as a dependency tree")),
-    act(Action::Install, "i install", msg!("register the named modules, or all that are loaded")),
-    act(Action::Remove, "r remove", msg!("drop one reference to the named modules")),
-    act(Action::Apply, "a apply", msg!("prune, and make the packages look never installed")),
+    act(Action::List, "l list", msg!("print the modules needed: loaded, registered, or named\t --use=btrfs")),
+    act(Action::Tree, "e tree", msg!("the same as a dependency tree\t --use=btrfs")),
+    act(Action::Install, "i install", msg!("register the named modules, or all that are loaded\t --use=btrfs --owner=myapp")),
+    act(Action::Remove, "r remove", msg!("drop one reference to the named modules\t --use=btrfs --owner=myapp")),
+    act(Action::Apply, "a apply", msg!("prune, and make the packages look never installed\t --pkname='linux-image-*'")),
     act(Action::Settle, " settle", msg!("finish what was queued while dpkg or apt ran")),
-    act(Action::Prune, " prune", msg!("delete the modules that are not needed")),
-    act(Action::Restore, " restore", msg!("bring parked modules back: the named ones, or all")),
+    act(Action::Prune, " prune", msg!("delete the modules that are not needed\t --dry-run")),
+    act(Action::Restore, " restore", msg!("bring parked modules back: the named ones, or all\t --use=btrfs")),
     act(Action::Check, " check", msg!("look for problems; exit 1 if there are any")),
-    act(Action::Why, " why", msg!("print why each named module is kept")),
-    act(Action::Census, " census", msg!("print what this machine's hardware asks for")),
+    act(Action::Why, " why", msg!("print why each named module is kept\t --use=btrfs")),
+    act(Action::Census, " census", msg!("print what this machine's hardware asks for\t > board.conf")),
     flag(Meaning::Use, SELECTED, "u use=NAME[,NAME...]", msg!("name modules: name, file, path, alias or @GROUP")),
     flag(Meaning::From, SELECTED, " from=FILE", msg!("names from a census, registry or list; - for stdin")),
     flag(Meaning::Detect, SELECTED, " detect", msg!("names from this machine's census")),
@@ -220,13 +225,15 @@ pub fn by_long(name: &[u8]) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.words().long == name)
 }
 
+/// An action's flag.
+pub fn of_action(action: Action) -> &'static Flag {
+    let is_it = |flag: &&Flag| flag.meaning == Meaning::Act(action);
+    FLAGS.iter().find(is_it).unwrap_or(&FLAGS[0])
+}
+
 /// The long name of an action's flag.
 pub fn action_name(action: Action) -> Text {
-    let is_it = |flag: &&Flag| flag.meaning == Meaning::Act(action);
-    FLAGS
-        .iter()
-        .find(is_it)
-        .map_or(b"", |flag| flag.words().long)
+    of_action(action).words().long
 }
 
 #[cfg(test)]

@@ -85,8 +85,8 @@ pub struct Request {
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Parsed {
-    /// `--help`
-    Help,
+    /// `--help`, of everything or of an action
+    Help(Option<Action>),
     /// `--version`
     Version,
     /// Everything else.
@@ -101,7 +101,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let mut parser = lexopt::Parser::from_args(words);
     // There always are, before the first word is taken apart.
     let Some(words) = parser.try_raw_args() else {
-        return Err(Error::usage(msg!("no action given"), &[]));
+        return Err(Error::usage(msg!("no action given; try --list"), &[]));
     };
     let mut arguments = Arguments::new(words);
     let mut action = None;
@@ -128,7 +128,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         let words = flag.words();
         seen.push(flag);
         match flag.meaning {
-            Meaning::Help => return Ok(Parsed::Help),
+            Meaning::Help => return Ok(Parsed::Help(arguments.action().or(action))),
             Meaning::Version => return Ok(Parsed::Version),
             Meaning::Act(second) => match action {
                 Some(first) if first != second => {
@@ -168,7 +168,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         }
     }
     let Some(action) = action else {
-        return Err(Error::usage(msg!("no action given"), &[]));
+        return Err(Error::usage(msg!("no action given; try --list"), &[]));
     };
     request.action = action;
     if action == Action::Apply && request.packages.is_empty() {
@@ -351,7 +351,7 @@ mod tests {
     fn help_and_version_win_over_what_follows() {
         assert!(matches!(
             parse(["-h".into(), "--nope".into()]),
-            Ok(Parsed::Help)
+            Ok(Parsed::Help(None))
         ));
         for word in ["-v", "-V", "--version"] {
             assert!(matches!(parse([word.into()]), Ok(Parsed::Version)));

@@ -8,6 +8,7 @@ pub mod dep;
 pub mod modprobe;
 pub mod name;
 pub mod names;
+pub mod nearest;
 pub mod proc_modules;
 pub mod sort;
 pub mod stanza;

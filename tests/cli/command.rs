@@ -25,8 +25,8 @@ fn help_and_version_are_data() {
 fn what_makes_no_sense_exits_with_2_and_points_at_the_help() {
     let machine = Machine::typical();
     for (line, message) in [
-        ("", "no action given"),
-        ("--use=ext4", "no action given"),
+        ("", "no action given; try --list"),
+        ("--use=ext4", "no action given; try --list"),
         ("-l -i", "--list and --install do not go together"),
         ("-ir -u ext4", "--install and --remove do not go together"),
         (
@@ -37,6 +37,13 @@ fn what_makes_no_sense_exits_with_2_and_points_at_the_help() {
             "-i -- ext4",
             "unexpected argument: ext4; modules are named with --use",
         ),
+        ("list", "unexpected argument: list; did you mean --list?"),
+        ("--chek", "no such option: --chek; did you mean --check?"),
+        (
+            "-l --kernal=6.1.0",
+            "no such option: --kernal; did you mean --kernel?",
+        ),
+        ("-l --no-such-thing", "no such option: --no-such-thing"),
         ("-l --static", "--static does nothing with --list"),
         ("-l --owner=p", "--owner does nothing with --list"),
         ("-l -n", "--dry-run does nothing with --list"),
@@ -82,4 +89,19 @@ fn a_package_name_from_the_environment_is_checked_like_one_from_the_command_line
         assert!(error.starts_with("not a package name: "), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+}
+
+#[test]
+fn the_help_of_an_action_is_asked_for_before_or_after_it() {
+    let machine = Machine::typical();
+    let help = machine.prints("--prune --help");
+    for line in ["--help prune", "--help --prune", "-h prune"] {
+        assert_eq!(machine.prints(line), help);
+    }
+    assert!(
+        help.contains("--park")
+            && !help.contains("--use")
+            && help.ends_with("limopack --prune --dry-run\n")
+    );
+    assert!(machine.prints("--help nothing").contains("--census"));
 }

@@ -138,10 +138,9 @@ fn names_are_told_apart_by_case_and_length() {
             "xt_tcpmsss",
             "t_tcp",
         ] {
-            assert_eq!(
-                machine.refuses(&format!("-l -u {name}")),
-                format!("no module {name} in kernel 6.1.0")
-            );
+            let error = machine.refuses(&format!("-l -u {name}"));
+            let wanted = format!("no module {name} in kernel 6.1.0");
+            assert_eq!(error.split("; did").next(), Some(&*wanted));
         }
     });
 }
@@ -249,7 +248,8 @@ fn each_name_that_is_missing_has_its_own_message_and_nothing_is_listed() {
     on_every_index(|machine| {
         assert_eq!(
             machine.typical_kernel().refuses("-l -u nope,rfkill,ext5"),
-            "no module nope in kernel 6.1.0\nno module ext5 in kernel 6.1.0"
+            "no module nope in kernel 6.1.0\n\
+             no module ext5 in kernel 6.1.0; did you mean ext4?"
         );
     });
 }

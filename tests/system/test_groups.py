@@ -26,7 +26,7 @@ TRIALS = {
     "usb-storage": 'hardware && file_system vfat $(ls /dev/sd? | head -n 1)',
     "usb-net": 'hardware && ls -d /sys/class/net/usb* || ls -d /sys/class/net/enx* || driver cdc_ether',
     "usb-serial": 'hardware && test -c /dev/ttyUSB0',
-    "sd-card": 'hardware && file_system vfat /dev/mmcblk0',
+    "sd-card": 'hardware && modprobe mmc:block && sleep 1 && file_system vfat /dev/mmcblk0',
     "optical": 'hardware && test -b /dev/sr0 && ! mount -t iso9660 /dev/sr0 /mnt && loaded isofs',
     "sound-usb": 'hardware && grep -i usb /proc/asound/cards',
     "can": 'hardware && driver kvaser_pci && ip link add vcan0 type vcan && ip link set vcan0 up && modprobe can-proto-1',
@@ -38,13 +38,13 @@ TRIALS = {
     "containers": 'overlay && ip link add br0 type bridge && ip link add in0 type veth peer name out0'
                   ' && ip link set out0 master br0 && ip link add vx0 type vxlan id 7 dstport 4789'
                   ' && ip link add mac0 link in0 type macvlan && ip link add vlan7 link in0 type vlan id 7',
-    "vpn": 'ip link add wg0 type wireguard && ip tuntap add dev tun0 mode tun && esp && ip link add xfrm0 type xfrm',
+    "vpn": 'ip link add wg0 type wireguard && modprobe tun && ip tuntap add dev tun0 mode tun && esp && ip link add xfrm0 type xfrm',
     "luks": 'luks /dev/vdb',
+    "raid": 'array 1 2 /dev/vdb /dev/vdc && array 0 2 /dev/vdb /dev/vdc && array 10 2 /dev/vdb /dev/vdc'
+            ' && array 5 3 /dev/vdb /dev/vdc missing',
     "lvm": 'mapped mirror "core 1 1024 2 /dev/vdb 0 /dev/vdb 8192"'
            ' && mapped snapshot-origin /dev/vdb && mapped thin-pool "/dev/vdb /dev/vdc 128 0"'
            ' && mapped raid "raid1 1 0 2 - /dev/vdb - /dev/vdc"',
-    "raid": 'array 1 2 /dev/vdb /dev/vdc && array 0 2 /dev/vdb /dev/vdc && array 10 2 /dev/vdb /dev/vdc'
-            ' && array 5 3 /dev/vdb /dev/vdc missing',
     "nfs-client": '! mount -t nfs4 -o addr=127.0.0.1,clientaddr=127.0.0.1 127.0.0.1:/ /mnt && seen nfs4 /proc/filesystems'
                   ' && loaded nfsv4 && modprobe rpc-auth-6',
     "cifs": '! mount -t cifs -o ip=127.0.0.1,user=a,pass=b //127.0.0.1/x /mnt && seen cifs /proc/filesystems',
@@ -68,11 +68,14 @@ table ip nat {
 SCRIPT = """
 exec 2>&1
 out=/results/$script
+# busybox' shell prefers its own.
+ip() { /usr/bin/ip "$@"; }
+modprobe() { /sbin/modprobe "$@"; }
 loaded() { grep -q "^$1 " /proc/modules; }
 seen() { grep -q "$1" $2; }
 driver() { ls -d /sys/bus/*/drivers/$1/*:*; }
 hardware() {
-    find /sys/devices -name modalias -exec cat {} + | sort -u | xargs modprobe -a -b -q || true
+    find /sys/devices -name modalias -exec cat {} + | sort -u | xargs /sbin/modprobe -a -b -q || true
     sleep 1
 }
 file_system() { mkdosfs $2 && mount -t $1 $2 /mnt && echo long > "/mnt/a long name" && umount /mnt; }
@@ -91,7 +94,7 @@ esp() {
 }
 luks() {
     echo secret | cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 $1 - &&
-    echo secret | cryptsetup open $1 crypt - && test -b /dev/mapper/crypt && cryptsetup close crypt
+    echo secret | cryptsetup open --key-file - $1 crypt && test -b /dev/mapper/crypt && cryptsetup close crypt
 }
 mapped() { dd if=/dev/zero of=/dev/vdb bs=64k count=1; echo "0 4096 $@" | dmsetup create t && dmsetup remove t; }
 array() {
@@ -145,7 +148,7 @@ def hardware(place):
     return (*virtio, "-device", "qemu-xhci", "-device", "usb-kbd",
             *disk(place, "stick"), "-device", "usb-storage,drive=stick",
             "-netdev", "user,id=net", "-device", "usb-net,netdev=net",
-            "-chardev", "null,id=serial", "-device", "usb-serial,chardev=serial",
+            "-chardev", "null,id=serial", "-device", "usb-serial,chardev=serial,always-plugged=on",
             "-audiodev", "none,id=sound", "-device", "usb-audio,audiodev=sound",
             "-device", "sdhci-pci", *disk(place, "card"), "-device", "sd-card,drive=card",
             *disk(place, "cd", MIB), "-device", "ide-cd,drive=cd",
