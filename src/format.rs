@@ -107,22 +107,60 @@ pub fn push_decimal(text: &mut Vec<u8>, mut number: usize) {
     }
 }
 
+/// Appends a byte in two digits.
+fn push_hexadecimal(out: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.push(DIGITS[usize::from(byte >> 4)]);
+    out.push(DIGITS[usize::from(byte & 15)]);
+}
+
 /// Appends `bytes`, with control bytes as `\xNN`.
 pub fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     for &byte in bytes {
         if byte < 0x20 || byte == 0x7f {
-            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-            out.extend_from_slice(&[b'\\', b'x', high, low]);
+            out.extend_from_slice(b"\\x");
+            push_hexadecimal(out, byte);
         } else {
             out.push(byte);
         }
     }
 }
 
+/// Appends a JSON object of texts, on a line of its own. What is no printable ASCII goes as `\u00NN`,
+/// byte by byte, since names promise no UTF-8.
+pub fn push_object(out: &mut Vec<u8>, fields: &[(&str, &[u8])]) {
+    let mut before = b'{';
+    for (key, value) in fields {
+        out.extend_from_slice(&[before, b'"']);
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":\"");
+        for &byte in *value {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                b' '..=b'~' => out.push(byte),
+                _ => {
+                    out.extend_from_slice(b"\\u00");
+                    push_hexadecimal(out, byte);
+                }
+            }
+        }
+        out.push(b'"');
+        before = b',';
+    }
+    out.extend_from_slice(b"}\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_is_ascii_whatever_is_in_it() {
+        let mut out = Vec::new();
+        push_object(&mut out, &[("a", b"x"), ("b", b"\"\\\t\x7f\xc3\xa9")]);
+        let wanted = br#"{"a":"x","b":"\"\\\u0009\u007f\u00c3\u00a9"}"#;
+        assert_eq!(out.strip_suffix(b"\n"), Some(&wanted[..]));
+    }
 
     #[test]
     fn decimal_writes_the_whole_range() {

@@ -60,6 +60,13 @@ const VALUES: &[Values] = &[
         fish: "-x -a '(__fish_complete_directories)'",
     },
     Values {
+        name: "FORMAT",
+        is_repeatable: false,
+        bash: "format",
+        zsh: ":format:(json text)",
+        fish: "-x -a 'json text'",
+    },
+    Values {
         name: "FILE",
         is_repeatable: true,
         bash: "file",

@@ -206,6 +206,33 @@ List only what the boot needs, with everything that this needs; see
 The hooks for initramfs-tools and dracut use it.",
     ),
     (
+        "format",
+        "\
+How data is printed.
+.Li text
+is the default.
+.Li json
+prints one object per line, whose values are strings:
+.Fl Fl list
+with the keys
+.Li kernel
+and
+.Li path ;
+.Fl Fl why
+with
+.Li kernel , name
+and
+.Li text ;
+.Fl Fl check
+with
+.Li kind , kernel , name
+and
+.Li text .
+These keys stay; others may be added.
+A byte that is no printable ASCII is
+.Ql \\eu00NN .",
+    ),
+    (
         "static",
         "\
 Register permanently instead of counting references.
@@ -303,7 +330,10 @@ All checks are made.",
     ("debug", "Print more about what is done."),
     (
         "help",
-        "Print a summary of all options, whatever else is asked for.",
+        "\
+Print a summary of all options, whatever else is asked for.
+After an action, or with the name of one, print what that action does, its
+options and an example.",
     ),
     ("version", "Print the version, whatever else is asked for."),
 ];

@@ -4,9 +4,9 @@
 
 use crate::actions::restore::parked;
 use crate::actions::{kernels, Session};
-use crate::cli::parse::Mode;
+use crate::cli::parse::{Mode, OutputFormat};
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, join, keep, push_escaped, Text};
+use crate::format::{decimal, fill, join, keep, push_escaped, push_object, Text};
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::Found;
 use crate::needs::sources::Machine;
@@ -58,7 +58,11 @@ pub fn check(session: &Session) -> Result<()> {
     };
     let machine = Machine::look(root)?;
     let census = census::with_boot(root, machine.boot)?;
-    let mut problems = Problems::default();
+    let mut problems = Problems {
+        format: request.format,
+        out: Vec::new(),
+        count: 0,
+    };
     let mut siblings = Vec::new();
     for version in kernels::with_registry(root)? {
         match kernels::sibling(root, version) {
@@ -84,8 +88,8 @@ pub fn check(session: &Session) -> Result<()> {
 }
 
 /// The lines to print.
-#[derive(Default)]
 struct Problems {
+    format: OutputFormat,
     out: Vec<u8>,
     count: usize,
 }
@@ -93,13 +97,22 @@ struct Problems {
 impl Problems {
     fn add(&mut self, kind: &[u8], version: &[u8], name: &[u8], text: &[u8]) {
         debug_assert!(kinds().iter().any(|known| known.0.as_bytes() == kind));
+        self.count += 1;
+        if self.format == OutputFormat::Json {
+            let fields = [
+                ("kind", kind),
+                ("kernel", version),
+                ("name", name),
+                ("text", text),
+            ];
+            return push_object(&mut self.out, &fields);
+        }
         for field in [kind, version, name] {
             push_escaped(&mut self.out, field);
             self.out.push(b'\t');
         }
         push_escaped(&mut self.out, text);
         self.out.push(b'\n');
-        self.count += 1;
     }
 
     fn damaged(&mut self, version: Text, error: &Error) {

@@ -2,9 +2,10 @@
 
 use crate::actions::wanted::{judge, Wanted};
 use crate::actions::{kernels, Session};
+use crate::cli::parse::OutputFormat;
 use crate::cli::Action;
 use crate::error::Result;
-use crate::format::{some_of, Text};
+use crate::format::{push_object, some_of, Text};
 use crate::needs::kernel::Found;
 use crate::needs::sources::{add_boot, add_loaded, keep_all, Machine};
 use crate::needs::survey::{message, Finding, Kind};
@@ -76,6 +77,10 @@ fn show(
     }
     out.reserve(size);
     for path in paths {
+        if session.request.format == OutputFormat::Json {
+            push_object(out, &[("kernel", version), ("path", path)]);
+            continue;
+        }
         if with_version {
             out.extend_from_slice(version);
             out.push(b'/');

@@ -15,8 +15,9 @@
 
 use crate::actions::wanted::{say_who_brings, Wanted};
 use crate::actions::{kernels, Session};
+use crate::cli::parse::OutputFormat;
 use crate::error::{Error, Result};
-use crate::format::{fill, join, Text};
+use crate::format::{fill, join, push_object, Text};
 use crate::needs::kernel::{file_of, module_named, Found};
 use crate::needs::sources::{add_loaded, keep_all, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
@@ -56,6 +57,7 @@ pub fn why(session: &Session) -> Result<()> {
             kernel: &kernel,
             kept: &kept,
             registry,
+            format: session.request.format,
         };
         let mut missing = Vec::new();
         for want in &wanted.names {
@@ -80,6 +82,7 @@ struct Answer<'a> {
     kernel: &'a Kernel<'a>,
     kept: &'a Closure,
     registry: &'static Registry,
+    format: OutputFormat,
 }
 
 impl Answer<'_> {
@@ -87,6 +90,11 @@ impl Answer<'_> {
     fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<bool> {
         let given = &want.given;
         let mut line = |name: &[u8], text: &[u8]| {
+            if self.format == OutputFormat::Json {
+                let version = self.kernel.version();
+                let fields = [("kernel", version), ("name", name), ("text", text)];
+                return push_object(out, &fields);
+            }
             out.extend_from_slice(fill(msg!("{}{}: {}\n"), &[prefix, name, text]));
         };
         match self.kernel.find(given)? {

@@ -18,6 +18,8 @@ pub enum Meaning {
     Detect,
     /// `--boot`
     Boot,
+    /// `--format`
+    Format,
     /// `--static`
     Static,
     /// `--owner`
@@ -198,6 +200,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Meaning::From, SELECTED, " from=FILE", msg!("names from a census, registry or list; - for stdin")),
     flag(Meaning::Detect, SELECTED, " detect", msg!("names from this machine's census")),
     flag(Meaning::Boot, bits(&[Action::List]), " boot", msg!("only what mounts the file systems of the boot")),
+    flag(Meaning::Format, bits(&[Action::List, Action::Why, Action::Check]), " format=FORMAT", msg!("json: an object per line")),
     flag(Meaning::Static, bits(&[Action::Install]), "s static", msg!("register permanently instead of counting")),
     flag(Meaning::Owner, REGISTERING, " owner=PKG", msg!("whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]")),
     flag(Meaning::Pkname, bits(&[Action::Apply]), "p pkname=PKG[,PKG...]", msg!("packages to forget: PKG, PKG:arch or a pattern")),

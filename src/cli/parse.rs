@@ -58,6 +58,8 @@ pub struct Request {
     pub detect: bool,
     /// Whether only what the boot needs is meant.
     pub is_boot: bool,
+    /// How data is printed.
+    pub format: OutputFormat,
     /// Whether references are static.
     pub is_static: bool,
     /// Whose references; `None` leaves it to the environment.
@@ -80,6 +82,15 @@ pub struct Request {
     pub mode: Mode,
     /// How much to say.
     pub volume: Volume,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// Lines for people and for `cut`.
+    Text,
+    /// An object per line, as [`crate::format::push_object`] makes it.
+    Json,
 }
 
 /// What a command line asks for.
@@ -112,6 +123,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         from: Vec::new(),
         detect: false,
         is_boot: false,
+        format: OutputFormat::Text,
         is_static: false,
         owner: None,
         packages: Vec::new(),
@@ -157,6 +169,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             Meaning::From => request.from.push(value),
             Meaning::Detect => request.detect = true,
             Meaning::Boot => request.is_boot = true,
+            Meaning::Format => request.format = output_format(value)?,
             Meaning::Static => request.is_static = true,
             Meaning::Owner => set_once(&mut request.owner, value, words.long)?,
             Meaning::Kernel => request.kernels.push(value),
@@ -184,6 +197,17 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         }
     }
     Ok(Parsed::Request(request))
+}
+
+fn output_format(value: Text) -> Result<OutputFormat> {
+    match value {
+        b"json" => Ok(OutputFormat::Json),
+        b"text" => Ok(OutputFormat::Text),
+        _ => Err(Error::usage(
+            msg!("no such format: {}; there are json and text"),
+            &[value],
+        )),
+    }
 }
 
 fn set_once(place: &mut Option<Text>, value: Text, long: Text) -> Result<()> {

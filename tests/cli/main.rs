@@ -9,6 +9,7 @@ mod fuzz;
 mod groups;
 mod image;
 mod input;
+mod json;
 mod kernels;
 mod list;
 mod machine;
