@@ -78,7 +78,7 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("snd_hda_codec", "snd_hda_codec_generic snd_hda_codec_hdmi", "codecs without a driver of their own, by name (sound/pci/hda/hda_bind.c)"),
     ("em28xx", "em28xx_v4l em28xx_alsa em28xx_dvb em28xx_rc", "the parts of a device by name (drivers/media/usb/em28xx/em28xx-cards.c, request_module_async)"),
     // Network
-    ("nf_tables", "nft_ct nft_masq nft_nat nft_chain_nat nft_log nft_limit nft_counter nft_reject nft_reject_inet nft_compat", "expressions and chains by name (net/netfilter/nf_tables_api.c, nft_expr_type_request_module)"),
+    ("nf_tables", "nft_chain_nat nft_compat nft_ct nft_counter nft_limit nft_log nft_reject_inet nft_reject_ipv4 nft_reject_ipv6 nft_fib_inet nft_fib_ipv4 nft_fib_ipv6", "chains and expressions of the usual rules by name (net/netfilter/nf_tables_api.c, nft_expr_type_request_module)"),
     ("nft_chain_nat nft_nat nft_masq", "nf_nat", "translation by name (net/netfilter/nft_nat.c)"),
     ("nft_ct xt_conntrack", "nf_conntrack", "connection tracking (net/netfilter/nft_ct.c)"),
     ("mlx4_core", "mlx4_en mlx4_ib", "by name (drivers/net/ethernet/mellanox/mlx4/main.c, mlx4_request_modules)"),
@@ -96,13 +96,14 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("xfrm_user", "esp4 esp6", "the usual protocol of IPsec by number (net/xfrm/xfrm_state.c, xfrm_get_type)"),
     ("esp4 esp6", "authenc echainiv crypto-gcm crypto-seqiv crypto-cbc crypto-aes crypto-sha256", "the usual algorithms of IPsec (net/xfrm/xfrm_algo.c)"),
     ("tls macsec", "crypto-gcm crypto-aes", "ciphers (net/tls/tls_sw.c, drivers/net/macsec.c)"),
-    ("nf_tables", "nft_chain_nat nft_compat nft_ct nft_counter nft_limit nft_log nft_reject_inet nft_reject_ipv4 nft_reject_ipv6 nft_fib_inet nft_fib_ipv4 nft_fib_ipv6", "chains and expressions of the usual rules by name (net/netfilter/nf_tables_api.c, nft_expr_type_get)"),
     ("nft_chain_nat", "nft_masq nft_nat nft_redir", "the same for rules that translate addresses (net/netfilter/nf_tables_api.c)"),
     ("nft_log", "nf_log_syslog", "where it writes, by number (net/netfilter/nf_log.c, nf_logger_find_get)"),
     ("iptable_nat ip6table_nat", "xt_MASQUERADE xt_nat xt_conntrack", "targets and matches of the usual rules by name (net/netfilter/x_tables.c)"),
     // Ciphers
     ("gcm", "crypto-ctr crypto-ghash", "what it is made of, by name (crypto/gcm.c)"),
     ("ccm", "crypto-ctr", "the same (crypto/ccm.c)"),
+    ("seqiv echainiv ecc", "crypto-stdrng", "random bytes by the crypto interface (crypto/geniv.c, crypto/ecc.c)"),
+    ("drbg", "jitterentropy_rng crypto-hmac crypto-sha512", "its seed and its usual core (crypto/drbg.c)"),
     ("cts", "crypto-cbc", "the same (fs/crypto/keysetup.c)"),
     ("adiantum", "crypto-xchacha12 crypto-nhpoly1305 crypto-aes", "the same (crypto/adiantum.c)"),
 ];

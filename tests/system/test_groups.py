@@ -38,7 +38,7 @@ TRIALS = {
     "containers": 'overlay && ip link add br0 type bridge && ip link add in0 type veth peer name out0'
                   ' && ip link set out0 master br0 && ip link add vx0 type vxlan id 7 dstport 4789'
                   ' && ip link add mac0 link in0 type macvlan && ip link add vlan7 link in0 type vlan id 7',
-    "vpn": 'ip link add wg0 type wireguard && modprobe tun && ip tuntap add dev tun0 mode tun && esp && ip link add xfrm0 type xfrm',
+    "vpn": 'ip link add wg0 type wireguard && modprobe tun && ip tuntap add dev tun0 mode tun && esp && ip link add xfrm0 type xfrm if_id 1',
     "luks": 'luks /dev/vdb',
     "raid": 'array 1 2 /dev/vdb /dev/vdc && array 0 2 /dev/vdb /dev/vdc && array 10 2 /dev/vdb /dev/vdc'
             ' && array 5 3 /dev/vdb /dev/vdc missing',
