@@ -66,7 +66,7 @@ pub fn push_filled(text: &mut Vec<u8>, template: &[u8], parts: &[&[u8]]) {
     );
 }
 
-/// Texts one behind the other, with something between them. (std's functions for that cost twice.)
+/// Texts one after the other, with something between them. (std's functions for that cost twice.)
 pub fn join(texts: &[&[u8]], between: &str) -> Text {
     let mut joined = Vec::new();
     for (at, text) in texts.iter().enumerate() {

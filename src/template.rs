@@ -92,7 +92,7 @@ pub const fn pack<const N: usize>(text: &[u8]) -> [u8; N] {
     packed
 }
 
-/// The byte to store for the longest fragment that stands at a place of a text, and its length.
+/// The byte to store for the longest fragment at a place of a text, and its length.
 const fn code_at(text: &[u8], at: usize) -> (u8, usize) {
     let byte = text[at];
     assert!(byte != 0 && byte < CODES, "messages are of ASCII");

@@ -1,6 +1,6 @@
 //! `--list` and `--tree`: the modules needed, on stdout.
 
-use crate::actions::wanted::{judge, Wanted};
+use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::OutputFormat;
 use crate::cli::Action;
@@ -13,7 +13,7 @@ use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
-use crate::text::names::{Insist, Want};
+use crate::text::names::{Presence, Want};
 
 /// Prints the paths of the modules needed, one per line, sorted, each once; or the modules as a tree,
 /// under the kernel's version where there are several.
@@ -34,7 +34,7 @@ pub fn list(session: &Session) -> Result<()> {
                 let closure = named(&kernel, &wanted.names, &mut is_found, report)?;
                 show(session, &closure, version, versions, &mut out);
             }
-            judge(session, &wanted.names, &is_found, versions)?;
+            check_found(session, &wanted.names, &is_found, versions)?;
         }
         None => {
             let machine = Machine::look_around(root, report)?;
@@ -150,9 +150,9 @@ pub fn named(
             }
             Found::Builtin => {
                 let what = msg!("{} is built into kernel {}");
-                match want.insist {
-                    Insist::Must => report.note(what, &[name, kernel.version()]),
-                    Insist::May => report.debug(what, &[name, kernel.version()]),
+                match want.presence {
+                    Presence::Required => report.note(what, &[name, kernel.version()]),
+                    Presence::Optional => report.debug(what, &[name, kernel.version()]),
                 }
                 *found = true;
             }

@@ -31,7 +31,7 @@ pub struct Session {
     pub report: Report,
 }
 
-/// Runs the words behind the program's name and gives the exit code.
+/// Runs the words after the program's name and returns the exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     match parse(words).and_then(act) {
         Ok(()) => 0,

@@ -2,7 +2,7 @@
 
 use crate::actions::carry::{carry, Source};
 use crate::actions::restore::{bring_back, parked};
-use crate::actions::wanted::{judge, Wanted};
+use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::system::{variable, Folder, Report, Root};
 use crate::text::active::{is_owner, Added, Hold, Registry, Removed, ACTIVE};
 use crate::text::dep::DepLine;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::names::{Insist, Want};
+use crate::text::names::{Presence, Want};
 use crate::text::sort_once;
 
 /// Registers the named modules, or all that are loaded.
@@ -72,7 +72,7 @@ fn add_wanted(
         }
     }
     say_where_it_is_not(&versions, names, &places, &is_found, report);
-    match judge(session, names, &is_found, &versions) {
+    match check_found(session, names, &is_found, &versions) {
         Err(error) if !request.force => return Err(error),
         _ => {}
     }
@@ -85,7 +85,7 @@ fn add_wanted(
         for (at, place) in places.into_iter().enumerate() {
             match place {
                 Place::Files(mut files) => modules.append(&mut files),
-                Place::Nowhere if names[at].insist == Insist::Must && !is_found[at] => {
+                Place::Nowhere if names[at].presence == Presence::Required && !is_found[at] => {
                     modules.push(module_named(names[at].given));
                 }
                 _ => {}
@@ -205,10 +205,16 @@ pub fn remove(session: &Session) -> Result<()> {
         }
     }
     let mut errors = Vec::new();
-    for (Want { given, insist, .. }, is_registered) in names.iter().zip(is_registered) {
+    for (
+        Want {
+            given, presence, ..
+        },
+        is_registered,
+    ) in names.iter().zip(is_registered)
+    {
         match (is_registered, owner) {
             (true, _) => {}
-            (false, _) if *insist == Insist::May => {
+            (false, _) if *presence == Presence::Optional => {
                 report.debug(msg!("{} is not registered"), &[given]);
             }
             (false, Some(owner)) => {
@@ -278,7 +284,7 @@ fn look_up(
                 Found::Modules(lines) => Place::Files(names_of(lines)),
                 Found::Builtin => Place::Builtin,
                 Found::Nothing
-                    if want.insist == Insist::Must && is_unpacked(root, version, name)? =>
+                    if want.presence == Presence::Required && is_unpacked(root, version, name)? =>
                 {
                     report.note(msg!("{} is on disk, but not in modules.dep yet"), &[given]);
                     Place::Files(vec![ModuleName::new(name.to_kernel())])
@@ -301,7 +307,7 @@ fn say_where_it_is_not(
     report: &Report,
 ) {
     for (at, want) in names.iter().enumerate() {
-        if want.insist == Insist::May {
+        if want.presence == Presence::Optional {
             continue;
         }
         for (version, places) in versions.iter().zip(places) {

@@ -2,7 +2,7 @@
 
 use crate::actions::list::named;
 use crate::actions::prune::carry_out;
-use crate::actions::wanted::{judge, Wanted};
+use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::Result;
@@ -57,7 +57,7 @@ pub fn restore(session: &Session) -> Result<()> {
             }
         }
     }
-    judge(session, names, &is_found, versions)?;
+    check_found(session, names, &is_found, versions)?;
     for plan in &plans {
         let old = plan.folder.text_or_empty(ACTIVE)?;
         let registry = Registry::parse(old, plan.folder.shown(ACTIVE))?;

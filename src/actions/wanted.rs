@@ -15,7 +15,7 @@ use crate::package::queue::{self, FORGOTTEN};
 use crate::system::{mapped, Root};
 use crate::text::active::Registry;
 use crate::text::name::ModulePath;
-use crate::text::names::{self, Insist, Want};
+use crate::text::names::{self, Presence, Want};
 use crate::text::nearest::Nearest;
 use crate::text::{bare_lines, until};
 use core::mem::take;
@@ -70,10 +70,10 @@ impl Wanted {
 
     /// Adds a name that must be there.
     fn add(&mut self, given: Text) {
-        let (insist, line) = (Insist::Must, 0);
+        let (presence, line) = (Presence::Required, 0);
         self.names.push(Want {
             given,
-            insist,
+            presence,
             line,
         });
     }
@@ -119,7 +119,7 @@ impl Wanted {
 ///
 /// # Errors
 /// A name that must be there.
-pub fn judge(
+pub fn check_found(
     session: &Session,
     names: &[Want],
     is_found: &[bool],
@@ -132,8 +132,8 @@ pub fn judge(
             continue;
         }
         let (what, parts) = (msg!("no module {} in kernel {}"), [want.given, joined]);
-        match want.insist {
-            Insist::Must => {
+        match want.presence {
+            Presence::Required => {
                 errors.push(match nearest_module(session, want.given, versions)? {
                     name if name.is_empty() || name == want.given => Error::refused(what, &parts),
                     name => Error::refused(
@@ -143,7 +143,7 @@ pub fn judge(
                 });
                 missing.push(want.given);
             }
-            Insist::May => session.report.debug(what, &parts),
+            Presence::Optional => session.report.debug(what, &parts),
         }
     }
     if !missing.is_empty() {

@@ -10,7 +10,7 @@
 //! nokia: not on disk
 //! ```
 //!
-//! Behind the reason stands the module that has it, and then, each behind its `->`, what that one
+//! After the reason comes the module that has it, and then, each after its `->`, what that one
 //! needs and how: `dependency`, `soft`, `weak` or `hidden`.
 
 use crate::actions::wanted::{say_who_brings, Wanted};
@@ -25,7 +25,7 @@ use crate::system::report::print;
 use crate::system::{Report, Root};
 use crate::text::active::{Entry, Registry};
 use crate::text::name::ModuleName;
-use crate::text::names::{Insist, Want};
+use crate::text::names::{Presence, Want};
 
 /// Prints why each named module is kept.
 ///
@@ -110,7 +110,7 @@ impl Answer<'_> {
                 }
             }
             Found::Builtin => line(given, b"built into the kernel"),
-            Found::Nothing if want.insist == Insist::May => {
+            Found::Nothing if want.presence == Presence::Optional => {
                 report.debug(msg!("{} matches nothing"), &[given]);
             }
             Found::Nothing => {

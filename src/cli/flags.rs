@@ -59,7 +59,7 @@ pub struct Flag {
     /// Its letters, its long name, with `=` what its value is called: `u use=NAME[,NAME...]`. Three
     /// texts of their own would be three times as large.
     names: &'static str,
-    /// One line for `--help`; of an action, behind a tab, what an example of it goes on with.
+    /// One line for `--help`; of an action, after a tab, what an example of it goes on with.
     help: Template,
 }
 

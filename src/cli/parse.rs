@@ -104,7 +104,7 @@ pub enum Parsed {
     Request(&'static Request),
 }
 
-/// Reads the words behind the program's name.
+/// Reads the words after the program's name.
 ///
 /// # Errors
 /// A usage error.
@@ -221,19 +221,19 @@ fn set_once(place: &mut Option<Text>, value: Text, long: Text) -> Result<()> {
 fn split_list(list: &mut Vec<Text>, value: Text, long: Text) -> Result<()> {
     let mut rest = value;
     loop {
-        let (name, behind) = split_name(rest);
+        let (name, after) = split_name(rest);
         if name.is_empty() {
             return Err(Error::usage(msg!("empty name in --{}={}"), &[long, value]));
         }
         list.push(name);
-        match behind {
-            Some(behind) => rest = behind,
+        match after {
+            Some(after) => rest = after,
             None => return Ok(()),
         }
     }
 }
 
-/// The first name of a list, and what stands behind its comma. Some aliases have commas of their
+/// The first name of a list, and what comes after its comma. Some aliases have commas of their
 /// own (`of:N*T*Cbrcm,bcm2835-i2c`). What follows one of them belongs to it until something has a
 /// `:`, as every alias has; but the second part of `cpu:type:x86,ven*:feature:*` has one, and the
 /// firmware's words in `dmi*:` may hold anything, so that those end with the list.

@@ -78,9 +78,9 @@ pub fn filter<'t>(
     // The last part, which grows while lines that stay follow one another.
     let mut part = 0..0;
     let mut entries = 0;
-    // depmod writes the aliases of a module one behind the other, so the last answer is kept.
+    // depmod writes the aliases of a module one after the other, so the last answer is kept.
     let mut last = (&b"\n"[..], None);
-    // In a record, the lines behind the first go where the first goes.
+    // In a record, the lines after the first go where the first goes.
     let (mut is_first, mut stays) = (true, true);
     // No index can hold a zero byte: it ends a key and a value there.
     let zero = memchr(0, text);

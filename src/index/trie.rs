@@ -41,7 +41,7 @@ pub struct Trie<'t> {
     pub(super) room: RefCell<Room>,
 }
 
-/// What stands behind a node's prefix.
+/// What comes after a node's prefix.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'t> {
     first: u8,
@@ -52,7 +52,7 @@ pub(super) struct Node<'t> {
 }
 
 impl<'t> Node<'t> {
-    /// Takes apart what stands at `rest`; the flags are those of the node's offset. `None` where
+    /// Takes apart what is at `rest`; the flags are those of the node's offset. `None` where
     /// the file ends before.
     pub(super) fn parse(flags: u32, mut rest: &'t [u8]) -> Option<Node<'t>> {
         let mut node = Node {
@@ -73,7 +73,7 @@ impl<'t> Node<'t> {
         Some(node)
     }
 
-    /// Whether no key goes on behind this node.
+    /// Whether no key goes on after this node.
     pub(super) fn is_last(&self) -> bool {
         self.children.is_empty()
     }
@@ -140,8 +140,8 @@ impl<'t> Trie<'t> {
             let mut rest = self.at(offset)?;
             if offset & HAS_PREFIX != 0 {
                 loop {
-                    let (&byte, behind) = rest.split_first()?;
-                    rest = behind;
+                    let (&byte, after) = rest.split_first()?;
+                    rest = after;
                     if byte == 0 {
                         break;
                     }
@@ -155,7 +155,7 @@ impl<'t> Trie<'t> {
                 let node = Node::parse(offset, rest)?;
                 return match number(node.values, 0) {
                     None | Some(0) => Some(None),
-                    // Behind the count: the priority, then the value.
+                    // After the count: the priority, then the value.
                     Some(_) => Some(Some(until_nul(node.values.get(8..)?)?)),
                 };
             };
@@ -175,7 +175,7 @@ impl<'t> Trie<'t> {
         }
     }
 
-    /// What stands in the file where an offset points to.
+    /// What is in the file where an offset points to.
     pub(super) fn at(&self, offset: u32) -> Option<&'t [u8]> {
         self.bytes.get((offset & POSITION) as usize..)
     }

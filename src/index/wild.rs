@@ -10,7 +10,7 @@ use crate::text::alias::{is_wild, matches};
 use crate::text::memchr;
 use crate::text::table::{finished, mixed, Table};
 
-/// A path with more wildcards, or a pattern with more bytes behind a bracket, is a loop in a
+/// A path with more wildcards, or a pattern with more bytes after a bracket, is a loop in a
 /// damaged file.
 const DEEPEST: usize = 200;
 
@@ -20,7 +20,7 @@ pub type Tell<'f, 't> = &'f mut dyn FnMut(u32, &'t [u8]);
 /// What one search after the other uses again.
 #[derive(Default)]
 pub(super) struct Room {
-    /// The places in the file behind each star that was reached. The first way to it leaves the
+    /// The places in the file after each star that was reached. The first way to it leaves the
     /// most of the name, and what follows the star is found from there, so no other is tried.
     stars: Table,
     pattern: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct Room {
 
 impl<'t> Trie<'t> {
     /// Tells the entries of every pattern that a normalised name matches: an entry more than once
-    /// where a bracket behind a star has several ways to match.
+    /// where a bracket after a star has several ways to match.
     ///
     /// # Errors
     /// The index is damaged on the way.
@@ -47,7 +47,7 @@ impl<'t> Trie<'t> {
 /// One search. Its steps give `None` where the index is damaged.
 ///
 /// An offset is one of the file: that of a node, or of a byte in its prefix, with the node's flags;
-/// without [`HAS_PREFIX`], of what stands behind the prefix.
+/// without [`HAS_PREFIX`], of what comes after the prefix.
 struct Search<'s, 't> {
     trie: &'s Trie<'t>,
     name: &'s [u8],
@@ -56,12 +56,12 @@ struct Search<'s, 't> {
 }
 
 impl<'t> Search<'_, 't> {
-    /// Matches what is left of the name behind `eaten` bytes with a node and all below it.
+    /// Matches what is left of the name after `eaten` bytes with a node and all below it.
     fn walk(&mut self, mut offset: u32, mut eaten: usize, depth: usize) -> Option<()> {
         loop {
             let mut rest = self.trie.at(offset)?;
             while offset & HAS_PREFIX != 0 {
-                let (&byte, behind) = rest.split_first()?;
+                let (&byte, after) = rest.split_first()?;
                 let name = self.name.get(eaten);
                 match byte {
                     b'[' | b'\\' => return self.each(offset, eaten),
@@ -70,7 +70,7 @@ impl<'t> Search<'_, 't> {
                     _ if name == Some(&byte) || (byte == b'?' && name.is_some()) => eaten += 1,
                     _ => return Some(()),
                 }
-                rest = behind;
+                rest = after;
                 offset += 1;
             }
             let node = Node::parse(offset, rest)?;
@@ -114,7 +114,7 @@ impl<'t> Search<'_, 't> {
         }
         let mut rest = self.trie.at(offset)?;
         if offset & HAS_PREFIX != 0 {
-            let (&next, behind) = rest.split_first()?;
+            let (&next, after) = rest.split_first()?;
             if next != 0 && !is_wild(next) {
                 while let Some(at) = memchr(next, &self.name[eaten..]) {
                     self.walk(offset, eaten + at, depth + 1)?;
@@ -123,7 +123,7 @@ impl<'t> Search<'_, 't> {
                 return Some(());
             }
             if next == 0 {
-                rest = behind;
+                rest = after;
                 offset = (offset & !HAS_PREFIX) + 1;
             }
         }

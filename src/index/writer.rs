@@ -11,14 +11,14 @@ use crate::text::split_inline;
 /// Takes entries, then writes the index.
 #[derive(Default)]
 pub struct Writer {
-    /// The entries one behind the other. Each is its key with a zero byte, the numbers that order
+    /// The entries one after the other. Each is its key with a zero byte, the numbers that order
     /// the values of a key, and what a node holds of a single value: the count, the priority, and
     /// the value with a zero byte.
     entries: Vec<u8>,
     starts: Vec<u32>,
 }
 
-/// Where the count begins behind a key's zero byte, after the priority and a number that is the
+/// Where the count begins after a key's zero byte, after the priority and a number that is the
 /// lower the later the entry came.
 const COUNT: usize = 8;
 /// Where the priority begins.
@@ -78,7 +78,7 @@ struct Output<'e> {
 }
 
 impl<'e> Output<'e> {
-    /// A key from its byte at `depth` on, with all that stands behind it.
+    /// A key from its byte at `depth` on, with all that comes after it.
     fn rest(&self, start: u32, depth: usize) -> &'e [u8] {
         &self.entries[start as usize + depth..]
     }
@@ -92,13 +92,13 @@ impl<'e> Output<'e> {
     }
 
     /// Writes the node for sorted entries, one at least, whose keys agree up to `depth`, and all
-    /// below it; gives its offset with flags.
+    /// below it; returns its offset with flags.
     fn node(&mut self, entries: &[u32], depth: usize) -> u32 {
         let (first, last) = (entries[0], entries[entries.len() - 1]);
         let (rest, other) = (self.rest(first, depth), self.rest(last, depth));
         let (mut prefix, mut depth) = (&b""[..], depth);
         // The root alone never has a prefix: depmod makes it empty and splits only below
-        // (tools/depmod.c, `index_create`). No other node stands at the start of its keys.
+        // (tools/depmod.c, `index_create`). No other node is at the start of its keys.
         if depth > 0 {
             if entries.len() == 1 {
                 return self.leaf(rest);
@@ -141,7 +141,7 @@ impl<'e> Output<'e> {
     }
 
     /// Writes the node of a single entry, which most are; `rest` is what is left of its key, and
-    /// all behind it.
+    /// all after it.
     fn leaf(&mut self, rest: &[u8]) -> u32 {
         let offset = self.bytes.len() as u32 | HAS_VALUES;
         let (key, numbers) = split_inline(rest, 0);
@@ -163,7 +163,7 @@ impl<'e> Output<'e> {
             .extend_from_slice(&text[..length + value.len() + 1]);
     }
 
-    /// Writes the node's own bytes with an empty table; gives its offset and the table's place.
+    /// Writes the node's own bytes with an empty table; returns its offset and the table's place.
     fn own(&mut self, prefix: &[u8], values: &[u32], longer: &[u32], depth: usize) -> (u32, usize) {
         let mut offset = self.bytes.len() as u32;
         if !prefix.is_empty() {

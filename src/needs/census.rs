@@ -130,7 +130,7 @@ impl Census {
         if name.is_empty() || name.starts_with(b"#") {
             return;
         }
-        // No name of the kernel has a blank, and none could be told from what is behind it.
+        // No name of the kernel has a blank, and none could be told from what comes after it.
         if name.iter().any(|&byte| is_control(byte) || byte == b' ') {
             return;
         }

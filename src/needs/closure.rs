@@ -108,7 +108,7 @@ impl Closure {
     }
 
     /// The first module that needs this one, and how. A module that came in because of others
-    /// has one that stands before it.
+    /// has one before it.
     pub fn first_user(&self, position: usize) -> Option<(usize, Need)> {
         let user = self.modules[position].first_user;
         user.map(|(user, need)| (user as usize, need))

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::format::fill;
 use crate::system::Root;
-use crate::text::names::{self, Insist, Want};
+use crate::text::names::{self, Presence, Want};
 use crate::text::{has, words};
 
 /// Where groups are; a file of the first hides one of its name in the second.
@@ -42,13 +42,13 @@ pub fn expand(root: &Root, names: Vec<Want>, file: &[u8]) -> Result<Vec<Want>> {
             Some((text, path)) => {
                 for named in names::parse(text, root.shown(path))?.names {
                     queue.push(Want {
-                        insist: Insist::May,
+                        presence: Presence::Optional,
                         line: want.line,
                         ..named
                     });
                 }
             }
-            None if want.insist == Insist::May => {}
+            None if want.presence == Presence::Optional => {}
             None => {
                 let what = msg!("no group {}; see limopack --help");
                 return Err(Error::parse(file, want.line, what, &[want.given]));

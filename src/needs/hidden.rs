@@ -29,17 +29,17 @@ pub struct Row<'t> {
 pub const KNOWN: &[(&str, &str, &str)] = &[
     // File systems
     ("btrfs libcrc32c ext4 jbd2", "crypto-crc32c", "checksums by the crypto interface (lib/libcrc32c.c, fs/ext4/super.c)"),
-    ("btrfs", "blake2b-256 sha256 xxhash64", "checksums; softdep entries behind the first (fs/btrfs/super.c)"),
+    ("btrfs", "blake2b-256 sha256 xxhash64", "checksums; softdep entries after the first (fs/btrfs/super.c)"),
     ("f2fs", "crypto-crc32", "checksums by the crypto interface (fs/f2fs/super.c)"),
     ("ext4 f2fs", "quota_v2", "the quota feature, by name (fs/quota/dquot.c, find_quota_format)"),
     ("ext4 f2fs ubifs", "crypto-xts crypto-cts crypto-aes crypto-hmac crypto-sha512 crypto-adiantum", "encrypted directories (fs/crypto/keysetup.c)"),
-    ("bcachefs", "poly1305 chacha20 sha256 crc64 crc32c", "softdep entries behind the first (fs/bcachefs/checksum.c)"),
+    ("bcachefs", "poly1305 chacha20 sha256 crc64 crc32c", "softdep entries after the first (fs/bcachefs/checksum.c)"),
     ("fat vfat", "nls_cp437 nls_ascii nls_iso8859-1", "character sets by name (fs/nls/nls_base.c, load_nls)"),
     ("vfat isofs udf cifs ntfs3 jfs exfat hfsplus", "nls_utf8", "file names in UTF-8, which hfsplus always asks for (fs/nls/nls_base.c, fs/hfsplus/super.c)"),
     ("ubifs", "deflate zlib lzo zstd", "compression by the crypto interface (fs/ubifs/compress.c)"),
     ("nfs", "nfsv2 nfsv3 nfsv4", "versions by name (fs/nfs/client.c, find_nfs_version)"),
     ("nfsv4", "nfs_layout_nfsv41_files nfs_layout_flexfiles", "layouts by number (fs/nfs/pnfs.c, find_pnfs_driver)"),
-    ("cifs ksmbd", "gcm ccm sha512 sha256 cmac aes nls md5 hmac ecb", "softdep entries behind the first (fs/smb)"),
+    ("cifs ksmbd", "gcm ccm sha512 sha256 cmac aes nls md5 hmac ecb", "softdep entries after the first (fs/smb)"),
     ("rpcsec_gss_krb5", "crypto-cbc crypto-cts crypto-aes crypto-hmac crypto-sha1 crypto-sha256", "encryption types (net/sunrpc/auth_gss/gss_krb5_mech.c)"),
     ("libceph", "crypto-cbc crypto-aes crypto-gcm crypto-hmac crypto-sha256", "messages and tickets (net/ceph/crypto.c, messenger_v2.c)"),
     // Disks
@@ -55,7 +55,7 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("md_mod dm_raid", "linear raid0 raid1 raid10 raid456", "levels by name and number (drivers/md/md.c, md_run; mdadm's initramfs hook)"),
     ("iscsi_tcp nvme_tcp", "crypto-crc32c", "digests (drivers/scsi/iscsi_tcp.c, drivers/nvme/host/tcp.c)"),
     ("zram", "crypto-lzo-rle crypto-lzo crypto-lz4 crypto-zstd", "compression by name (drivers/block/zram/zcomp.c)"),
-    ("nvme", "vmd", "disks behind Intel's volume controller appear with it (initramfs generators)"),
+    ("nvme", "vmd", "disks after Intel's volume controller appear with it (initramfs generators)"),
     // Buses and boards
     ("virtio", "virtio_pci virtio_mmio", "another machine has the other bus (initramfs generators)"),
     ("usbcore", "usbhid usb_storage", "keyboards and disks that are plugged in later (initramfs generators)"),
@@ -167,7 +167,7 @@ pub fn rows<'t>(text: &'t [u8], file: &[u8], tell: &mut dyn FnMut(&Row<'t>)) -> 
             return Err(Error::parse(
                 file,
                 number,
-                msg!("no target behind {}"),
+                msg!("no target after {}"),
                 &[modules],
             ));
         }

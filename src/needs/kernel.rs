@@ -245,8 +245,8 @@ impl<'r> Kernel<'r> {
         };
         let (mut rest, mut number) = (text, 0);
         while !rest.is_empty() {
-            let (line, behind) = split_inline(rest, b'\n');
-            rest = behind;
+            let (line, after) = split_inline(rest, b'\n');
+            rest = after;
             number += 1;
             // No call to compare seven bytes: nearly every line ends here.
             if let [b'k', b'e', b'r', b'n', b'e', b'l', b'/', ..] = line {

@@ -143,7 +143,7 @@ impl Patterns {
     fn compare(&self, mut next: Option<u32>, room: &mut Room) {
         while let Some(number) = next {
             let pattern = &self.patterns[number as usize];
-            // What they have in common has no wildcards, and most differ behind it.
+            // What they have in common has no wildcards, and most differ after it.
             let shared = shared_length(pattern.text, &room.name[..room.plain]);
             if matches(&pattern.text[shared..], &room.name[shared..]) {
                 room.found.push(number);
@@ -197,7 +197,7 @@ impl Patterns {
 pub enum Format {
     /// `alias PATTERN MODULE`, one per line (modules.alias, modules.symbols)
     Lines,
-    /// `MODULE.alias=PATTERN` among other `MODULE.KEY=VALUE`, each with a NUL behind it
+    /// `MODULE.alias=PATTERN` among other `MODULE.KEY=VALUE`, each with a NUL after it
     /// (modules.builtin.modinfo)
     Records,
 }
@@ -271,8 +271,8 @@ impl AliasText {
             Format::Lines => {
                 let mut rest = self.text;
                 while !rest.is_empty() {
-                    let (line, behind) = split_inline(rest, b'\n');
-                    rest = behind;
+                    let (line, after) = split_inline(rest, b'\n');
+                    rest = after;
                     // A module's name has no colon.
                     let needs_colon = has_early_colon(line) || needs_colon(line);
                     if needs_colon && !is_device {
@@ -286,8 +286,8 @@ impl AliasText {
             Format::Records => {
                 let mut rest = self.text;
                 while !rest.is_empty() {
-                    let (first, behind) = split_at_byte(rest, 0);
-                    rest = behind;
+                    let (first, after) = split_at_byte(rest, 0);
+                    rest = after;
                     if let Some((pattern, module)) = record(first) {
                         add(pattern, module, needs_colon(pattern));
                     }

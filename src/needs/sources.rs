@@ -21,7 +21,7 @@ use crate::template::Template;
 use crate::text::active::{Registry, BASE};
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::names::{self, Insist, Want, CENSUS};
+use crate::text::names::{self, Presence, Want, CENSUS};
 use crate::text::{bare_lines, positions, proc_modules, until, words};
 
 /// What is known of the machine, whatever the kernel.
@@ -99,7 +99,7 @@ pub fn declared(root: &Root) -> Result<Declared> {
         // Distributions ship lists of what other machines have: a name that is unknown is none.
         let want = Want {
             given: keep(name),
-            insist: Insist::May,
+            presence: Presence::Optional,
             line: 0,
         };
         declared.names.push((want, file));
@@ -164,7 +164,9 @@ pub fn keep_all(
         }
     }
     for (want, place) in &machine.declared.names {
-        if !add(kept, kernel, want.given, Why::Declared(place))? && want.insist == Insist::Must {
+        if !add(kept, kernel, want.given, Why::Declared(place))?
+            && want.presence == Presence::Required
+        {
             let text = fill(UNKNOWN, &[place]);
             findings.push(Finding::new(Kind::Missing, want.given, text));
         }

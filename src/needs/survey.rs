@@ -143,7 +143,7 @@ impl Finding {
 
 /// What an earlier prune left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum Leftover {
     /// Nothing: there was none, or it finished.
     Nothing,
     /// Its mark alone.
@@ -177,7 +177,7 @@ pub struct Survey<'r> {
     /// What modules.dep listed before a prune that is unfinished.
     unfinished: Option<Box<DepText<'static>>>,
     /// What an earlier prune left.
-    pub left: Left,
+    pub left: Leftover,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// Directories that belong to another mount and are left alone.
@@ -211,7 +211,7 @@ impl<'r> Survey<'r> {
             keep: Closure::default(),
             removal: Box::default(),
             unfinished,
-            left: Left::Nothing,
+            left: Leftover::Nothing,
             findings: Vec::new(),
             mounts: Vec::new(),
         });
@@ -273,9 +273,9 @@ impl<'r> Survey<'r> {
             self.mounts.push(path)
         })?;
         self.left = match (self.unfinished.is_some(), leftovers) {
-            (false, _) => Left::Nothing,
-            (true, 0) => Left::Mark,
-            (true, _) => Left::Modules,
+            (false, _) => Leftover::Nothing,
+            (true, 0) => Leftover::Mark,
+            (true, _) => Leftover::Modules,
         };
         if !self.removal.has_place() && self.folder.size(b"kernel")? > 0 {
             return Err(Error::refused(
@@ -402,7 +402,7 @@ fn is_left(unfinished: &Option<Box<DepText<'_>>>, name: ModuleName<'_>) -> bool 
     unfinished.as_ref().map_or(false, |old| old.lists(name))
 }
 
-/// One message for all findings of a kind, as a prune gives it: what it is, and some of the names.
+/// One message for all findings of a kind, as a prune prints it: what it is, and some of the names.
 pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
     let mut names = Vec::new();
     for finding in findings {

@@ -246,7 +246,7 @@ fn dependencies(closure: &Closure, position: usize) -> impl Iterator<Item = usiz
         .map(|edge| edge.to as usize)
 }
 
-/// What stands behind the name of a module that is needed in this way.
+/// What comes after the name of a module that is needed in this way.
 fn mark(need: Need) -> &'static [u8] {
     match need {
         Need::Dependency => b"",

@@ -359,7 +359,7 @@ impl Database {
             info.push((name, text));
         }
         let mut parts = edit.parts.clone();
-        // A file whose last stanza has no empty line behind it needs one before a new stanza.
+        // A file whose last stanza has no empty line after it needs one before a new stanza.
         if !edit.stand_ins.is_empty() && !parts.last().map_or(true, |last| last.ends_with(b"\n\n"))
         {
             parts.push(b"\n");

@@ -73,7 +73,7 @@ pub fn each_name<'t>(field: &'t [u8], see: &mut dyn FnMut(&'t [u8])) {
     }
 }
 
-/// The group of a field in which a name stands.
+/// The group of a field that has a name.
 pub fn group_of<'t>(field: &'t [u8], name: &[u8]) -> &'t [u8] {
     let at = position(field, name);
     let start = rfind(&field[..at], b',').map_or(0, |comma| comma + 1);
@@ -181,8 +181,8 @@ fn take_digits<'t>(text: &mut &'t [u8]) -> &'t [u8] {
         .unwrap_or(text.len());
     let (mut digits, rest) = text.split_at(end);
     *text = rest;
-    while let [b'0', behind @ ..] = digits {
-        digits = behind;
+    while let [b'0', after @ ..] = digits {
+        digits = after;
     }
     digits
 }

@@ -73,11 +73,11 @@ pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
             }
             _ => {}
         }
-        let Some((behind, start)) = retry else {
+        let Some((after, start)) = retry else {
             return false;
         };
-        retry = Some((behind, start + 1));
-        (at, seen) = (behind, start + 1);
+        retry = Some((after, start + 1));
+        (at, seen) = (after, start + 1);
     }
     pattern[at..].iter().all(|&byte| byte == b'*')
 }

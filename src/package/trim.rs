@@ -13,7 +13,7 @@ use crate::text::{bare_lines, last_part, lines, sort_once, split_at_byte};
 /// Where a checksum's path begins.
 const DIGEST: usize = 34;
 
-/// The part of a path behind the directory of all kernels: `VERSION/...`.
+/// The part of a path after the directory of all kernels: `VERSION/...`.
 pub fn below_modules(path: &[u8]) -> Option<&[u8]> {
     below(path.strip_prefix(b"/")?)
 }

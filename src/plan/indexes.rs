@@ -138,8 +138,8 @@ pub fn part_of<'t>(
 fn push_changed(rewrites: &mut Vec<Rewrite>, name: Text, old: Text, parts: Vec<Text>) {
     let mut rest = old;
     let is_same = parts.iter().all(|part| match rest.strip_prefix(*part) {
-        Some(behind) => {
-            rest = behind;
+        Some(after) => {
+            rest = after;
             true
         }
         None => false,

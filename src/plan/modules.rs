@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::format::{push_decimal, push_filled, Text};
-use crate::needs::survey::{Left, UNFINISHED};
+use crate::needs::survey::{Leftover, UNFINISHED};
 use crate::plan::indexes::Rewrite;
 use crate::plan::park::Park;
 use crate::system::folder::Naming;
@@ -53,14 +53,14 @@ pub struct Plan<'r> {
     /// The index files that change.
     pub rewrites: Vec<Rewrite>,
     /// What an earlier prune left behind.
-    pub left: Left,
+    pub left: Leftover,
 }
 
 impl Plan<'_> {
     /// Whether everything is done already.
     pub fn is_done(&self) -> bool {
         let is_pruned = self.rewrites.is_empty() && !self.removal.has_work();
-        is_pruned && self.left == Left::Nothing && self.freed.is_none()
+        is_pruned && self.left == Leftover::Nothing && self.freed.is_none()
     }
 
     /// One step per line, sorted, then the totals.
@@ -161,7 +161,7 @@ impl Plan<'_> {
             _ => None,
         };
         let staged = self.folder.stage(Naming::Hidden, &self.files())?;
-        if self.left != Left::Modules && self.removal.has_work() {
+        if self.left != Leftover::Modules && self.removal.has_work() {
             let kept = self
                 .folder
                 .keep_from(&self.folder, b"modules.dep", UNFINISHED);

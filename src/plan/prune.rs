@@ -1,7 +1,7 @@
 //! From what is known of a kernel to the plan that prunes it.
 
 use crate::error::Result;
-use crate::needs::survey::{Left, Survey};
+use crate::needs::survey::{Leftover, Survey};
 use crate::plan::indexes::{rewrites, Order};
 use crate::plan::modules::{Goal, Plan};
 use crate::plan::park::Park;
@@ -27,7 +27,7 @@ pub fn plan<'r>(
     let version = survey.kernel.version();
     let park = Park::of(root, version);
     let is_freed = match goal {
-        Goal::Park => park.is_to_go(&survey.folder, survey.left == Left::Modules)?,
+        Goal::Park => park.is_to_go(&survey.folder, survey.left == Leftover::Modules)?,
         _ => true,
     };
     let mut freed = None;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::needs::kernel::file_of;
-use crate::needs::survey::Left;
+use crate::needs::survey::Leftover;
 use crate::needs::{Closure, Why};
 use crate::plan::indexes::{rewrites, Order, ORDER};
 use crate::plan::modules::{Goal, Plan};
@@ -74,6 +74,6 @@ pub fn plan<'r>(
         folder,
         removal,
         rewrites,
-        left: Left::Nothing,
+        left: Leftover::Nothing,
     }))
 }

@@ -71,7 +71,7 @@ impl Staged<'_> {
     /// Renames the files over those that they replace, and makes that durable.
     ///
     /// # Errors
-    /// Any step. The files before the failed one are new, it and those behind it are old.
+    /// Any step. The files before the failed one are new, it and those after it are old.
     pub fn commit(mut self) -> Result<()> {
         let folder = self.folder;
         if self.waiting.is_empty() {
@@ -226,7 +226,7 @@ impl Folder {
         bytes.clear();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
-        mapped::read_behind(file.as_fd(), bytes)
+        mapped::read_to_end(file.as_fd(), bytes)
     }
 
     /// Replaces a file as a whole; see [`Folder::replace_all`].
@@ -350,7 +350,7 @@ impl Folder {
         }
     }
 
-    /// As [`Folder::entries`], in a buffer that is used again, behind what is in it; what the file
+    /// As [`Folder::entries`], in a buffer that is used again, after what is in it; what the file
     /// system does not tell is unknown.
     ///
     /// # Errors
@@ -379,7 +379,7 @@ impl Folder {
     /// The size of an entry in bytes; 0 for one that is gone.
     ///
     /// # Errors
-    /// It cannot be told.
+    /// It cannot be found out.
     pub fn size(&self, name: &[u8]) -> Result<usize> {
         Ok(self.stat(name)?.map_or(0, |stat| size_of(&stat)))
     }
@@ -418,7 +418,7 @@ impl Folder {
     /// The number of the directory's file system.
     ///
     /// # Errors
-    /// It cannot be told.
+    /// It cannot be found out.
     pub fn device(&self) -> Result<u64> {
         let stat = io("stat", self.shown, stat_in(self.fd.as_fd(), b""));
         stat.map(|stat| stat.st_dev)
@@ -562,7 +562,7 @@ fn unlink_in(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::
     retry(|| rustix::fs::unlinkat(directory, name, flags))
 }
 
-/// Writes parts one behind the other, many with each call.
+/// Writes parts one after the other, many with each call.
 fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
     // Far below the kernel's limit of 1024 (linux: include/uapi/linux/uio.h, UIO_MAXIOV).
     const MOST: usize = 256;

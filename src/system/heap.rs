@@ -29,7 +29,7 @@ struct State {
     free: [*mut Link; SIZES],
 }
 
-/// What stands in a block that was given back.
+/// What is in a block that was given back.
 struct Link {
     next: *mut Link,
 }

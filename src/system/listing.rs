@@ -8,7 +8,7 @@ use core::mem::MaybeUninit;
 use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, RawDir};
 
-/// The entries of directories, those of one behind those of another.
+/// The entries of directories, those of one after those of another.
 #[derive(Default)]
 pub struct Listing {
     /// For each entry a byte for its kind, its name, and a zero byte.
@@ -17,7 +17,7 @@ pub struct Listing {
     starts: Vec<u32>,
 }
 
-/// Where the kind stands in what the kernel calls a mode (linux: include/uapi/linux/stat.h, S_IFMT).
+/// Where the kind is in what the kernel calls a mode (linux: include/uapi/linux/stat.h, S_IFMT).
 const KIND: u32 = 12;
 
 /// How long a listing was.
@@ -30,7 +30,7 @@ pub struct Mark {
 
 impl Listing {
     /// Adds what is in a directory, sorted by name, without `.` and `..`. What was added before is
-    /// behind the mark that comes back.
+    /// after the mark that comes back.
     pub fn add(&mut self, directory: BorrowedFd<'_>) -> rustix::io::Result<Mark> {
         let mark = Mark {
             bytes: self.bytes.len(),

@@ -58,12 +58,12 @@ pub fn argument(path: &[u8]) -> Result<&'static [u8]> {
 /// Reads to the end, in steps that suit /proc, which gives 4 KiB at most for each call.
 fn read_all(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    read_behind(file, &mut bytes)?;
+    read_to_end(file, &mut bytes)?;
     Ok(bytes)
 }
 
 /// Reads to the end, after what is in `bytes` already.
-pub(super) fn read_behind(file: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> rustix::io::Result<()> {
+pub(super) fn read_to_end(file: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> rustix::io::Result<()> {
     const STEP: usize = 16 * 1024;
     loop {
         bytes.reserve(STEP);
@@ -77,7 +77,7 @@ pub(super) fn read_behind(file: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> rustix::
 }
 
 /// Says of a text that it is not read from its start to its end, so that the kernel brings the pages
-/// that are looked at and not those behind them: from a slow card, half of the time of a listing.
+/// that are looked at and not those after them: from a slow card, half of the time of a listing.
 /// Where it is no mapping, or the kernel does not know, nothing changes.
 #[allow(unsafe_code)]
 pub fn read_here_and_there(text: &'static [u8]) {

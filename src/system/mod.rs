@@ -111,7 +111,7 @@ pub(crate) fn is_missing(errno: Errno) -> bool {
     errno == Errno::NOENT || errno == Errno::NOTDIR
 }
 
-/// The words behind the program's name, as the C library hands them to `main`.
+/// The words after the program's name, as the C library hands them to `main`.
 ///
 /// # Safety
 /// As for `strings`.
@@ -142,7 +142,7 @@ pub fn variable(name: &str) -> Option<&'static [u8]> {
 #[allow(unsafe_code)]
 unsafe fn strings(mut list: *const *const c_char) -> impl Iterator<Item = &'static [u8]> {
     core::iter::from_fn(move || {
-        // SAFETY: `list` never moves behind the null pointer at its end, and the caller vouches
+        // SAFETY: `list` never moves after the null pointer at its end, and the caller vouches
         // for the rest.
         unsafe {
             if list.is_null() || (*list).is_null() {

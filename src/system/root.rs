@@ -145,7 +145,7 @@ impl Root {
     /// Whether there is anything at `path`.
     ///
     /// # Errors
-    /// It cannot be told.
+    /// It cannot be found out.
     pub fn has(&self, path: &[u8]) -> Result<bool> {
         match self.open_at(path, OFlags::PATH) {
             Ok(_) => Ok(true),
@@ -161,7 +161,7 @@ impl Root {
     /// The stamp of the file at `path`.
     ///
     /// # Errors
-    /// There is none, or it cannot be told.
+    /// There is none, or it cannot be found out.
     pub fn stamp(&self, path: &[u8]) -> Result<Stamp> {
         let stat = io("open", self.shown(path), self.stat(path))?;
         Ok(Stamp {
@@ -175,7 +175,7 @@ impl Root {
     /// Whether the one file was changed after the other.
     ///
     /// # Errors
-    /// One is missing, or it cannot be told.
+    /// One is missing, or it cannot be found out.
     pub fn is_newer(&self, one: &[u8], other: &[u8]) -> Result<bool> {
         Ok(self.stamp(one)?.changed > self.stamp(other)?.changed)
     }
@@ -201,7 +201,7 @@ impl Root {
     /// Whether both paths lead to one directory; `false` where either leads to none.
     ///
     /// # Errors
-    /// It cannot be told.
+    /// It cannot be found out.
     pub fn is_same_directory(&self, first: &[u8], second: &[u8]) -> Result<bool> {
         let mut before = None;
         for path in [first, second] {

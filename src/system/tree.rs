@@ -98,7 +98,7 @@ pub struct Removal {
     /// `kernel` if there is such a directory, and those below it where anything goes, each before
     /// those in it.
     directories: Vec<Directory>,
-    /// The files that go, of one directory behind those of the one before, sorted.
+    /// The files that go, of one directory after those of the one before, sorted.
     files: Vec<File>,
 }
 
@@ -109,7 +109,7 @@ struct Directory {
     name: usize,
     /// The end of its part of the files, which begins where that of the directory before ends.
     files_end: usize,
-    /// The end of the directories below it, which begin behind it.
+    /// The end of the directories below it, which begin after it.
     end: usize,
     /// Whether it goes itself, as it will be empty.
     fate: Fate,
@@ -165,7 +165,7 @@ pub type Decide<'d> = &'d mut dyn FnMut(&Leaf<'_>) -> Result<Fate>;
 /// names. Directories that belong to another mount are left alone and told to `warn`.
 ///
 /// # Errors
-/// A directory that cannot be read, or one of absurd depth; what `decide` gives.
+/// A directory that cannot be read, or one of absurd depth; what `decide` returns.
 pub fn walk(
     folder: &Folder,
     scope: Scope,

@@ -147,7 +147,7 @@ impl Registry {
                 return Err(Error::parse(
                     file,
                     number,
-                    msg!("no module name behind #@"),
+                    msg!("no module name after #@"),
                     &[],
                 ));
             };
@@ -422,12 +422,12 @@ fn parse_line(line: Text) -> core::result::Result<(ModuleName<'static>, Hold), T
     match parse_hold(&line[colon + 1..]) {
         Some(hold) => Ok((name, hold)),
         None => Err(msg!(
-            "neither S nor a number from 1 to 4294967295 behind the ':'"
+            "neither S nor a number from 1 to 4294967295 after the ':'"
         )),
     }
 }
 
-/// What stands behind `#@`; a comment that goes on without a blank is a comment.
+/// What comes after `#@`; a comment that goes on without a blank is a comment.
 fn owners_in(line: Text) -> Option<Text> {
     let owners = line.strip_prefix(b"#@")?;
     matches!(owners.first(), None | Some(b' ' | b'\t')).then_some(owners)

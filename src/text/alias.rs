@@ -77,7 +77,7 @@ pub fn is_wild(byte: u8) -> bool {
 }
 
 /// The longest part of a pattern that every name has in it which the pattern matches, or one that is
-/// long enough; all of a pattern that stands for one name. Nothing behind a bracket is looked at.
+/// long enough; all of a pattern that stands for one name. Nothing after a bracket is looked at.
 pub fn long_literal(pattern: &[u8]) -> &[u8] {
     const ENOUGH: usize = 12;
     let (mut longest, mut rest) = (&b""[..], pattern);
@@ -94,7 +94,7 @@ pub fn long_literal(pattern: &[u8]) -> &[u8] {
     longest
 }
 
-/// What stands before the first byte of a pattern that is not itself alone.
+/// What comes before the first byte of a pattern that is not itself alone.
 pub fn before_wild(pattern: &[u8]) -> &[u8] {
     let end = pattern.iter().position(|&byte| is_wild(byte));
     &pattern[..end.unwrap_or(pattern.len())]
@@ -117,7 +117,7 @@ pub fn is_alias(name: &[u8]) -> bool {
 /// Whether a pattern, normalised or not, matches a normalised name.
 pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut eaten) = (0, 0);
-    // Behind the last star: the pattern from there, and how far the name was when it began.
+    // After the last star: the pattern from there, and how far the name was when it began.
     let mut star = None;
     loop {
         let step = match pattern.get(at) {
@@ -136,9 +136,9 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
                 eaten += 1;
             }
             // Only the last star has to give: what an earlier one eats the last can eat, too.
-            (None, Some((behind, from))) if from < name.len() => {
-                star = Some((behind, from + 1));
-                at = behind;
+            (None, Some((after, from))) if from < name.len() => {
+                star = Some((after, from + 1));
+                at = after;
                 eaten = from + 1;
             }
             _ => return false,

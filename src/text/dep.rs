@@ -23,7 +23,7 @@ impl<'t> DepLine<'t> {
     pub fn parse(line: &'t [u8]) -> core::result::Result<Self, Template> {
         let path = DepLine(line).path();
         match path.0.len() == line.len() {
-            true => Err(msg!("no ':' behind the module's path")),
+            true => Err(msg!("no ':' after the module's path")),
             false => DepLine(line).checked(path),
         }
     }
@@ -58,7 +58,7 @@ impl<'t> DepLine<'t> {
     }
 }
 
-/// What stands behind the path of a line.
+/// What comes after the path of a line.
 #[derive(Clone, Copy)]
 pub struct Dependencies<'t>(&'t [u8]);
 
@@ -69,9 +69,9 @@ impl<'t> Iterator for Dependencies<'t> {
     fn next(&mut self) -> Option<ModulePath<'t>> {
         // By the space alone, which depmod writes, and busybox too.
         loop {
-            let (word, behind) = split_inline(self.0, b' ');
-            self.0 = behind;
-            match (word.is_empty(), behind.is_empty()) {
+            let (word, after) = split_inline(self.0, b' ');
+            self.0 = after;
+            match (word.is_empty(), after.is_empty()) {
                 (false, _) => return Some(ModulePath(word)),
                 (true, true) => return None,
                 (true, false) => {}
@@ -87,7 +87,7 @@ impl<'t> Iterator for Dependencies<'t> {
 /// of lines that nobody asks for. Where many names end alike, the whole names are hashed.
 pub struct Paths<'t> {
     text: &'t [u8],
-    /// What stands behind each path.
+    /// What comes after each path.
     end: u8,
     by_tail: Chains,
     /// Where many names end alike.
@@ -103,7 +103,7 @@ pub enum Ends {
     Line,
 }
 
-/// Lines with one hash, one behind the other as they are in the text.
+/// Lines with one hash, one after the other as they are in the text.
 #[derive(Default)]
 struct Chains {
     /// Where each begins, in `lines`, + 1; 0 is none. A power of two.
@@ -214,8 +214,8 @@ impl<'t> Paths<'t> {
         };
         let start = path.0.as_ptr() as usize - self.text.as_ptr() as usize;
         let end = start + path.0.len();
-        let behind = until(&self.text[end..], b'\n');
-        Some((path, &self.text[start..end + behind.len()]))
+        let after = until(&self.text[end..], b'\n');
+        Some((path, &self.text[start..end + after.len()]))
     }
 
     /// An error where the chain is too long, and others would be shorter.
@@ -239,7 +239,7 @@ impl<'t> Paths<'t> {
         Ok(None)
     }
 
-    /// The path that ends here; `None` behind a second `:` of one line.
+    /// The path that ends here; `None` after a second `:` of one line.
     fn before(&self, end: usize) -> Option<ModulePath<'t>> {
         let text = &self.text[..end];
         let start = match find_last(text, self.end, b'\n') {

@@ -64,13 +64,13 @@ impl<'t> Iterator for BareLines<'t> {
     }
 }
 
-/// What stands before the first `byte`, and what stands behind it (empty where there is none).
+/// What comes before the first `byte`, and what comes after it (empty where there is none).
 #[inline(never)]
 pub fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     split_inline(text, byte)
 }
 
-/// What stands before the first `byte`; all, where there is none.
+/// What comes before the first `byte`; all, where there is none.
 #[inline(never)]
 pub fn until(text: &[u8], byte: u8) -> &[u8] {
     split_inline(text, byte).0
@@ -85,7 +85,7 @@ pub fn split_inline(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     }
 }
 
-/// Where the first such byte stands. (On x86-64 memchr's own function goes through a pointer, to code
+/// Where the first such byte is. (On x86-64 memchr's own function goes through a pointer, to code
 /// that is chosen at the first call although only one is there to choose, and twice in the program.)
 #[inline(never)]
 pub fn memchr(byte: u8, text: &[u8]) -> Option<usize> {
@@ -100,7 +100,7 @@ pub fn has(text: &[u8], byte: u8) -> bool {
     memchr(byte, text).is_some()
 }
 
-/// Where the last such byte stands.
+/// Where the last such byte is.
 #[inline(never)]
 pub fn rfind(text: &[u8], byte: u8) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
@@ -119,13 +119,13 @@ pub fn positions(text: &[u8], byte: u8) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
-/// Where the first of two bytes stands. For words, which are short, byte by byte.
+/// Where the first of two bytes is. For words, which are short, byte by byte.
 #[inline(never)]
 pub fn find_first(text: &[u8], one: u8, other: u8) -> Option<usize> {
     text.iter().position(|&byte| byte == one || byte == other)
 }
 
-/// Where the last of two bytes stands. For paths, which are short, byte by byte.
+/// Where the last of two bytes is. For paths, which are short, byte by byte.
 #[inline(never)]
 pub fn find_last(text: &[u8], one: u8, other: u8) -> Option<usize> {
     text.iter().rposition(|&byte| byte == one || byte == other)
@@ -153,7 +153,7 @@ pub fn sort_once(list: &mut Vec<&[u8]>) {
     }
 }
 
-/// Where `wanted` first stands in a text. For short words in texts of a few MB, a search for
+/// Where `wanted` first is in a text. For short words in texts of a few MB, a search for
 /// the first byte does; memchr's own search for words would cost 8 KiB of program.
 pub fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     let (&first, _) = wanted.split_first()?;
@@ -257,8 +257,8 @@ impl<'t> Iterator for Words<'t> {
 
     fn next(&mut self) -> Option<&'t [u8]> {
         let mut rest = self.0;
-        while let [b' ' | b'\t', behind @ ..] = rest {
-            rest = behind;
+        while let [b' ' | b'\t', after @ ..] = rest {
+            rest = after;
         }
         let end = find_first(rest, b' ', b'\t').unwrap_or(rest.len());
         let (word, rest) = rest.split_at(end);

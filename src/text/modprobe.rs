@@ -23,7 +23,7 @@ pub struct Command<'t> {
     pub kind: Kind,
     /// The module; a pattern may stand for several. Of an alias, the pattern.
     pub subject: &'t [u8],
-    /// The words behind it; see [`targets`].
+    /// The words after it; see [`targets`].
     pub targets: &'t [u8],
 }
 

@@ -103,7 +103,7 @@ enum Rest {
     Longer,
 }
 
-/// What of eight bytes of a path is part of the name that goes on behind them, in kernel spelling,
+/// What of eight bytes of a path is part of the name that goes on after them, in kernel spelling,
 /// the others 0. `None` where a longer look has to tell.
 #[inline(always)]
 fn part_of_name(eight: u64) -> Option<(u64, Rest)> {

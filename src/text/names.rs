@@ -2,7 +2,7 @@
 //! plain names.
 //!
 //! The first word of a line is a module or an alias. A `?` for the second word says that it may
-//! be missing: a census writes it behind the names of drivers and modules, because another
+//! be missing: a census writes it after the names of drivers and modules, because another
 //! kernel may have them built in or call them otherwise. An alias may always be missing.
 //! `NAME:S`, `NAME:N`, `#@` and `#!` are lines of a registry; other lines that begin with `#` or `;`
 //! are comments. A census says in its first line that it is one, and has no such lines.
@@ -23,11 +23,11 @@ pub const CENSUS: &[u8] = b"# limopack census";
 
 /// What a missing name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insist {
+pub enum Presence {
     /// An error.
-    Must,
+    Required,
     /// Nothing to speak of.
-    May,
+    Optional,
 }
 
 /// A name or alias that was given.
@@ -36,7 +36,7 @@ pub struct Want {
     /// The name, as it was given.
     pub given: Text,
     /// What it is where no kernel has it.
-    pub insist: Insist,
+    pub presence: Presence,
     /// Its line, from 1; 0 for one of the command line.
     pub line: usize,
 }
@@ -87,14 +87,14 @@ pub fn parse(text: Text, file: &[u8]) -> Result<Names> {
             ));
         }
         let is_optional = second == Some(b"?") || is_alias(given);
-        let insist = match is_optional {
-            true => Insist::May,
-            false => Insist::Must,
+        let presence = match is_optional {
+            true => Presence::Optional,
+            false => Presence::Required,
         };
         let line = number;
         found.names.push(Want {
             given,
-            insist,
+            presence,
             line,
         });
     }
@@ -130,9 +130,9 @@ mod tests {
         Registry::parse(keep(&names.registry), b"f")
     }
 
-    fn named(text: &str) -> Vec<(String, Insist)> {
+    fn named(text: &str) -> Vec<(String, Presence)> {
         let names = parse(keep(text.as_bytes()), b"f").unwrap().names;
-        let owned = |want: &Want| (String::from_utf8_lossy(want.given).into(), want.insist);
+        let owned = |want: &Want| (String::from_utf8_lossy(want.given).into(), want.presence);
         names.iter().map(owned).collect()
     }
 
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn the_first_word_of_every_kind_of_file_is_the_name() {
-        let must = |name: &str| (name.to_string(), Insist::Must);
-        let may = |name: &str| (name.to_string(), Insist::May);
+        let must = |name: &str| (name.to_string(), Presence::Required);
+        let may = |name: &str| (name.to_string(), Presence::Optional);
         let proc = "ext4 970752 1 - Live 0xffffffffc0a10000\n";
         assert_eq!(named(proc), [must("ext4")]);
         let lsmod = "Module                  Size  Used by\next4  970752  1\n";
@@ -179,7 +179,7 @@ mod tests {
         ];
         let given = names.names.iter().map(|want| want.given);
         assert!(given.eq(wanted));
-        let is_optional = |want: &Want| want.insist == Insist::May;
+        let is_optional = |want: &Want| want.presence == Presence::Optional;
         assert!(names.names.iter().all(is_optional));
         assert_eq!(names.registry, b"\n\n\nhid:2\nvirtio:S\na:01\n"[..]);
         // Nor in a census, whatever its aliases look like.
@@ -192,7 +192,7 @@ mod tests {
         let names = parse(keep(text), b"f").unwrap();
         let wanted = Want {
             given: b"vfat",
-            insist: Insist::Must,
+            presence: Presence::Required,
             line: 3,
         };
         assert_eq!(names.names, [wanted]);

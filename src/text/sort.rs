@@ -11,7 +11,7 @@ use core::mem::swap;
 /// As few texts as are sorted by comparing them.
 const FEW: usize = 8;
 
-/// Sorts the texts that begin at `starts` in `bytes`. Something ends each that stands nowhere else
+/// Sorts the texts that begin at `starts` in `bytes`. Something ends each that is nowhere else
 /// in any of them and is lower than all there is, a zero byte as a rule; no two are the same, for
 /// they would be compared beyond their ends.
 ///
@@ -58,7 +58,7 @@ fn sort_from(bytes: &[u8], mut starts: &mut [u32], mut depth: usize) {
     }
 }
 
-/// A text from its byte at `depth` on, with all that stands behind it.
+/// A text from its byte at `depth` on, with all that comes after it.
 fn rest(bytes: &[u8], start: u32, depth: usize) -> &[u8] {
     bytes.get(start as usize + depth..).unwrap_or(&[])
 }

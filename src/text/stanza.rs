@@ -9,7 +9,7 @@ use crate::text::catalog::{bit, Catalog, Entry};
 use crate::text::{is_same, is_same_word, lines, memchr, split_at_byte, split_inline};
 use memchr::arch::all::is_equal;
 
-/// One stanza, with the empty lines behind it. The fields that nearly every question is about
+/// One stanza, with the empty lines after it. The fields that nearly every question is about
 /// are found while it is parsed; each is empty where the stanza has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stanza<'t> {

@@ -29,7 +29,7 @@ fn is_readable(error: &str) -> bool {
 #[test]
 fn a_malformed_line_of_the_registry_stops_every_action() {
     const NO_VALUE: &str = "neither NAME:S nor NAME:NUMBER";
-    const NO_HOLD: &str = "neither S nor a number from 1 to 4294967295 behind the ':'";
+    const NO_HOLD: &str = "neither S nor a number from 1 to 4294967295 after the ':'";
     const NO_NAME: &str = "not a module name before the ':'";
     for (line, what) in [
         ("ext4", NO_VALUE),
@@ -56,7 +56,7 @@ fn a_malformed_line_of_the_registry_stops_every_action() {
         ("ext\x1b[31m4:S", NO_NAME),
         ("ext\0:S", NO_NAME),
         ("\0", NO_VALUE),
-        ("#@", "no module name behind #@"),
+        ("#@", "no module name after #@"),
         ("#@ crc16 p/q", "not a package name: p/q"),
         ("#@ crc16 p\x1b", "not a package name: p\\x1b"),
     ] {
@@ -226,7 +226,7 @@ fn an_empty_modules_dep_is_refused() {
 
 #[test]
 fn a_malformed_line_of_modules_dep_is_named() {
-    const NO_COLON: &str = "no ':' behind the module's path";
+    const NO_COLON: &str = "no ':' after the module's path";
     const UNSOUND: &str = "a path with '..', '.', control bytes or no file name";
     for (line, what) in [
         ("kernel/a.ko", NO_COLON),

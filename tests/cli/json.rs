@@ -18,10 +18,7 @@ fn each_line_of_a_listing_is_an_object() {
 fn the_reason_of_a_module_is_an_object() {
     let machine = Machine::typical();
     let (name, text) = ("ext4", "nothing needs it");
-    assert_eq!(
-        machine.prints("--why -u ext4"),
-        format!("{name}: {text}\n")
-    );
+    assert_eq!(machine.prints("--why -u ext4"), format!("{name}: {text}\n"));
     assert_eq!(
         machine.prints("--why -u ext4 --format=json"),
         format!("{{\"kernel\":\"{KERNEL}\",\"name\":\"{name}\",\"text\":\"{text}\"}}\n")
@@ -33,7 +30,7 @@ fn each_problem_is_an_object_whatever_its_name() {
     let name = "od\"d\\\u{e9}";
     let machine = Machine::typical().file(
         "usr/lib/limopack/needs.d/a.conf",
-        &format!("#! base\n{name}\n"),
+        format!("#! base\n{name}\n"),
     );
     let (lines, objects) = (machine.run("--check"), machine.run("--check --format=json"));
     assert_eq!((lines.code, objects.code), (Some(1), Some(1)));

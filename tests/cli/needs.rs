@@ -120,7 +120,7 @@ fn files_of_hidden_d_extend_the_table() {
     machine.write("etc/limopack/hidden.d/bad.conf", "ok x\nf # nothing\n");
     assert_eq!(
         machine.refuses("-l -u f"),
-        "ROOT/etc/limopack/hidden.d/bad.conf:2: no target behind f"
+        "ROOT/etc/limopack/hidden.d/bad.conf:2: no target after f"
     );
 }
 

@@ -74,7 +74,7 @@ fn node(entries: Vec<Entry<'_>>, place: Place) -> Node {
 }
 
 impl Node {
-    /// Writes the node and all below it; gives its offset with the flags of what it has.
+    /// Writes the node and all below it; returns its offset with the flags of what it has.
     fn write(&self, out: &mut Vec<u8>, order: Order) -> u32 {
         let mut children = BTreeMap::new();
         let mut write_children = |out: &mut Vec<u8>| {
