@@ -43,6 +43,6 @@ dist-%: cross-% manual
 # The binary that ships, not the one built for this machine.
 bench: cross-x86_64-unknown-linux-musl cross-armv7-unknown-linux-musleabihf ## the table of tests/system/README.md, measured side by side in one run (root, network)
 	RUSTFLAGS=-Ctarget-feature=-crt-static $(CARGO) build --quiet --release --locked --target-dir target/gnu
-	LIMOPACK_BIN=target/cross/x86_64-unknown-linux-musl/limopack /usr/bin/python3 tests/system/bench.py
+	LIMOPACK_BIN=target/cross/x86_64-unknown-linux-musl/limopack /usr/bin/python3 tests/system/bench/bench.py
 
 FORCE:

@@ -4,10 +4,14 @@ Owns the scratch directory of a run, which goes when the tests end. Nothing
 here ever skips: what cannot be had is a failure.
 """
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+# A folder's tests find their own modules and those of the others.
+sys.path[1:1] = [str(Path(__file__).parent / folder) for folder in ("lib", "kernel", "boot", "bench")]
 
 import fetch
 import model

@@ -29,7 +29,7 @@ def scan(out):
     gcc = tools.run("gcc", "-print-file-name=include").stdout.strip()
     tools.run("gcc", "-O2", "-D_GNU_SOURCE", "-Wall", "-Werror", "-static", "-nostdinc", "-nostdlib",
               "-isystem", f"{musl}/../../include/x86_64-linux-musl", "-isystem", gcc,
-              f"{musl}/crt1.o", f"{musl}/crti.o", fetch.TOP / "tests/system/scan.c",
+              f"{musl}/crt1.o", f"{musl}/crti.o", fetch.TOP / "tests/system/bench/scan.c",
               f"{musl}/libc.a", "-lgcc", f"{musl}/crtn.o", "-o", out)
     return str(out)
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import trees
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[3]
 CACHE = Path(os.environ.get("LIMOPACK_CACHE") or TOP / "target/system").absolute()
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SUITES = ["bookworm", "trixie", "forky", "sid"]

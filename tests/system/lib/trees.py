@@ -18,7 +18,7 @@ def scratch_place():
     place = os.environ.get("LIMOPACK_SCRATCH")
     if not place and os.path.ismount("/dev/shm") and shutil.disk_usage("/dev/shm").free > ROOM:
         place = "/dev/shm"
-    place = place or Path(__file__).resolve().parents[2] / "target/scratch"
+    place = place or Path(__file__).resolve().parents[3] / "target/scratch"
     os.makedirs(place, exist_ok=True)
     return str(place)
 

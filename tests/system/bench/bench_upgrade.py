@@ -5,15 +5,11 @@ initramfs of MODULES=most, on an ext4 of its own in memory, where nothing waits 
 are counted every TICK seconds: what lives for less is not seen, and none of the large files does.
 """
 import statistics
-import sys
 import threading
-from pathlib import Path
 
 import chroots
-import measure
-
-sys.path.append(str(Path(__file__).parent / "dpkg"))
 import kernels
+import measure
 
 SUITE, ROUNDS, TICK, DISK = "bookworm", 3, 0.05, 2 << 30
 TIME_LIMIT, PEAK_LIMIT = 1.25, 1.05

@@ -117,6 +117,10 @@ HIDDEN = {
     "ip6table_nat": ["xt_MASQUERADE", "xt_nat", "xt_conntrack"],
     "gcm": ["crypto-ctr", "crypto-ghash"],
     "ccm": ["crypto-ctr"],
+    "seqiv": ["crypto-stdrng"],
+    "echainiv": ["crypto-stdrng"],
+    "ecc": ["crypto-stdrng"],
+    "drbg": ["jitterentropy_rng", "crypto-hmac", "crypto-sha512"],
     "cts": ["crypto-cbc"],
     "adiantum": ["crypto-xchacha12", "crypto-nhpoly1305", "crypto-aes"],
 }

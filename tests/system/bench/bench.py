@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What limopack costs beside what others do, as one table in Markdown, for README.md beside this file.
+"""What limopack costs beside what others do, as one table in Markdown, for tests/system/README.md.
 
 Owns the table: all its rows are from this one run, at whose end a broken limit is an error. The
 binary is the one that ships (`make bench` builds it, and LIMOPACK_BIN names it).
@@ -13,6 +13,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+# What the tests have in common.
+sys.path[1:1] = [str(Path(__file__).parents[1] / folder) for folder in ("lib", "dpkg")]
 
 import bench_cold
 import bench_forget
