@@ -13,7 +13,7 @@ use crate::text::alias::normalise;
 use crate::text::dep::{DepLine, DepText, Ends, Paths};
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
 use crate::text::table::Table;
-use crate::text::{has, split_inline};
+use crate::text::{bare_lines, has, memchr, until};
 use std::cell::{Cell, RefCell};
 
 /// An installed kernel and its files, opened as they are asked for.
@@ -243,20 +243,22 @@ impl<'r> Kernel<'r> {
             Lines::Text(text) => text.text(),
             Lines::Index(_) => self.file_or_empty(b"modules.dep")?,
         };
-        let (mut rest, mut number) = (text, 0);
+        let mut rest = text;
         while !rest.is_empty() {
-            let (line, after) = split_inline(rest, b'\n');
-            rest = after;
-            number += 1;
+            let length = memchr(b'\n', rest).unwrap_or(rest.len() - 1);
+            let (line, after) = rest.split_at(length + 1);
             // No call to compare seven bytes: nearly every line ends here.
-            if let [b'k', b'e', b'r', b'n', b'e', b'l', b'/', ..] = line {
+            if let [b'k', b'e', b'r', b'n', b'e', b'l', b'/', ..] = rest {
+                rest = after;
                 continue;
             }
             let broken = |what| {
                 let file = self.shown(b"modules.dep");
+                let number = bare_lines(text).count() - bare_lines(rest).count() + 1;
                 Error::parse(file, number, what, &[])
             };
-            tell(DepLine::parse(line).map_err(broken)?);
+            tell(DepLine::parse(until(line, b'\n')).map_err(broken)?);
+            rest = after;
         }
         Ok(())
     }
