@@ -5,7 +5,7 @@
 //! The names come from files that may belong to a stranger's image. So the templates offer only
 //! names that mean nothing to a shell.
 
-use limopack::cli::flags::{Flag, Meaning, Words, FLAGS};
+use limopack::cli::flags::{Flag, FlagNames, Meaning, FLAGS};
 use limopack::cli::Action;
 
 /// How a kind of value is completed.
@@ -78,14 +78,14 @@ const VALUES: &[Values] = &[
 /// The completion for bash.
 pub fn bash() -> String {
     let action_case = |(_, flag): (Action, &Flag)| {
-        let Words { letters, long, .. } = flag.strings();
+        let FlagNames { letters, long, .. } = flag.strings();
         let letters = letters.chars().map(|letter| format!("-{letter}* | "));
         let letters: String = letters.collect();
         format!("{letters}--{long}) action={long} ;;")
     };
     let value_case = |flag: &Flag| {
         let kind = values(flag)?.bash;
-        let Words { letters, long, .. } = flag.strings();
+        let FlagNames { letters, long, .. } = flag.strings();
         // A letter may end a cluster, as in `-isu`.
         let letters = letters.chars();
         let letters = letters.map(|letter| format!("-{letter} | -[!-]*{letter} | "));
@@ -121,7 +121,7 @@ pub fn zsh() -> String {
             None => ("", ""),
             Some(_) => ("+", "="),
         };
-        let Words { letters, long, .. } = flag.strings();
+        let FlagNames { letters, long, .. } = flag.strings();
         let mut words: Vec<String> = letters
             .chars()
             .map(|letter| format!("-{letter}{short_end}"))
@@ -147,7 +147,7 @@ pub fn zsh() -> String {
 /// The completion for fish.
 pub fn fish() -> String {
     let action_line = |(_, flag): (Action, &Flag)| {
-        let Words { letters, long, .. } = flag.strings();
+        let FlagNames { letters, long, .. } = flag.strings();
         let letters = letters.chars().map(|letter| format!("-s {letter} "));
         let letters: String = letters.collect();
         format!("__fish_contains_opt {letters}{long}; and set found {long}")
@@ -157,7 +157,7 @@ pub fn fish() -> String {
         let with: String = with
             .map(|(_, flag)| format!(" {}", flag.strings().long))
             .collect();
-        let Words { letters, long, .. } = flag.strings();
+        let FlagNames { letters, long, .. } = flag.strings();
         let letters = letters.chars().map(|letter| format!("-s {letter} "));
         let letters: String = letters.collect();
         let help = help(flag).replace('\'', "\\'");
@@ -201,10 +201,10 @@ fn goes_with(flag: &Flag, action: Action) -> bool {
 /// The long names of flags, each with `=` if it takes a value.
 fn long_names<'f>(flags: impl Iterator<Item = &'f Flag>) -> String {
     let name = |flag: &Flag| match flag.strings() {
-        Words {
+        FlagNames {
             long, value: "", ..
         } => format!("--{long}"),
-        Words { long, .. } => format!("--{long}="),
+        FlagNames { long, .. } => format!("--{long}="),
     };
     flags.map(name).collect::<Vec<_>>().join(" ")
 }
@@ -228,7 +228,7 @@ fn excluded(flag: &Flag) -> String {
     };
     let mut names = Vec::new();
     for other in FLAGS.iter().filter(collides) {
-        let Words { letters, long, .. } = other.strings();
+        let FlagNames { letters, long, .. } = other.strings();
         names.extend(letters.chars().map(|letter| format!("-{letter}")));
         names.push(format!("--{long}"));
     }

@@ -21,7 +21,7 @@ use crate::plan::indexes::Order;
 use crate::plan::park::Park;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
-use crate::text::catalog::{Catalog, Entry};
+use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::stanza::Stanza;
 use crate::text::{bare_lines, find, lines, sort_once};
 
@@ -53,7 +53,7 @@ pub fn apply(session: &Session) -> Result<()> {
     if is_to_wait {
         return task.defer();
     }
-    let mut wanted = Wanted::new(task);
+    let mut wanted = Selection::new(task);
     let ties = database.ties(root)?;
     for given in &request.packages {
         wanted.select(task, &ties, given)?;
@@ -95,7 +95,7 @@ pub(super) struct Trimmed {
 }
 
 /// What a call is about.
-pub(super) struct Wanted {
+pub(super) struct Selection {
     /// Positions in `status` of packages to forget.
     pub(super) chosen: Vec<usize>,
     /// For each stanza, whether it is one of those, or of those to trim.
@@ -118,9 +118,9 @@ pub(super) struct Wanted {
     pub(super) kernels: Vec<Text>,
 }
 
-impl Wanted {
-    pub(super) fn new(task: &Task<'_>) -> Wanted {
-        Wanted {
+impl Selection {
+    pub(super) fn new(task: &Task<'_>) -> Selection {
+        Selection {
             chosen: Vec::new(),
             is_chosen: vec![false; task.contents.status.all.len()],
             notes: Vec::new(),
@@ -458,7 +458,7 @@ impl<'a> Task<'a> {
     }
 
     /// Packages of this name that were forgotten before: where their notes are.
-    fn forgotten_before(&self, spec: &Spec<'_>) -> &'static [Entry<'static>] {
+    fn forgotten_before(&self, spec: &Spec<'_>) -> &'static [CatalogEntry<'static>] {
         spec.among(&self.remembered_names)
     }
 
@@ -558,7 +558,7 @@ impl<'a> Task<'a> {
     #[inline(never)] // larger in the large frame of its caller
     fn take(
         &self,
-        entry: &Entry<'static>,
+        entry: &CatalogEntry<'static>,
         spec: &Spec<'_>,
         ties: &Ties,
         given: &'static [Text],

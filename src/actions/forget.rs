@@ -1,7 +1,7 @@
 //! Carries out what `apply` and `settle` have found: prunes, edits the package database, cleans up,
 //! and reports it. `--dry-run` prints the same plans.
 
-use crate::actions::apply::{Task, Trimmed, Wanted};
+use crate::actions::apply::{Selection, Task, Trimmed};
 use crate::actions::purged::{self, Gone, Purged};
 use crate::actions::settle::standing_orders;
 use crate::actions::{kernels, prune};
@@ -23,7 +23,7 @@ use crate::text::{sort_once, split_at_byte, words};
 impl Task<'_> {
     /// Prunes, then edits the database, then cleans up; everything that can be refused is refused
     /// before the first step. The stand-ins that went are given back.
-    pub(super) fn forget(&self, wanted: &Wanted) -> Result<&'static [&'static Stanza<'static>]> {
+    pub(super) fn forget(&self, wanted: &Selection) -> Result<&'static [&'static Stanza<'static>]> {
         let (root, request, report) = (self.root, self.request, self.report);
         let was_auto = |package: &[u8]| {
             let note = self.remembered_names.find(package).first();
@@ -196,7 +196,7 @@ impl Task<'_> {
     }
 
     /// What is recorded as gone is gone after a power cut, too.
-    fn sync_kernels(&self, wanted: &Wanted) -> Result<()> {
+    fn sync_kernels(&self, wanted: &Selection) -> Result<()> {
         let mut synced = Vec::new();
         for kernel in &wanted.kernels {
             if let Some(folder) = Folder::open(self.root, directory(kernel))? {
@@ -212,7 +212,7 @@ impl Task<'_> {
     }
 
     /// The stems of the packages of which nothing is to be left in `info/`, sorted.
-    fn gone(&self, wanted: &Wanted, edit: &Edit<'_>) -> Vec<Text> {
+    fn gone(&self, wanted: &Selection, edit: &Edit<'_>) -> Vec<Text> {
         let mut gone = queue::packages(&wanted.notes);
         let mut new = Vec::new();
         for stand_in in &edit.stand_ins {
@@ -239,7 +239,7 @@ impl Task<'_> {
 
     /// Drops the notes that have had their day: what was pending and is done, and what was
     /// forgotten and is installed again.
-    fn remember(&self, wanted: &Wanted) -> Result<()> {
+    fn remember(&self, wanted: &Selection) -> Result<()> {
         let new = queue::packages(&wanted.notes);
         let mut done = queue::packages(&wanted.settled);
         done.extend_from_slice(&new);
@@ -270,7 +270,7 @@ impl Task<'_> {
         Ok(())
     }
 
-    fn warn(&self, wanted: &Wanted, edit: &Edit<'_>) {
+    fn warn(&self, wanted: &Selection, edit: &Edit<'_>) {
         let stanzas = self.contents.status.all;
         for &at in &wanted.chosen {
             let stanza = &stanzas[at];
@@ -319,7 +319,7 @@ pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal
 }
 
 /// What the database half would do, a step a line, sorted.
-fn edit_lines(wanted: &Wanted, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Text {
+fn edit_lines(wanted: &Selection, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Text {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
         lines.push(fill(msg!("forget {}\n"), &[note.package]));

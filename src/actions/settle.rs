@@ -2,7 +2,7 @@
 //! orders, and takes away stand-ins that nothing needs any more. The hooks call it when the package
 //! manager has ended.
 
-use crate::actions::apply::{Task, Wanted};
+use crate::actions::apply::{Selection, Task};
 use crate::actions::forget::push_going;
 use crate::actions::restore::bring_back_all;
 use crate::actions::{kernels, Session};
@@ -104,7 +104,7 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
         }
         return Ok(());
     }
-    let mut wanted = Wanted::new(task);
+    let mut wanted = Selection::new(task);
     if !pending.is_empty() {
         let ties = database.ties(root)?;
         for note in pending {
@@ -171,7 +171,7 @@ fn follow(
         &[version],
     );
     let task = Task::read(session, database)?;
-    let mut wanted = Wanted::new(task);
+    let mut wanted = Selection::new(task);
     wanted.kernels.push(version);
     if standing == Standing::Apply {
         let mut going = Vec::new();

@@ -23,7 +23,7 @@ use crate::needs::sources::{add_loaded, keep_all, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
 use crate::system::report::print;
 use crate::system::{Report, Root};
-use crate::text::active::{Entry, Registry};
+use crate::text::active::{Registry, RegistryEntry};
 use crate::text::name::ModuleName;
 use crate::text::names::{Presence, Want};
 
@@ -167,7 +167,7 @@ impl Answer<'_> {
 }
 
 /// `S`, or the count and the owners: `2: myapp otherapp`.
-fn hold(entry: Option<&Entry>) -> Text {
+fn hold(entry: Option<&RegistryEntry>) -> Text {
     let Some(entry) = entry else {
         return b"";
     };

@@ -142,7 +142,7 @@ fn no_such_letter(letters: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flags::Words;
+    use crate::cli::flags::FlagNames;
     use lexopt::{Arg, Parser};
     use std::ffi::OsString;
 
@@ -167,7 +167,7 @@ mod tests {
                 Arg::Long(name) => by_long(name.as_bytes()),
                 Arg::Value(_) => None,
             };
-            let Words { long, value, .. } = flag.ok_or(())?.strings();
+            let FlagNames { long, value, .. } = flag.ok_or(())?.strings();
             let value: Text = match value {
                 "" => b"",
                 _ => parser.value().map_err(drop)?.into_vec().leak(),

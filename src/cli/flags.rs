@@ -64,7 +64,7 @@ pub struct Flag {
 }
 
 /// What a flag is called; what it does not have is empty.
-pub struct Words<T> {
+pub struct FlagNames<T> {
     /// Its letters; most flags have one or none.
     pub letters: T,
     /// Its long name without dashes.
@@ -75,10 +75,10 @@ pub struct Words<T> {
 
 impl Flag {
     /// Its words.
-    pub fn words(&self) -> Words<Text> {
+    pub fn words(&self) -> FlagNames<Text> {
         let (letters, name) = split_at_byte(self.names.as_bytes(), b' ');
         let (long, value) = split_at_byte(name, b'=');
-        Words {
+        FlagNames {
             letters,
             long,
             value,
@@ -86,14 +86,14 @@ impl Flag {
     }
 
     /// The same for a manual.
-    pub fn strings(&self) -> Words<&'static str> {
-        let Words {
+    pub fn strings(&self) -> FlagNames<&'static str> {
+        let FlagNames {
             letters,
             long,
             value,
         } = self.words();
         let string = |text| core::str::from_utf8(text).unwrap_or_default();
-        Words {
+        FlagNames {
             letters: string(letters),
             long: string(long),
             value: string(value),
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn names_and_help_fit_the_field() {
         for flag in FLAGS {
-            let (Words { long, .. }, help) = (flag.strings(), flag.help());
+            let (FlagNames { long, .. }, help) = (flag.strings(), flag.help());
             let is_of_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
             assert!(!long.is_empty() && long.bytes().all(is_of_name), "{long}");
             assert!(!help.is_empty() && help.len() <= 56, "{long}");

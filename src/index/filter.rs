@@ -11,7 +11,7 @@ use crate::text::{lines, memchr, split_at_byte, words};
 
 /// Which word of a line says whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum IndexFormat {
     /// `path: dependencies` and `path` (modules.dep, modules.order)
     Path,
     /// `alias PATTERN MODULE` (modules.alias, modules.symbols)
@@ -25,15 +25,15 @@ pub enum Format {
 }
 
 /// The files that a prune rewrites, in the order in which it does.
-pub const FILES: &[(&[u8], Format)] = &[
-    (b"modules.dep", Format::Path),
-    (b"modules.alias", Format::LastWord),
-    (b"modules.symbols", Format::LastWord),
-    (b"modules.softdep", Format::SecondWord),
-    (b"modules.weakdep", Format::SecondWord),
-    (b"modules.devname", Format::FirstWord),
-    (b"modules.order", Format::Path),
-    (b"modules.dep.bb", Format::Record),
+pub const FILES: &[(&[u8], IndexFormat)] = &[
+    (b"modules.dep", IndexFormat::Path),
+    (b"modules.alias", IndexFormat::LastWord),
+    (b"modules.symbols", IndexFormat::LastWord),
+    (b"modules.softdep", IndexFormat::SecondWord),
+    (b"modules.weakdep", IndexFormat::SecondWord),
+    (b"modules.devname", IndexFormat::FirstWord),
+    (b"modules.order", IndexFormat::Path),
+    (b"modules.dep.bb", IndexFormat::Record),
 ];
 
 /// A line of a module.
@@ -68,7 +68,7 @@ pub enum Comments {
 /// The number of the first line that says what is needed, and not in depmod's way. Passed over,
 /// such a file would cost modules that something needs.
 pub fn filter<'t>(
-    format: Format,
+    format: IndexFormat,
     text: &'t [u8],
     comments: Comments,
     position: Position<'_>,
@@ -92,7 +92,7 @@ pub fn filter<'t>(
         let line = split_at_byte(&checked[start..], b'\n').0;
         next = checked.len().min(start + line.len() + 1);
         let mut found = None;
-        if is_first || format != Format::Record {
+        if is_first || format != IndexFormat::Record {
             found = parse(format, line).ok_or_else(|| number_at(start))?;
             stays = comments == Comments::Stay;
         }
@@ -116,7 +116,7 @@ pub fn filter<'t>(
     if let Some(zero) = zero {
         return Err(number_at(zero));
     }
-    if format == Format::FirstWord && entries == 0 {
+    if format == IndexFormat::FirstWord && entries == 0 {
         return Ok(Vec::new());
     }
     push_part(&mut parts, &text[part]);
@@ -130,26 +130,26 @@ fn push_part<'t>(parts: &mut Vec<&'t [u8]>, part: &'t [u8]) {
 }
 
 /// Takes a line apart: `None` for a damaged one, and nothing inside for one that is no module's.
-fn parse(format: Format, line: &[u8]) -> Option<Option<Line<'_>>> {
+fn parse(format: IndexFormat, line: &[u8]) -> Option<Option<Line<'_>>> {
     let mut words = words(line);
     let mut pattern: &[u8] = b"";
     let module = match format {
-        Format::Record => words
+        IndexFormat::Record => words
             .next()
             .map(|path| ModulePath(path).name().as_written()),
         _ if matches!(line.first(), None | Some(b'#')) => None,
         // modules.dep has a parser of its own, which finds what is damaged.
-        Format::Path => {
+        IndexFormat::Path => {
             let path = split_at_byte(line, b':').0;
             (!path.is_empty()).then(|| ModulePath(path).name().as_written())
         }
-        Format::LastWord => {
+        IndexFormat::LastWord => {
             let (left, module) = alias(line)?;
             pattern = left;
             Some(module)
         }
-        Format::FirstWord => words.next(),
-        Format::SecondWord => match words.next()? {
+        IndexFormat::FirstWord => words.next(),
+        IndexFormat::SecondWord => match words.next()? {
             b"softdep" | b"weakdep" => words.next(),
             _ => return None,
         },
@@ -165,7 +165,7 @@ fn parse(format: Format, line: &[u8]) -> Option<Option<Line<'_>>> {
 mod tests {
     use super::*;
 
-    fn kept(format: Format, text: &str) -> String {
+    fn kept(format: IndexFormat, text: &str) -> String {
         let keeps = |name: ModuleName<'_>| name.to_kernel().starts_with(b"k").then_some(0);
         let parts = filter(format, text.as_bytes(), Comments::Stay, &keeps, &mut |_| {}).unwrap();
         String::from_utf8(parts.concat()).unwrap()
@@ -174,17 +174,17 @@ mod tests {
     #[test]
     fn the_first_line_that_is_damaged_is_named() {
         for (format, text, wanted) in [
-            (Format::LastWord, "# x\nalias a b\n\nalias c d\n", None),
-            (Format::LastWord, "alias a b\nalias c\n", Some(2)),
-            (Format::LastWord, "\0\0\0\0", Some(1)),
-            (Format::LastWord, "alias a\0b c\n", Some(1)),
+            (IndexFormat::LastWord, "# x\nalias a b\n\nalias c d\n", None),
+            (IndexFormat::LastWord, "alias a b\nalias c\n", Some(2)),
+            (IndexFormat::LastWord, "\0\0\0\0", Some(1)),
+            (IndexFormat::LastWord, "alias a\0b c\n", Some(1)),
             (
-                Format::SecondWord,
+                IndexFormat::SecondWord,
                 "# x\nsoftdep a pre: b\nweakdep a b\n",
                 None,
             ),
             (
-                Format::SecondWord,
+                IndexFormat::SecondWord,
                 "softdep a pre: b\nftdep a post: c\n",
                 Some(2),
             ),
@@ -204,32 +204,32 @@ mod tests {
     fn each_format_finds_the_owner_of_a_line() {
         let path = "kernel/k-1.ko: kernel/x.ko\nkernel/x.ko:\nextra/k.ko.xz:\n";
         assert_eq!(
-            kept(Format::Path, path),
+            kept(IndexFormat::Path, path),
             "kernel/k-1.ko: kernel/x.ko\nextra/k.ko.xz:\n"
         );
         assert_eq!(
-            kept(Format::Path, "kernel/x.ko\nkernel/k.ko\n"),
+            kept(IndexFormat::Path, "kernel/x.ko\nkernel/k.ko\n"),
             "kernel/k.ko\n"
         );
         let alias = "# header\nalias a b*c k\nalias k x\nalias char-* k_2\n";
         assert_eq!(
-            kept(Format::LastWord, alias),
+            kept(IndexFormat::LastWord, alias),
             "# header\nalias a b*c k\nalias char-* k_2\n"
         );
         let softdep = "# header\nsoftdep x pre: k\nsoftdep k pre: x\n";
         assert_eq!(
-            kept(Format::SecondWord, softdep),
+            kept(IndexFormat::SecondWord, softdep),
             "# header\nsoftdep k pre: x\n"
         );
         let devname = "# header\nx x c1:1\n";
-        assert_eq!(kept(Format::FirstWord, devname), "");
+        assert_eq!(kept(IndexFormat::FirstWord, devname), "");
         assert_eq!(
-            kept(Format::FirstWord, &format!("{devname}k k c1:2\n")),
+            kept(IndexFormat::FirstWord, &format!("{devname}k k c1:2\n")),
             "# header\nk k c1:2\n"
         );
         let record = "kernel/x.ko a\nk\n\nkernel/k.ko b c\nx\n\nkernel/k2.ko\n\nx2.ko\n\n";
         assert_eq!(
-            kept(Format::Record, record),
+            kept(IndexFormat::Record, record),
             "kernel/k.ko b c\nx\n\nkernel/k2.ko\n\n"
         );
     }
@@ -239,7 +239,7 @@ mod tests {
         let keeps = |name: ModuleName<'_>| (name == ModuleName::new(b"k")).then_some(7);
         let mut seen = Vec::new();
         let parts = filter(
-            Format::LastWord,
+            IndexFormat::LastWord,
             b"alias 1 k\n\nalias 2 k\nalias 3 x\nalias 4 k",
             Comments::Stay,
             &keeps,
@@ -260,7 +260,7 @@ mod tests {
                 else {
                     continue;
                 };
-                if format != Format::FirstWord || !all.is_empty() {
+                if format != IndexFormat::FirstWord || !all.is_empty() {
                     assert_eq!(all.concat(), text);
                     assert!(all.len() <= 1);
                 }

@@ -7,7 +7,7 @@
 //! prefix. (kmod: libkmod/libkmod-index.c, tools/depmod.c)
 
 use crate::error::{Error, Result};
-use crate::index::wild::Room;
+use crate::index::wild::MatchBuffer;
 use crate::text::memchr;
 use crate::text::name::{kernel_byte, ModuleName};
 use std::cell::RefCell;
@@ -38,7 +38,7 @@ pub struct Trie<'t> {
     bytes: &'t [u8],
     file: &'t [u8],
     pub(super) root: u32,
-    pub(super) room: RefCell<Room>,
+    pub(super) room: RefCell<MatchBuffer>,
 }
 
 /// What comes after a node's prefix.

@@ -19,7 +19,7 @@ pub type Tell<'f, 't> = &'f mut dyn FnMut(u32, &'t [u8]);
 
 /// What one search after the other uses again.
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct MatchBuffer {
     /// The places in the file after each star that was reached. The first way to it leaves the
     /// most of the name, and what follows the star is found from there, so no other is tried.
     stars: Table,
@@ -33,7 +33,7 @@ impl<'t> Trie<'t> {
     /// # Errors
     /// The index is damaged on the way.
     pub fn search_wild(&self, name: &[u8], tell: Tell<'_, 't>) -> Result<()> {
-        let mut search = Search {
+        let mut search = AliasSearch {
             trie: self,
             name,
             tell,
@@ -48,14 +48,14 @@ impl<'t> Trie<'t> {
 ///
 /// An offset is one of the file: that of a node, or of a byte in its prefix, with the node's flags;
 /// without [`HAS_PREFIX`], of what comes after the prefix.
-struct Search<'s, 't> {
+struct AliasSearch<'s, 't> {
     trie: &'s Trie<'t>,
     name: &'s [u8],
     tell: Tell<'s, 't>,
-    room: &'s mut Room,
+    room: &'s mut MatchBuffer,
 }
 
-impl<'t> Search<'_, 't> {
+impl<'t> AliasSearch<'_, 't> {
     /// Matches what is left of the name after `eaten` bytes with a node and all below it.
     fn walk(&mut self, mut offset: u32, mut eaten: usize, depth: usize) -> Option<()> {
         loop {

@@ -16,7 +16,7 @@
 use crate::error::Result;
 use crate::format::{fill, keep, push_filled, Text};
 use crate::needs::facts;
-use crate::system::folder::Entry;
+use crate::system::folder::DirectoryEntry;
 use crate::system::{Folder, Root};
 use crate::text::{
     bare_lines, find, find_word, first_word, has, last_part, rfind, split_at_byte, until, words,
@@ -580,7 +580,7 @@ impl Boot<'_> {
             .flatten()
     }
 
-    fn entries(&self, directory: &[u8]) -> &'static [Entry] {
+    fn entries(&self, directory: &[u8]) -> &'static [DirectoryEntry] {
         Folder::entries_at(self.root, fill(msg!("sys/{}"), &[directory])).unwrap_or_default()
     }
 
@@ -611,7 +611,7 @@ impl Boot<'_> {
         };
         self.fact(b"/", last_part(path));
         let mut text = Vec::new();
-        for Entry { name, .. } in folder.entries().unwrap_or_default() {
+        for DirectoryEntry { name, .. } in folder.entries().unwrap_or_default() {
             let inner = || fill(msg!("{}/{}"), &[path, name]);
             match find_word(b"driver slaves backing_file phydev dm md loop", name) {
                 Some(0) => {

@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
 use crate::index::trie::Trie;
-use crate::needs::patterns::{AliasFile, Format};
+use crate::needs::patterns::{AliasFile, AliasFormat};
 use crate::needs::rules::Rules;
 use crate::system::{mapped, Folder, Root};
 use crate::text::alias::normalise;
@@ -20,22 +20,26 @@ use std::cell::{Cell, RefCell};
 pub struct Kernel<'r> {
     root: &'r Root,
     version: Text,
-    lines: Lines,
+    lines: DepSource,
     builtin: Cell<Option<&'static Paths<'static>>>,
     rules: Cell<Option<&'static Rules>>,
     /// What [`SOURCES`] gives, in the same order.
     aliases: [Cell<Option<&'static AliasFile>>; 3],
-    room: RefCell<Room>,
+    room: RefCell<LookupBuffer>,
 }
 
 /// Where aliases are found: the index, and the text that is read where there is none.
-const SOURCES: [(&[u8], &[u8], Format); 3] = [
-    (b"modules.alias.bin", b"modules.alias", Format::Lines),
-    (b"modules.symbols.bin", b"modules.symbols", Format::Lines),
+const SOURCES: [(&[u8], &[u8], AliasFormat); 3] = [
+    (b"modules.alias.bin", b"modules.alias", AliasFormat::Lines),
+    (
+        b"modules.symbols.bin",
+        b"modules.symbols",
+        AliasFormat::Lines,
+    ),
     (
         b"modules.builtin.alias.bin",
         b"modules.builtin.modinfo",
-        Format::Records,
+        AliasFormat::Records,
     ),
 ];
 const ALIASES: usize = 0;
@@ -44,7 +48,7 @@ const BUILTIN: usize = 2;
 
 /// What one look-up after the other uses again.
 #[derive(Default)]
-struct Room {
+struct LookupBuffer {
     /// The name, normalised.
     name: Vec<u8>,
     /// The modules that an alias stands for.
@@ -54,7 +58,7 @@ struct Room {
 }
 
 /// Where modules.dep's lines are found.
-enum Lines {
+enum DepSource {
     Index(Box<Trie<'static>>),
     Text(Box<DepText<'static>>),
 }
@@ -103,7 +107,7 @@ impl<'r> Kernel<'r> {
     pub fn open(root: &'r Root, version: Text) -> Result<Box<Kernel<'r>>> {
         let lines = match dep_index(root, version)? {
             None => Kernel::text_lines(root, version)?,
-            Some(index) => Lines::Index(index),
+            Some(index) => DepSource::Index(index),
         };
         Ok(Kernel::new(root, version, lines))
     }
@@ -117,17 +121,17 @@ impl<'r> Kernel<'r> {
         Ok(Kernel::new(root, version, lines))
     }
 
-    fn text_lines(root: &Root, version: &[u8]) -> Result<Lines> {
+    fn text_lines(root: &Root, version: &[u8]) -> Result<DepSource> {
         let path = file_of(version, b"modules.dep");
         let Some(text) = root.text(path)? else {
             let place = root.shown(directory(version));
             let what = msg!("no kernel {}: no modules.dep in {}");
             return Err(Error::refused(what, &[version, place]));
         };
-        Ok(Lines::Text(DepText::new(text, root.shown(path))?))
+        Ok(DepSource::Text(DepText::new(text, root.shown(path))?))
     }
 
-    fn new(root: &'r Root, version: Text, lines: Lines) -> Box<Kernel<'r>> {
+    fn new(root: &'r Root, version: Text, lines: DepSource) -> Box<Kernel<'r>> {
         Box::new(Kernel {
             root,
             version,
@@ -182,7 +186,7 @@ impl<'r> Kernel<'r> {
     /// The index or the line is damaged; in a text, where the name has no line, any line.
     pub fn line(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'static>>> {
         match (self.listed(name)?, &self.lines) {
-            (None, Lines::Text(text)) => text.check().map(|()| None),
+            (None, DepSource::Text(text)) => text.check().map(|()| None),
             (line, _) => Ok(line),
         }
     }
@@ -190,8 +194,8 @@ impl<'r> Kernel<'r> {
     /// The same without a look at other lines, for names that nobody insists on.
     fn listed(&self, name: ModuleName<'_>) -> Result<Option<DepLine<'static>>> {
         match &self.lines {
-            Lines::Text(text) => text.find(name),
-            Lines::Index(index) => {
+            DepSource::Text(text) => text.find(name),
+            DepSource::Index(index) => {
                 let Some(line) = index.find(name)? else {
                     return Ok(None);
                 };
@@ -218,8 +222,8 @@ impl<'r> Kernel<'r> {
     /// The index is damaged.
     pub fn lists(&self, name: ModuleName<'_>) -> Result<bool> {
         match &self.lines {
-            Lines::Text(text) => Ok(text.lists(name)),
-            Lines::Index(index) => Ok(index.find(name)?.is_some()),
+            DepSource::Text(text) => Ok(text.lists(name)),
+            DepSource::Index(index) => Ok(index.find(name)?.is_some()),
         }
     }
 
@@ -229,8 +233,8 @@ impl<'r> Kernel<'r> {
     /// A malformed line.
     pub fn check(&self) -> Result<()> {
         match &self.lines {
-            Lines::Text(text) => text.check(),
-            Lines::Index(_) => Ok(()),
+            DepSource::Text(text) => text.check(),
+            DepSource::Index(_) => Ok(()),
         }
     }
 
@@ -240,8 +244,8 @@ impl<'r> Kernel<'r> {
     /// modules.dep cannot be read, or one of these lines is malformed.
     pub fn outside(&self, tell: &mut dyn FnMut(DepLine<'static>)) -> Result<()> {
         let text = match &self.lines {
-            Lines::Text(text) => text.text(),
-            Lines::Index(_) => self.file_or_empty(b"modules.dep")?,
+            DepSource::Text(text) => text.text(),
+            DepSource::Index(_) => self.file_or_empty(b"modules.dep")?,
         };
         let mut rest = text;
         while !rest.is_empty() {
@@ -361,8 +365,12 @@ impl<'r> Kernel<'r> {
 
     /// The lines of the modules that the name in `room` stands for, each once; one that has none is
     /// left out, as modprobe does. The alias of a device does not stand for what is blacklisted.
-    fn lines_for(&self, room: &mut Room, is_device: bool) -> Result<&'static [DepLine<'static>]> {
-        let Room { name, modules, .. } = room;
+    fn lines_for(
+        &self,
+        room: &mut LookupBuffer,
+        is_device: bool,
+    ) -> Result<&'static [DepLine<'static>]> {
+        let LookupBuffer { name, modules, .. } = room;
         let rules = self.rules()?;
         rules.alias(name, &mut |module| modules.push(module))?;
         let is_hidden = |line: &DepLine<'_>| is_device && rules.is_blacklisted(line.path().name());
@@ -416,7 +424,7 @@ impl<'r> Kernel<'r> {
         let path = ModulePath(given);
         if !is_module_file(path.file_name()) {
             let found = self.look_up(given)?;
-            if let (Found::Nothing, Lines::Text(text)) = (&found, &self.lines) {
+            if let (Found::Nothing, DepSource::Text(text)) = (&found, &self.lines) {
                 text.check()?;
             }
             return Ok(found);
@@ -440,7 +448,7 @@ impl<'r> Kernel<'r> {
     }
 }
 
-impl Room {
+impl LookupBuffer {
     /// Begins with another name.
     fn set_name(&mut self, name: &[u8]) {
         self.modules.clear();

@@ -31,7 +31,7 @@ pub struct Patterns {
     compared: Cell<usize>,
     /// The index of all, once it was made.
     index: Cell<Option<&'static Trie<'static>>>,
-    room: RefCell<Room>,
+    room: RefCell<SearchBuffer>,
 }
 
 struct Pattern {
@@ -45,7 +45,7 @@ struct Pattern {
 
 /// What one search after the other uses again.
 #[derive(Default)]
-struct Room {
+struct SearchBuffer {
     /// The name that was last asked for, normalised.
     name: Vec<u8>,
     /// Where its first byte is that would be a wildcard in a pattern.
@@ -140,7 +140,7 @@ impl Patterns {
     }
 
     /// Compares the name with the patterns of one key.
-    fn compare(&self, mut next: Option<u32>, room: &mut Room) {
+    fn compare(&self, mut next: Option<u32>, room: &mut SearchBuffer) {
         while let Some(number) = next {
             let pattern = &self.patterns[number as usize];
             // What they have in common has no wildcards, and most differ after it.
@@ -153,12 +153,12 @@ impl Patterns {
         }
     }
 
-    fn search_wild(&self, room: &mut Room) -> Result<()> {
+    fn search_wild(&self, room: &mut SearchBuffer) -> Result<()> {
         if self.compared.get() >= self.patterns.len() * SEARCHES {
             self.index.set(self.made_index()?);
             self.compared.set(0);
         }
-        let Room { name, found, .. } = room;
+        let SearchBuffer { name, found, .. } = room;
         if let Some(index) = self.index.get() {
             return index.search_wild(name, &mut |number, _| found.push(number));
         }
@@ -194,7 +194,7 @@ impl Patterns {
 
 /// How a text gives patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum AliasFormat {
     /// `alias PATTERN MODULE`, one per line (modules.alias, modules.symbols)
     Lines,
     /// `MODULE.alias=PATTERN` among other `MODULE.KEY=VALUE`, each with a NUL after it
@@ -217,14 +217,14 @@ pub enum AliasFile {
 /// Aliases of a text.
 pub struct AliasText {
     text: Text,
-    format: Format,
+    format: AliasFormat,
     plain: Cell<Option<&'static Patterns>>,
     devices: Cell<Option<&'static Patterns>>,
 }
 
 impl AliasFile {
     /// Aliases of a text, which is read as it is asked for.
-    pub fn of_text(text: Text, format: Format) -> Self {
+    pub fn of_text(text: Text, format: AliasFormat) -> Self {
         AliasFile::Text(AliasText {
             text,
             format,
@@ -268,7 +268,7 @@ impl AliasText {
             }
         };
         match self.format {
-            Format::Lines => {
+            AliasFormat::Lines => {
                 let mut rest = self.text;
                 while !rest.is_empty() {
                     let (line, after) = split_inline(rest, b'\n');
@@ -283,7 +283,7 @@ impl AliasText {
                     }
                 }
             }
-            Format::Records => {
+            AliasFormat::Records => {
                 let mut rest = self.text;
                 while !rest.is_empty() {
                     let (first, after) = split_at_byte(rest, 0);
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn searching_a_text_again_and_again_gives_the_same() {
-        let text = AliasFile::of_text(TEXT, Format::Lines);
+        let text = AliasFile::of_text(TEXT, AliasFormat::Lines);
         for _ in 0..=SEARCHES {
             assert_eq!(found(&text, b"fs_ext4"), [b"ext4"]);
             let both: [Text; 2] = [b"crc32c_generic", b"crc32c-intel"];
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn records_of_built_in_modules_are_read() {
         let text = b"8250.license=GPL\0unix.alias=net-pf-1\0a.parm=x:y\0tail.alias=t*";
-        let records = AliasFile::of_text(text, Format::Records);
+        let records = AliasFile::of_text(text, AliasFormat::Records);
         assert_eq!(found(&records, b"net_pf_1"), [b"unix"]);
         assert_eq!(found(&records, b"tx"), [b"tail"]);
     }
@@ -409,7 +409,7 @@ mod tests {
                 let number = number.to_string();
                 lines.extend([b"alias ", *pattern, b" ", number.as_bytes(), b"\n"].concat());
             }
-            let aliases = AliasFile::of_text(lines.leak(), Format::Lines);
+            let aliases = AliasFile::of_text(lines.leak(), AliasFormat::Lines);
             // Before and after the index is made.
             for _ in 0..SEARCHES {
                 for name in names {

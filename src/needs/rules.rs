@@ -9,9 +9,9 @@ use crate::error::{ErrorKind, Result};
 use crate::format::{fill, Text};
 use crate::needs::hidden;
 use crate::needs::patterns::Patterns;
-use crate::system::folder::Entry;
+use crate::system::folder::DirectoryEntry;
 use crate::system::{Folder, Root};
-use crate::text::modprobe::{commands, joined, loading, targets, Kind};
+use crate::text::modprobe::{commands, joined, loading, targets, CommandKind};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{first_word, last_part, words};
 use core::mem::replace;
@@ -86,18 +86,18 @@ impl Rules {
     fn add_commands(&mut self, text: &'static [u8]) {
         for command in commands(text) {
             let need = match command.kind {
-                Kind::Softdep => Need::Soft,
-                Kind::Weakdep => Need::Weak,
-                Kind::Alias => {
+                CommandKind::Softdep => Need::Soft,
+                CommandKind::Weakdep => Need::Weak,
+                CommandKind::Alias => {
                     let module = first_word(command.targets);
                     self.aliases.add(command.subject, module);
                     continue;
                 }
-                Kind::Install => {
+                CommandKind::Install => {
                     self.add_install(command.subject, command.targets);
                     continue;
                 }
-                Kind::Blacklist => {
+                CommandKind::Blacklist => {
                     self.blacklist.push(ModuleName::new(command.subject));
                     continue;
                 }
@@ -182,7 +182,7 @@ pub(super) fn each_file(
 ) -> Result<()> {
     let mut paths = own.to_vec();
     for directory in words(directories) {
-        for Entry { name, kind } in Folder::entries_at(root, directory)? {
+        for DirectoryEntry { name, kind } in Folder::entries_at(root, directory)? {
             let is_ours = ends.is_empty() || words(ends).any(|end| name.ends_with(end));
             if *kind == FileType::Directory || !is_ours || name.starts_with(b".") {
                 continue;

@@ -11,7 +11,7 @@ use core::mem::take;
 /// What is known of a module. What is marked for another module is marked with its position + 1, to
 /// need no clearing.
 #[derive(Default)]
-struct Node {
+struct TreeNode {
     /// Where its name is among all of them.
     rank: u32,
     /// How many dependencies it has.
@@ -34,7 +34,7 @@ struct Node {
 pub struct Drawing<'c> {
     closure: &'c Closure,
     /// For each module of the closure.
-    nodes: Vec<Node>,
+    nodes: Vec<TreeNode>,
     /// The modules, sorted by name.
     order: Vec<u32>,
     /// Room for modules or edges that are to be sorted.
@@ -56,9 +56,9 @@ impl<'c> Drawing<'c> {
     fn unexplained(closure: &'c Closure) -> Self {
         let mut nodes = Vec::with_capacity(closure.modules().len());
         for position in 0..closure.modules().len() {
-            nodes.push(Node {
+            nodes.push(TreeNode {
                 count: dependencies(closure, position).count() as u32,
-                ..Node::default()
+                ..TreeNode::default()
             });
         }
         let order = closure.by_name();

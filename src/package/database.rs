@@ -8,7 +8,7 @@ use crate::system::folder::{Naming, Staged};
 use crate::system::lock::{is_locked, lock, RecordLock};
 use crate::system::root::Stamp;
 use crate::system::{variable, Folder, Root};
-use crate::text::catalog::{Catalog, Entry};
+use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::name::{is_module_file, ModulePath};
 use crate::text::stanza::{parse, Stanza, Stanzas};
 use crate::text::{bare_lines, is_version, lines, rfind, sort_once, split_at_byte, words};
@@ -299,7 +299,7 @@ impl Database {
         for entry in Folder::entries_at(root, self.path(b"info"))? {
             if let Some(stem) = entry.name.strip_suffix(b".list") {
                 let (name, arch) = split_at_byte(stem, b':');
-                entries.push(Entry { name, arch, at: 0 });
+                entries.push(CatalogEntry { name, arch, at: 0 });
             }
         }
         Ok(Catalog::new(entries))
@@ -494,7 +494,7 @@ fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
 }
 
 /// The stem of a name that [`Database::listed`] gives.
-pub fn stem_of(entry: &Entry<'static>) -> Text {
+pub fn stem_of(entry: &CatalogEntry<'static>) -> Text {
     match entry.arch.is_empty() {
         true => entry.name,
         false => fill(msg!("{}:{}"), &[entry.name, entry.arch]),

@@ -11,7 +11,7 @@
 
 use crate::format::{fill, join, keep, push_filled, Text};
 use crate::package::relation::{alternatives, each_name, group_of, groups, relation, Relation};
-use crate::text::catalog::{Catalog, Entry};
+use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::split_at_byte;
 use crate::text::stanza::{name_in, Stanza, Stanzas};
 
@@ -105,7 +105,7 @@ pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Text {
 #[inline(never)] // larger in the large frame of its caller
 pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
     let status = situation.status;
-    let mut search = Search::new(situation);
+    let mut search = DependantSearch::new(situation);
     search.find_dependants();
     search.find_orphans();
     let mut edit = Edit {
@@ -164,7 +164,7 @@ enum Role {
 
 /// Who needs whom. Everything is looked up, so that a machine that forgets all of its packages
 /// takes no longer for each than one that forgets the first.
-struct Search<'t, 'a> {
+struct DependantSearch<'t, 'a> {
     situation: &'a Situation<'t, 'a>,
     roles: Vec<Role>,
     /// The names of what leaves.
@@ -182,7 +182,7 @@ struct Search<'t, 'a> {
     dependants: Vec<(&'t [u8], &'t [u8])>,
 }
 
-impl<'t, 'a> Search<'t, 'a> {
+impl<'t, 'a> DependantSearch<'t, 'a> {
     fn new(situation: &'a Situation<'t, 'a>) -> Self {
         let status = situation.status;
         let mut roles = Vec::with_capacity(status.all.len());
@@ -203,7 +203,7 @@ impl<'t, 'a> Search<'t, 'a> {
         for &at in situation.chosen {
             roles[at] = Role::Leaves;
         }
-        Search {
+        DependantSearch {
             situation,
             roles,
             leaving: Catalog::default(),
@@ -271,7 +271,8 @@ impl<'t, 'a> Search<'t, 'a> {
         let leaving = self.leaving.entries();
         for &(dependant, first) in &self.needs {
             let mut all = leaving[first..].iter();
-            let is_it = |entry: &Entry<'_>| entry.at == at && entry.name == leaving[first].name;
+            let is_it =
+                |entry: &CatalogEntry<'_>| entry.at == at && entry.name == leaving[first].name;
             if self.roles[dependant] == Role::Stays && all.any(is_it) {
                 users.push(self.stanza(dependant));
             }
@@ -336,7 +337,7 @@ impl<'t, 'a> Search<'t, 'a> {
         alternatives(group).any(|alternative| {
             let relation = relation(alternative);
             let names = &self.situation.status.names;
-            let stays = |entry: &&Entry<'_>| self.roles[entry.at] == Role::Stays;
+            let stays = |entry: &&CatalogEntry<'_>| self.roles[entry.at] == Role::Stays;
             let mut real = names.find(relation.name).iter().filter(stays);
             let mut others = provided.find(relation.name).iter();
             relation.qualifier.is_empty()
@@ -417,9 +418,9 @@ impl<'t, 'a> Search<'t, 'a> {
     }
 }
 
-fn entry(name: &[u8], at: usize) -> Entry<'_> {
+fn entry(name: &[u8], at: usize) -> CatalogEntry<'_> {
     let arch = b"";
-    Entry { name, arch, at }
+    CatalogEntry { name, arch, at }
 }
 
 /// Whether a package's `Provides` satisfies a relation.

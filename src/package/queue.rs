@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::{fill, join, Text};
 use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
-use crate::text::catalog::{Catalog, Entry};
+use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::{lines, rfind, sort_once, split_at_byte, words};
 
 const DIRECTORY: &[u8] = b"var/lib/limopack";
@@ -124,7 +124,7 @@ pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
     let mut entries = Vec::with_capacity(notes.len());
     for (at, note) in notes.iter().enumerate() {
         let (name, arch) = split_at_byte(note.package, b':');
-        entries.push(Entry { name, arch, at });
+        entries.push(CatalogEntry { name, arch, at });
     }
     Catalog::new(entries)
 }

@@ -1,6 +1,6 @@
 //! Which packages the user means: `PKG`, `PKG:arch`, or a pattern with `*` and `?`.
 
-use crate::text::catalog::{Catalog, Entry};
+use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::rfind;
 
 /// What `--pkname` names.
@@ -39,7 +39,7 @@ impl<'a> Spec<'a> {
     }
 
     /// The names that it means. Only a pattern looks at all of them.
-    pub fn among<'t>(&self, names: &Catalog<'t>) -> &'t [Entry<'t>] {
+    pub fn among<'t>(&self, names: &Catalog<'t>) -> &'t [CatalogEntry<'t>] {
         let candidates = match self.is_pattern() {
             true => names.entries(),
             false => names.find(self.name),

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::format::{push_decimal, push_filled, Text};
 use crate::index::binary::BINARIES;
-use crate::index::filter::{filter, Comments, Format, Line, Position, See, FILES};
+use crate::index::filter::{filter, Comments, IndexFormat, Line, Position, See, FILES};
 use crate::index::trie::{Layout, Trie};
 use crate::index::writer::Writer;
 use crate::system::Folder;
@@ -54,7 +54,7 @@ impl Rewrite {
 /// An index that cannot be written anew.
 pub fn rewrites(
     folder: &Folder,
-    whole: &dyn Fn(Text, Format) -> Result<Text>,
+    whole: &dyn Fn(Text, IndexFormat) -> Result<Text>,
     order: Order,
     position: Position<'_>,
     count: usize,
@@ -123,7 +123,7 @@ pub fn rewrites(
 pub fn part_of<'t>(
     folder: &Folder,
     name: &[u8],
-    format: Format,
+    format: IndexFormat,
     text: &'t [u8],
     comments: Comments,
     position: Position<'_>,

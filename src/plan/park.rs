@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::{fill, Text};
-use crate::index::filter::{Comments, Format, Position, FILES};
+use crate::index::filter::{Comments, IndexFormat, Position, FILES};
 use crate::needs::kernel::directory;
 use crate::needs::Kernel;
 use crate::plan::indexes::part_of;
@@ -250,7 +250,7 @@ impl<'a> Whole<'a> {
     ///
     /// # Errors
     /// It cannot be read, or is malformed.
-    pub fn text(&self, name: Text, format: Format) -> Result<Text> {
+    pub fn text(&self, name: Text, format: IndexFormat) -> Result<Text> {
         let path = |kernel: &Kernel<'_>, name: ModuleName<'_>| match kernel.line(name) {
             Ok(Some(line)) => Some(line.path()),
             _ => None,

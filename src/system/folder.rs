@@ -24,7 +24,7 @@ pub struct Folder {
 }
 
 /// Something in a directory.
-pub struct Entry {
+pub struct DirectoryEntry {
     /// Its name.
     pub name: Text,
     /// What it is; a symbolic link is itself.
@@ -320,7 +320,7 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn entries(&self) -> Result<&'static [Entry]> {
+    pub fn entries(&self) -> Result<&'static [DirectoryEntry]> {
         let listing = Box::leak(Box::<Listing>::default());
         self.list(listing)?;
         let listing = &*listing;
@@ -334,7 +334,7 @@ impl Folder {
                 }),
                 kind => kind,
             };
-            entries.push(Entry { name, kind });
+            entries.push(DirectoryEntry { name, kind });
         }
         Ok(entries.leak())
     }
@@ -343,7 +343,7 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be opened or read.
-    pub fn entries_at(root: &Root, path: &[u8]) -> Result<&'static [Entry]> {
+    pub fn entries_at(root: &Root, path: &[u8]) -> Result<&'static [DirectoryEntry]> {
         match Folder::open(root, path)? {
             Some(folder) => folder.entries(),
             None => Ok(&[]),

@@ -64,7 +64,7 @@ impl Hold {
 
 /// A registered module.
 #[derive(Debug)]
-pub struct Entry {
+pub struct RegistryEntry {
     /// The module, in the spelling in which it came.
     pub name: ModuleName<'static>,
     /// Static, or the number of references.
@@ -77,10 +77,10 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Registry {
     comments: Vec<Text>,
-    entries: Vec<Entry>,
+    entries: Vec<RegistryEntry>,
     /// Those that came after the file was read, sorted as well: thousands of names that are added in
     /// their order move nothing.
-    fresh: Vec<Entry>,
+    fresh: Vec<RegistryEntry>,
 }
 
 /// What became of a module when a reference was added.
@@ -170,18 +170,18 @@ impl Registry {
     }
 
     /// The modules that were registered when the file was read, sorted.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[RegistryEntry] {
         &self.entries
     }
 
     /// All that will be registered.
-    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+    pub fn all(&self) -> impl Iterator<Item = &RegistryEntry> {
         self.entries.iter().chain(&self.fresh)
     }
 
     /// Whether it tells all that the machine needs: a static entry or the line that says so.
     pub fn is_base(&self) -> bool {
-        let is_static = |entry: &Entry| entry.hold == Hold::Static;
+        let is_static = |entry: &RegistryEntry| entry.hold == Hold::Static;
         self.comments.contains(&BASE) || self.all().any(is_static)
     }
 
@@ -226,7 +226,7 @@ impl Registry {
     }
 
     /// The entry of a module.
-    pub fn find(&self, name: ModuleName<'_>) -> Option<&Entry> {
+    pub fn find(&self, name: ModuleName<'_>) -> Option<&RegistryEntry> {
         let list = [&self.entries, &self.fresh];
         let found = list
             .iter()
@@ -234,7 +234,7 @@ impl Registry {
         found.filter(|entry| entry.hold != Hold::Dynamic(0))
     }
 
-    fn find_mut(&mut self, name: ModuleName<'_>) -> Option<&mut Entry> {
+    fn find_mut(&mut self, name: ModuleName<'_>) -> Option<&mut RegistryEntry> {
         match position(&self.entries, name) {
             Ok(at) => Some(&mut self.entries[at]),
             Err(_) => match position(&self.fresh, name) {
@@ -245,12 +245,13 @@ impl Registry {
     }
 
     /// The entry of a module, which is one that was removed if there was none.
-    fn entry(&mut self, name: ModuleName<'static>) -> &mut Entry {
+    fn entry(&mut self, name: ModuleName<'static>) -> &mut RegistryEntry {
         if let Ok(at) = position(&self.entries, name) {
             return &mut self.entries[at];
         }
         let at = position(&self.fresh, name).unwrap_or_else(|at| {
-            self.fresh.insert(at, Entry::new(name, Hold::Dynamic(0)));
+            self.fresh
+                .insert(at, RegistryEntry::new(name, Hold::Dynamic(0)));
             at
         });
         &mut self.fresh[at]
@@ -273,7 +274,7 @@ impl Registry {
                     _ => Hold::Static,
                 };
             }
-            _ => self.entries.push(Entry::new(name, hold)),
+            _ => self.entries.push(RegistryEntry::new(name, hold)),
         }
         Some(())
     }
@@ -306,7 +307,7 @@ impl Registry {
 
     /// Joins an entry of another registry, so that doing it twice changes nothing: static wins,
     /// the larger count stays, and the owners of both are owners.
-    pub fn merge(&mut self, name: ModuleName<'static>, other: &Entry) {
+    pub fn merge(&mut self, name: ModuleName<'static>, other: &RegistryEntry) {
         let entry = self.entry(name);
         entry.hold = match (entry.hold, other.hold) {
             (Hold::Dynamic(a), Hold::Dynamic(b)) => Hold::Dynamic(a.max(b)),
@@ -361,9 +362,9 @@ impl Registry {
     }
 }
 
-impl Entry {
+impl RegistryEntry {
     fn new(name: ModuleName<'static>, hold: Hold) -> Self {
-        Entry {
+        RegistryEntry {
             name,
             hold,
             owners: Vec::new(),
@@ -397,7 +398,7 @@ impl Entry {
     }
 }
 
-fn position(entries: &[Entry], name: ModuleName<'_>) -> core::result::Result<usize, usize> {
+fn position(entries: &[RegistryEntry], name: ModuleName<'_>) -> core::result::Result<usize, usize> {
     entries.binary_search_by(|entry| entry.name.cmp(&name))
 }
 

@@ -6,7 +6,7 @@ use core::cmp::Ordering;
 
 /// A name, and a position of the caller's that it stands for.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'t> {
+pub struct CatalogEntry<'t> {
     /// The name that is looked up.
     pub name: &'t [u8],
     /// What tells entries of one name apart; may be nothing.
@@ -18,7 +18,7 @@ pub struct Entry<'t> {
 /// Entries, sorted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Catalog<'t> {
-    entries: &'t [Entry<'t>],
+    entries: &'t [CatalogEntry<'t>],
     /// The bits of all names.
     bits: u64,
 }
@@ -33,7 +33,7 @@ pub fn bit(name: &[u8]) -> u64 {
     1 << ((usize::from(first) * 3 + usize::from(last) * 5 + name.len()) % 64)
 }
 
-fn order(a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
+fn order(a: &CatalogEntry<'_>, b: &CatalogEntry<'_>) -> Ordering {
     compare(a.name, b.name)
         .then_with(|| compare(a.arch, b.arch))
         .then(a.at.cmp(&b.at))
@@ -41,7 +41,7 @@ fn order(a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
 
 impl<'t> Catalog<'t> {
     /// Sorts entries, if they are not sorted already: package managers write their files so.
-    pub fn new(mut entries: Vec<Entry<'t>>) -> Catalog<'t> {
+    pub fn new(mut entries: Vec<CatalogEntry<'t>>) -> Catalog<'t> {
         let mut pairs = entries.windows(2);
         if pairs.any(|pair| order(&pair[0], &pair[1]) == Ordering::Greater) {
             entries.sort_unstable_by(order);
@@ -55,7 +55,7 @@ impl<'t> Catalog<'t> {
     }
 
     /// All entries, sorted by name, then by what tells them apart.
-    pub fn entries(&self) -> &'t [Entry<'t>] {
+    pub fn entries(&self) -> &'t [CatalogEntry<'t>] {
         self.entries
     }
 
@@ -64,14 +64,14 @@ impl<'t> Catalog<'t> {
         if self.bits & bit(name) == 0 {
             return None;
         }
-        let is_before = |entry: &Entry<'_>| compare(entry.name, name) == Ordering::Less;
+        let is_before = |entry: &CatalogEntry<'_>| compare(entry.name, name) == Ordering::Less;
         let first = self.entries.partition_point(is_before);
         let entry = self.entries.get(first)?;
         (entry.name == name).then_some(first)
     }
 
     /// The entries of a name.
-    pub fn find(&self, name: &[u8]) -> &'t [Entry<'t>] {
+    pub fn find(&self, name: &[u8]) -> &'t [CatalogEntry<'t>] {
         let Some(first) = self.first(name) else {
             return &[];
         };
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn every_name_is_found_with_all_its_positions_and_no_other() {
         let names = ["b", "a", "", "b", "abcdefgh", "abcdefgi", "B"];
-        let entries = names.iter().enumerate().map(|(at, name)| Entry {
+        let entries = names.iter().enumerate().map(|(at, name)| CatalogEntry {
             name: name.as_bytes(),
             arch: b"",
             at,

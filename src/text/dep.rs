@@ -108,11 +108,11 @@ pub enum Ends {
 struct Chains {
     /// Where each begins, in `lines`, + 1; 0 is none. A power of two.
     heads: Vec<u32>,
-    lines: Vec<Line>,
+    lines: Vec<LinePlace>,
     part: Part,
 }
 
-struct Line {
+struct LinePlace {
     /// Where its path ends.
     end: u32,
     /// The next of its chain, + 1.
@@ -190,7 +190,7 @@ impl<'t> Paths<'t> {
             };
             let head = &mut heads[hash as usize & (room - 1)];
             let end = end as u32;
-            lines.push(Line { end, next: *head });
+            lines.push(LinePlace { end, next: *head });
             *head = lines.len() as u32;
         }
         Chains { heads, lines, part }

@@ -20,7 +20,7 @@ use crate::text::{bare_lines, has, last_part, memchr, words};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command<'t> {
     /// What the line says.
-    pub kind: Kind,
+    pub kind: CommandKind,
     /// The module; a pattern may stand for several. Of an alias, the pattern.
     pub subject: &'t [u8],
     /// The words after it; see [`targets`].
@@ -29,7 +29,7 @@ pub struct Command<'t> {
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CommandKind {
     /// The target is what the subject stands for.
     Alias,
     /// The subject wants the targets loaded with it.
@@ -43,12 +43,12 @@ pub enum Kind {
 }
 
 /// The first word of a line, and what the line says.
-const KINDS: &[(&[u8], Kind)] = &[
-    (b"alias", Kind::Alias),
-    (b"softdep", Kind::Softdep),
-    (b"weakdep", Kind::Weakdep),
-    (b"install", Kind::Install),
-    (b"blacklist", Kind::Blacklist),
+const KINDS: &[(&[u8], CommandKind)] = &[
+    (b"alias", CommandKind::Alias),
+    (b"softdep", CommandKind::Softdep),
+    (b"weakdep", CommandKind::Weakdep),
+    (b"install", CommandKind::Install),
+    (b"blacklist", CommandKind::Blacklist),
 ];
 
 /// The commands of a text whose lines are joined already.
@@ -63,7 +63,7 @@ fn command(line: &[u8]) -> Option<Command<'_>> {
     let &(_, kind) = KINDS.iter().find(|(known, _)| *known == word)?;
     let subject = words.next()?;
     let targets = words.rest();
-    let is_whole = kind == Kind::Blacklist || words.next().is_some();
+    let is_whole = kind == CommandKind::Blacklist || words.next().is_some();
     let is_good = !has_open_bracket(subject) && is_whole;
     is_good.then_some(Command {
         kind,
@@ -120,12 +120,12 @@ mod tests {
             alias fs-* b\nweakdep\ta b\nsoftdep x\nsoftdep x[ pre: y\nblacklist z\ninstall y\n\
             install x /bin/true\nblacklist\nremove x y";
         let all: Vec<_> = commands(text).map(|c| (c.kind, c.subject)).collect();
-        let wanted: [(Kind, &[u8]); 5] = [
-            (Kind::Softdep, b"a-b"),
-            (Kind::Alias, b"fs-*"),
-            (Kind::Weakdep, b"a"),
-            (Kind::Blacklist, b"z"),
-            (Kind::Install, b"x"),
+        let wanted: [(CommandKind, &[u8]); 5] = [
+            (CommandKind::Softdep, b"a-b"),
+            (CommandKind::Alias, b"fs-*"),
+            (CommandKind::Weakdep, b"a"),
+            (CommandKind::Blacklist, b"z"),
+            (CommandKind::Install, b"x"),
         ];
         assert_eq!(all, wanted);
         let first = commands(text).next().unwrap();

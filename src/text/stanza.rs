@@ -5,7 +5,7 @@
 //! as the slices that it was. (dpkg: lib/dpkg/parse.c)
 
 use crate::error::{Error, Result};
-use crate::text::catalog::{bit, Catalog, Entry};
+use crate::text::catalog::{bit, Catalog, CatalogEntry};
 use crate::text::{is_same, is_same_word, lines, memchr, split_at_byte, split_inline};
 use memchr::arch::all::is_equal;
 
@@ -227,7 +227,7 @@ fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Catalog<'t>> {
     let mut entries = Vec::with_capacity(stanzas.len());
     for (at, stanza) in stanzas.iter().enumerate() {
         let (name, arch) = (stanza.package, stanza.arch);
-        entries.push(Entry { name, arch, at });
+        entries.push(CatalogEntry { name, arch, at });
     }
     let names = Catalog::new(entries);
     for pair in names.entries().windows(2) {

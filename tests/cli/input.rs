@@ -178,7 +178,7 @@ fn names_that_can_name_no_module_are_refused_before_anything_is_read() {
 }
 
 #[test]
-fn names_that_no_module_has_are_not_found_and_cannot_be_forced_into_the_registry() {
+fn names_of_no_module_cannot_be_forced_into_the_registry() {
     on_every_index(|machine| {
         let machine = machine.typical_kernel();
         for name in ["ext4:S", "fs/ext4", "ext4:", ":", "#ext4", "kernel/", "a b"] {

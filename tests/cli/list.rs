@@ -205,7 +205,7 @@ fn with_nothing_loaded_and_nothing_registered_nothing_is_listed() {
 }
 
 #[test]
-fn what_is_loaded_or_registered_but_not_on_disk_is_warned_of_and_the_rest_listed() {
+fn what_is_not_on_disk_is_warned_of_and_the_rest_listed() {
     let machine = Machine::typical().loaded(&["old-driver", "crc16"]);
     let machine = machine.registered("gone:2\nnet_fs:1\nrfkill:S\n");
     for line in ["--list", "--list --quiet"] {

@@ -417,7 +417,7 @@ fn the_file_that_a_killed_run_left_behind_is_replaced() {
 }
 
 #[test]
-fn what_a_killed_run_left_behind_goes_with_the_next_prune_even_if_that_has_nothing_to_do() {
+fn a_prune_with_nothing_to_do_removes_what_a_killed_run_left() {
     let machine = Machine::new()
         .kernel("1", "kernel/a.ko:\n")
         .file(&active("1"), "a:S\n");

@@ -157,7 +157,7 @@ fn a_file_outside_with_the_name_of_one_inside_keeps_that() {
 }
 
 #[test]
-fn a_carry_over_where_nothing_was_renamed_ends_with_the_names_it_began_with() {
+fn a_carry_over_without_renames_keeps_the_names() {
     // Two drivers for one device; the old kernel is pruned, so its index names one of them alone.
     let aliases = "alias usb:v1p1* usb_storage\nalias usb:v1p1* uas\n";
     let machine = Machine::new()

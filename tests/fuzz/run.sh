@@ -1,11 +1,11 @@
 #!/bin/sh
-# Fuzzes each target with the seeds and what earlier runs found: run.sh SECONDS [TARGET...]
+# Fuzzes each target by libFuzzer with stable Rust, where cargo-fuzz asks for a nightly one: run.sh SECONDS [TARGET...]
 #
 # RUNS=N instead ends each target after N executions. The last line for each target says how many
 # there were. A finding ends with exit 1; it is kept in target/fuzz/findings: add it to the
-# target's seeds, which the tests run, and mend the program.
+# target's seeds, which the tests run, and fix the program.
 # Any stable Rust and a C++ compiler will do: the flags are those of cargo-fuzz, without
-# AddressSanitizer, since what is fuzzed has no unsafe code. Texts stay until the process ends, so
+# AddressSanitizer, since what is fuzzed has no unsafe code but that for messages. Texts stay until the process ends, so
 # memory grows with the executions, and what is limited is a single allocation.
 set -eu
 cd "$(dirname "$0")/../.."

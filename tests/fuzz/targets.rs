@@ -8,7 +8,7 @@ use crate::trie::{index, Entry, Order};
 use limopack::cli::parse::parse as parse_flags;
 use limopack::format::keep;
 use limopack::index::binary::BINARIES;
-use limopack::index::filter::{filter, Comments, Format, FILES};
+use limopack::index::filter::{filter, Comments, IndexFormat, FILES};
 use limopack::index::trie::{Layout, Trie};
 use limopack::index::writer::Writer;
 use limopack::needs::hidden::rows;
@@ -444,11 +444,11 @@ fn filters(data: &[u8]) {
         let kept = parts.concat();
         let again = filter(format, &kept, Comments::Stay, &keeps, &mut |_| {})
             .expect("what is sound stays so");
-        if format != Format::Record {
+        if format != IndexFormat::Record {
             assert_eq!(again.concat(), kept, "filtering once more changes nothing");
         }
         let all = all.concat();
-        assert!(all == rest || format == Format::FirstWord && all.is_empty());
+        assert!(all == rest || format == IndexFormat::FirstWord && all.is_empty());
         let bytes = writer.write(Layout::ParentsFirst).expect("small");
         assert!(Trie::new(&bytes, b"f").is_ok());
     }

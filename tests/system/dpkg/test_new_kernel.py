@@ -195,7 +195,7 @@ def version_of(root):
     return version
 
 
-def test_the_registry_comes_from_the_kernel_that_runs_and_from_the_newest_whole_one(first, roots):
+def test_the_registry_is_that_of_the_running_and_the_newest_kernel(first, roots):
     """A purged kernel had left its registry, the newest of all, and it alone was carried over."""
     with roots.copy(first) as root:
         old, new, gone, running = version_of(root), "99.0-new", "98.0-gone", root.sh("uname -r").out.strip()
@@ -258,7 +258,8 @@ def test_neither_kernel_loses_anything(upgraded, first):
     installed(upgraded.root, f"linux-image-{upgraded.new}")
 
 
-def test_the_new_initramfs_has_what_the_boot_needs_and_what_the_generator_adds(upgraded, unaided):
+def test_the_new_initramfs_has_what_the_boot_needs(upgraded, unaided):
+    """And what the generator adds."""
     boot = upgraded.boot()
     assert upgraded.index.needs(BOOTED) <= boot
     assert boot - unaided, "nothing to be seen of the hook"
@@ -274,7 +275,8 @@ def test_an_initramfs_of_a_pruned_kernel_has_what_the_boot_needs(machine):
     assert boot <= machine.in_image() <= files(machine.root, machine.new).keys()
 
 
-def test_a_registered_module_that_is_missing_takes_no_other_out_of_the_initramfs(machine, unaided):
+def test_a_missing_module_takes_no_other_out_of_the_initramfs(machine, unaided):
+    """One that is registered, and missing."""
     with open(machine.registry, "a") as text:
         text.write("nokia:S\n#@ nokia myapp\n")
     machine.make_image()
@@ -289,7 +291,7 @@ def test_without_an_answer_of_limopack_the_generator_goes_by_its_own_rules(machi
 
 
 @pytest.mark.parametrize("upgraded", ["initramfs-tools"], indirect=True)
-def test_an_initramfs_of_listed_modules_has_those_of_the_boot_or_is_not_made(machine):
+def test_an_initramfs_of_listed_modules_has_those_of_the_boot(machine):
     """MODULES=list: without limopack there would be none in it, and nothing that boots."""
     machine.root.sh("echo MODULES=list > /etc/initramfs-tools/conf.d/modules")
     machine.make_image()
@@ -315,7 +317,7 @@ def modules_truthful(root, version):
     assert 0 < len(on_disk) < 400, len(on_disk)
 
 
-def test_a_machine_that_is_kept_pruned_stays_so_over_reinstallation_upgrade_and_purge(first, roots):
+def test_a_machine_that_is_kept_pruned_stays_so(first, roots):
     """Debian's linux-image owns the kernel and, until Debian 13, the modules: it was forgotten with both."""
     upgrade = UPGRADES[first.suite]
     old, new = (image_package(suite)[0].removeprefix("linux-image-") for suite in (upgrade.old, upgrade.new))

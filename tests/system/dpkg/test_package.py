@@ -155,7 +155,7 @@ def test_the_program_starts_in_few_steps_and_leaves_signals_to_the_kernel(debs, 
 
 
 @pytest.mark.long  # a second build of everything
-def test_built_elsewhere_and_later_by_another_user_s_rules_the_bytes_are_the_same(debs, tmp_path):
+def test_another_place_time_and_umask_build_the_same_bytes(debs, tmp_path):
     """Package and tarball; the copy is no git repository, and its files are older."""
     make(fetch.TOP, f"dist-{BOARD_TARGET}")
     files = tools.run("git", "-C", fetch.TOP, "ls-files", "-co", "--exclude-standard").stdout.splitlines()
@@ -253,7 +253,8 @@ def test_purged_it_leaves_only_what_the_system_needs(debs, bare):
     modules_right(bare, X)
 
 
-def test_after_a_purge_the_forgotten_package_comes_back_and_its_stand_in_can_go(debs, bare):
+def test_after_a_purge_the_forgotten_package_can_come_back(debs, bare):
+    """And its stand-in can go then."""
     install(bare, debs[ARCH])
     bare.sh(f"apt-get -y install {IMAGE} {K} {REGISTRY} app-a; dpkg --purge limopack")
     bare.sh(f"apt-get -y install {K}")

@@ -62,7 +62,7 @@ def test_the_text_alone_gives_the_same(copy_of, index_of, scratch):
     assert not wrong, f"{len(wrong)} of {len(aliases)}: {list(wrong.items())[:5]}"
 
 
-def test_what_is_blacklisted_is_found_by_its_name_and_by_no_alias_of_a_device(copy_of, index_of):
+def test_what_is_blacklisted_is_found_by_its_name_alone(copy_of, index_of):
     """As modprobe finds it; of other aliases, which it does not resolve either, more is kept."""
     root, index = copy_of("cloud"), index_of("cloud")
     device, module = next((model.concrete(pattern), module) for pattern, module in index.aliases

@@ -72,7 +72,8 @@ def test_the_list_of_every_module_is_sorted_and_unique(kernel):
     assert not wrong, first(wrong)
 
 
-def test_the_list_of_every_module_has_its_hard_dependencies_and_nothing_unexplained(kernel):
+def test_every_module_s_list_has_its_hard_dependencies(kernel):
+    """And nothing that the model cannot explain."""
     index, wrong = kernel["index"], {}
     for name, paths in kernel["listed"].items():
         missing = set(index.paths(index.hard([name]))) - set(paths)

@@ -69,7 +69,8 @@ def test_a_registry_of_a_pruned_kernel_does_not_grow_from_copy_to_copy(root, pri
 
 
 @pytest.mark.parametrize("is_pruned", [False, True])
-def test_an_upgrade_carries_the_same_from_a_pruned_kernel_as_from_a_whole_one(root, pristine, is_pruned):
+def test_an_upgrade_carries_the_same_from_a_pruned_kernel(root, pristine, is_pruned):
+    """The same as from a whole one."""
     old, new = add(root, pristine("bookworm")), add(root, pristine("trixie"))
     loaded = machine.loaded(model.Index(root / "lib/modules" / old))
     run(root, "-is", f"--use={','.join(loaded)}", f"-k{old}")
