@@ -50,7 +50,7 @@ JOBS = $(shell nproc)
 ARMV7 = armv7-unknown-linux-musleabihf
 
 test-system: release ## the real world: Debian kernels, depmod, modprobe (root, network)
-	$(if $(LIMOPACK_ARM),,OVERSIZE=warn cross/build.sh $(ARMV7))
+	$(if $(LIMOPACK_ARM),,OVERSIZE=warn cross/build/build.sh $(ARMV7))
 	/usr/bin/python3 -m pytest -n $(JOBS) --dist loadgroup --durations 20 -m "not long" tests/system
 
 test-machines: release ## what takes longest: more machines that boot from disks, updates of each suite (root, network)
@@ -66,7 +66,7 @@ fuzz: ## feed every parser with SECONDS=60 of invented bytes each (TARGET=dep fo
 
 manual: $(addprefix $(MANUAL)/limopack,.8 -integration.7 .bash .zsh .fish) ## the man pages and the completions, in target/manual
 
-$(MANUAL)/limopack%: src/cli/flags.rs $(wildcard cross/manual/*)
+$(MANUAL)/limopack%: src/cli/flags.rs $(wildcard src/cli/manual/*)
 	@mkdir -p $(MANUAL)
 	$(CARGO) run --locked --quiet --example manual -- $(@F) > $@.new
 	@mv $@.new $@
@@ -75,7 +75,7 @@ lint-manual: manual ## check the man pages with mandoc, the completion with bash
 	mandoc -T lint -W warning $(MANUAL)/limopack.8 $(MANUAL)/limopack-integration.7
 	bash -n $(MANUAL)/limopack.bash
 
-# FOLDER:PLACE:MODE, for each folder of cross/hooks. HOOKS= installs none.
+# FOLDER:PLACE:MODE, for each folder of cross/package/hooks. HOOKS= installs none.
 HOOKS = \
 	dpkg.cfg.d:$(sysconfdir)/dpkg/dpkg.cfg.d:644 \
 	apt.conf.d:$(sysconfdir)/apt/apt.conf.d:644 \
@@ -93,10 +93,10 @@ install: manual ## install $(BIN) and what goes with it, below $(DESTDIR)$(PREFI
 	install -D -m 644 $(MANUAL)/limopack.zsh '$(DESTDIR)$(zshdir)/_limopack'
 	install -D -m 644 $(MANUAL)/limopack.fish '$(DESTDIR)$(fishdir)/limopack.fish'
 	install -d -m 755 '$(DESTDIR)$(groupsdir)'
-	install -m 644 cross/groups.d/*.conf '$(DESTDIR)$(groupsdir)'
+	install -m 644 cross/package/groups.d/*.conf '$(DESTDIR)$(groupsdir)'
 	@set -e; for hook in $(HOOKS); do \
 		IFS=:; set -- $$hook; unset IFS; \
-		for file in cross/hooks/$$1/*; do \
+		for file in cross/package/hooks/$$1/*; do \
 			[ ! -f "$$file" ] || (set -x; install -D -m $$3 "$$file" "$(DESTDIR)$$2/$${file##*/}"); \
 		done; \
 	done

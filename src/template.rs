@@ -149,7 +149,7 @@ static EIGHTHS: [u16; 16] = {
     starts
 };
 
-/// What a byte from 0x80 on stands for, a line each; cross/fragments.py chooses them.
+/// What a byte from 0x80 on stands for, a line each; cross/build/fragments.py chooses them.
 #[rustfmt::skip]
 const FRAGMENTS: &[u8] = concat!(
     " '..'\n NAME:\n a\n by\n c\n d\n f\n i\n l\n m\n module\n o\n p\n s\n w\n':'\n, \n--\n",

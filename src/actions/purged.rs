@@ -2,7 +2,7 @@
 //! no package manager takes it along.
 //!
 //! That a kernel's package was purged is recorded by a mark, which the hook for kernels leaves
-//! (cross/hooks/kernel/postrm.d/limopack): nothing else tells it from a kernel that was never a
+//! (cross/package/hooks/kernel/postrm.d/limopack): nothing else tells it from a kernel that was never a
 //! package, as many boards have one. The modules stay as long as anything speaks for the kernel.
 
 use crate::error::Result;

@@ -92,7 +92,7 @@ fn a_group_s_file_that_is_no_list_is_an_error_with_its_line() {
 
 #[test]
 fn the_groups_that_come_with_limopack_are_lists_of_names() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/cross/groups.d");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/cross/package/groups.d");
     let mut files = HashSet::new();
     let mut named = HashSet::new();
     for entry in fs::read_dir(folder).unwrap() {

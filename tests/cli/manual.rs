@@ -2,7 +2,7 @@
 //! it accepts their examples.
 
 #[allow(dead_code)] // its main
-#[path = "../../cross/manual/main.rs"]
+#[path = "../../src/cli/manual/main.rs"]
 pub mod generator;
 
 use generator::{completions, page, texts};
@@ -273,7 +273,7 @@ fn every_completion_knows_every_flag() {
 
 #[test]
 fn prose_and_scripts_speak_of_flags_that_exist() {
-    let hooks = files(&Path::new(HERE).join("cross/hooks"));
+    let hooks = files(&Path::new(HERE).join("cross/package/hooks"));
     let hooks = hooks
         .into_iter()
         .map(|file| fs::read_to_string(file).unwrap());
@@ -297,7 +297,7 @@ fn prose_and_scripts_speak_of_flags_that_exist() {
 #[test]
 fn every_hook_is_installed() {
     let makefile = read("Makefile");
-    let hooks = Path::new(HERE).join("cross/hooks");
+    let hooks = Path::new(HERE).join("cross/package/hooks");
     for file in files(&hooks) {
         let folder = file.parent().unwrap().strip_prefix(&hooks).unwrap();
         let row = format!("\t{}:", folder.display());
@@ -308,7 +308,7 @@ fn every_hook_is_installed() {
 #[test]
 fn the_page_lists_every_hook_that_is_installed() {
     let page = page::integration();
-    for file in files(&Path::new(HERE).join("cross/hooks")) {
+    for file in files(&Path::new(HERE).join("cross/package/hooks")) {
         let name = file.file_name().unwrap().to_str().unwrap();
         let folder = file.parent().unwrap();
         // dracut knows a module by its directory.

@@ -147,7 +147,7 @@ fn a_registry_is_carried_over_by_name_and_by_alias() {
 #[test]
 fn the_kernels_hook_carries_over_and_deletes_nothing() {
     let machine = upgraded().directory("bin");
-    let hook = format!("{HERE}/cross/hooks/kernel/postinst.d/aa-limopack");
+    let hook = format!("{HERE}/cross/package/hooks/kernel/postinst.d/aa-limopack");
     let limopack = env!("CARGO_BIN_EXE_limopack");
     let run = |version: &str, has_binary: bool| {
         let mut command = Command::new("/bin/sh");

@@ -24,7 +24,7 @@ PIPELINE = "cut -d' ' -f1 {root}/proc/modules | xargs {modprobe} --all --show-de
 
 def scan(out):
     """The C program with musl, as limopack is built."""
-    musl = subprocess.run([fetch.TOP / "cross/musl.sh", "amd64"], text=True, capture_output=True,
+    musl = subprocess.run([fetch.TOP / "cross/build/musl.sh", "amd64"], text=True, capture_output=True,
                           check=True).stdout.strip()
     gcc = tools.run("gcc", "-print-file-name=include").stdout.strip()
     tools.run("gcc", "-O2", "-D_GNU_SOURCE", "-Wall", "-Werror", "-static", "-nostdinc", "-nostdlib",

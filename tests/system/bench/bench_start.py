@@ -16,7 +16,7 @@ DYNAMIC = fetch.TOP / "target/gnu/release/limopack"
 
 def limit(target):
     """The size that a target's binary may have."""
-    with open(fetch.TOP / "cross/targets.tsv") as table:
+    with open(fetch.TOP / "cross/build/targets.tsv") as table:
         return next(int(line[3]) for line in csv.reader(table, delimiter="\t") if line[0] == target)
 
 

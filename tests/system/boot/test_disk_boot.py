@@ -18,7 +18,7 @@ import disk
 import model
 import tools
 
-HOOK = Path(__file__).resolve().parents[3] / "cross/hooks/initramfs-tools/hooks/limopack"
+HOOK = Path(__file__).resolve().parents[3] / "cross/package/hooks/initramfs-tools/hooks/limopack"
 # What is registered before a prune.
 REGISTER = {
     "all that is loaded": "limopack --install",

@@ -1,6 +1,6 @@
 """Groups, tried: what each is for does not work while all else is parked, and works once it is registered.
 
-Owns the proof of cross/groups.d. One machine boots Debian's kernel with all the hardware that qemu has
+Owns the proof of cross/package/groups.d. One machine boots Debian's kernel with all the hardware that qemu has
 for them, keeps what it boots from, and parks the rest. Then it does for each group what a user would.
 Where qemu has no hardware, the kernel is asked by the names that hardware or sockets would ask by.
 """
@@ -13,7 +13,7 @@ import boot
 import fetch
 import tools
 
-GROUPS = fetch.TOP / "cross/groups.d"
+GROUPS = fetch.TOP / "cross/package/groups.d"
 PACKAGES = ["nftables", "iptables", "iproute2", "cryptsetup-bin", "dmsetup", "mdadm"]
 MACHINE = boot.Machine("bookworm", ("qemu-system-x86_64", "-M", "q35", "-m", "1024"), "pci",
                        ("virtio_pci", "virtio_blk"), "ttyS0", 600)

@@ -13,7 +13,7 @@ import kernels
 import packages
 import tools
 
-HOOKS = Path(__file__).resolve().parents[3] / "cross/hooks"
+HOOKS = Path(__file__).resolve().parents[3] / "cross/package/hooks"
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from test_package import bare, changed, debs, install  # noqa: F401 (fixtures)
 
 # The packages of this tree are made in one place: see test_package.
 pytestmark = pytest.mark.xdist_group("package")
-ADD_ON = fetch.TOP / "cross/debhelper"
+ADD_ON = fetch.TOP / "cross/package/debhelper"
 NAME = "lima-app"
 CONTROL = f"""Source: {NAME}
 Section: misc

@@ -19,7 +19,7 @@ from checks import files, forgotten, modules_right, registry, sound
 from packages import K, X
 from test_trim import LINUX, image, machine, trimmed  # noqa: F401 (machine is a fixture)
 
-PAGE = (fetch.TOP / "cross/manual/limopack-integration.7.in").read_text()
+PAGE = (fetch.TOP / "src/cli/manual/limopack-integration.7.in").read_text()
 
 
 def scripts(heading):

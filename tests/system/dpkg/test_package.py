@@ -31,7 +31,7 @@ CONFFILES = {
 FILES = {
     **CONFFILES,
     "usr/lib/dracut/modules.d/90limopack/module-setup.sh": "-rwxr-xr-x",
-    **{f"usr/lib/limopack/groups.d/{file.name}": "-rw-r--r--" for file in (fetch.TOP / "cross/groups.d").iterdir()},
+    **{f"usr/lib/limopack/groups.d/{file.name}": "-rw-r--r--" for file in (fetch.TOP / "cross/package/groups.d").iterdir()},
     "usr/lib/systemd/system/limopack-learn.service": "-rw-r--r--",
     "usr/lib/systemd/system/limopack-learn.timer": "-rw-r--r--",
     "usr/sbin/limopack": "-rwxr-xr-x",

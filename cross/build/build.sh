@@ -17,8 +17,8 @@
 # OVERSIZE=warn lets a binary be larger than its limit.
 # CARGO_PROFILE_RELEASE_STRIP=false keeps the symbols, in target/cross/TARGET/limopack.symbols.
 set -eu
-cd "$(dirname "$0")/.."
-. cross/lib.sh
+cd "$(dirname "$0")/../.."
+. cross/build/lib.sh
 row "${1-}"
 what=${2-build}
 out=target/cross/$target
@@ -106,7 +106,7 @@ flag --remap-path-prefix="$PWD"=limopack --remap-path-prefix="${CARGO_HOME:-$HOM
 
 if [ $std = built ]; then
     export RUSTC_BOOTSTRAP=1
-    musl=$(cross/musl.sh "$arch")
+    musl=$(cross/build/musl.sh "$arch")
     # std asks for an unwinder even where nothing unwinds: an empty archive will do.
     mkdir -p target/cross/none
     printf '!<arch>\n' > target/cross/none/libunwind.a

@@ -9,7 +9,7 @@ import collections
 import pathlib
 import re
 
-SOURCES = pathlib.Path(__file__).parent.parent / "src"
+SOURCES = pathlib.Path(__file__).parents[2] / "src"
 TEMPLATE = SOURCES / "template.rs"
 CODES = 128
 LONGEST = 20

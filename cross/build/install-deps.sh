@@ -5,8 +5,8 @@
 # Only what is missing is installed, and nothing is ever removed: where Debian's compiler would
 # displace another one, apt says so and stops.
 set -eu
-cd "$(dirname "$0")/.."
-. cross/lib.sh
+cd "$(dirname "$0")/../.."
+. cross/build/lib.sh
 
 # std's source: rustup's nightly may have it.
 packages='gcc git libc6-dev make debian-archive-keyring lintian'

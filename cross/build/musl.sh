@@ -5,8 +5,8 @@
 # with a sources list and apt state of its own: the machine's own apt knows nothing of foreign
 # architectures afterwards. Elsewhere set MUSL to a directory that has these files.
 set -eu
-cd "$(dirname "$0")/.."
-. cross/lib.sh
+cd "$(dirname "$0")/../.."
+. cross/build/lib.sh
 
 arch=${1:?name a Debian architecture}
 if [ -n "${MUSL-}" ]; then

@@ -6,8 +6,8 @@
 # same exit code; afterwards both roots must be the same, file by file. qemu-user runs what this
 # machine cannot. (Where qemu knows no openat2, its fallback is run as well.)
 set -eu
-cd "$(dirname "$0")/.."
-. cross/lib.sh
+cd "$(dirname "$0")/../.."
+. cross/build/lib.sh
 row "${1-}"
 native=$(realpath "${2:?name the native binary}")
 sample=$(realpath "${3:?name the sample root}")
