@@ -16,7 +16,7 @@ import boot
 import fetch
 
 LIMIT = 20
-VERSION = "6.1.0"
+VERSION, OLDER = "6.1.0", "5.10.0"
 # How each shell is started, given the home directory; and what it reads first.
 SHELLS = {
     "bash": (["bash", "--rcfile", "{home}/start", "-i"], "PS1='READY '; source {home}/limopack.bash\n"),
@@ -39,6 +39,9 @@ LINES = [
     ("limopack --root=ROOT --list --use=@usb-sto", "--use=@usb-storage"),
     ("limopack --root=ROOT --list --use=ext4,@mi", "--use=ext4,@mine"),
     ("limopack --root=ROOT --list --use @mi", "@mine"),
+    (f"limopack --root=ROOT --list --kernel={OLDER} --use=ext", "--use=ext3"),
+    (f"limopack --root=ROOT --list -k {OLDER} --use=ext", "--use=ext3"),
+    (f"limopack --root=ROOT --list -k {VERSION} --use=ext", "--use=ext4"),
     ("limopack --root=ROOT --list --kernel=6", f"--kernel={VERSION}"),
     ("limopack --root=ROOT --apply --pkname=some-pack", "--pkname=some-package"),
     ("limopack --list --from=ROOT/nam", "--from=ROOT/names"),
@@ -65,6 +68,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     for path, text in {
         f"lib/modules/{VERSION}/modules.dep": "kernel/fs/ext4.ko:\nkernel/fs/vfat.ko.xz: kernel/fs/ext4.ko\n",
+        f"lib/modules/{OLDER}/modules.dep": "kernel/fs/ext3.ko:\n",
         "usr/lib/limopack/groups.d/usb-storage.conf": "vfat\n", "etc/limopack/groups.d/mine.conf": "vfat\n",
         "var/lib/dpkg/status": "Package: some-package\nStatus: install ok installed\n\n", "names": "ext4\n",
     }.items():
