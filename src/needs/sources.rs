@@ -172,28 +172,42 @@ pub fn keep_all(
         }
     }
     add_boot(kept, machine, kernel, findings)?;
-    kernel.outside(&mut |line| {
-        kept.add(line, Why::Outside);
-    })?;
-    // What has the name of one of those files and is what the index knows must not go: the file
-    // outside would be what nobody has indexed.
+    add_outside(kept, kernel)?;
+    add_for_builtin(kept, kernel)?;
+    kept.complete(kernel)
+}
+
+/// The modules outside of `kernel/`. Most machines have none, which their directory tells sooner than
+/// modules.dep.
+fn add_outside(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
+    let mut may_be_listed = false;
     if let Some(folder) = kernel.folder()? {
+        let mut is_elsewhere = false;
+        // What has the name of one of those files and is what the index knows must not go: the file
+        // outside would be what nobody has indexed.
         let mut add = |leaf: &Leaf<'_>| {
+            may_be_listed = true;
             if let Some(line) = kernel.line(ModulePath(leaf.name).name())? {
                 kept.add(line, Why::Outside);
             }
             Ok(Fate::Stays)
         };
+        let mut warn = |_| is_elsewhere = true;
         walk(
             &folder,
             Scope::Outside,
             Sizes::Unwanted,
             &mut add,
-            &mut |_| {},
+            &mut warn,
         )?;
+        may_be_listed |= is_elsewhere;
     }
-    add_for_builtin(kept, kernel)?;
-    kept.complete(kernel)
+    if may_be_listed {
+        kernel.outside(&mut |line| {
+            kept.add(line, Why::Outside);
+        })?;
+    }
+    Ok(())
 }
 
 /// A name that the kernel does not have, and who asks for it.

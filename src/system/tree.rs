@@ -162,7 +162,8 @@ impl Tally {
 pub type Decide<'d> = &'d mut dyn FnMut(&Leaf<'_>) -> Result<Fate>;
 
 /// Asks `decide` about every module file in a version directory and below, in the order of their
-/// names. Directories that belong to another mount are left alone and told to `warn`.
+/// names. Directories that belong to another mount are left alone and told to `warn`; outside of
+/// `kernel/` links are told as well, as they may lead to directories.
 ///
 /// # Errors
 /// A directory that cannot be read, or one of absurd depth; what `decide` returns.
@@ -250,6 +251,11 @@ impl Walk<'_> {
         };
         let name = self.listing.name(at);
         if !is_module_file(name) {
+            let is_of_headers = self.path.is_empty() && HEADERS.contains(&name);
+            if self.scope == Scope::Outside && kind == LeafKind::Link && !is_of_headers {
+                let shown = self.shown(name);
+                (self.warn)(shown);
+            }
             return Ok(Fate::Stays);
         }
         let size = match self.sizes {

@@ -280,3 +280,23 @@ fn what_cannot_be_read_of_the_boot_is_warned_of_and_refused_by_a_prune() {
     assert!(ran.err.contains("warning: cannot read"), "{}", ran.err);
     assert!(machine.refuses("--prune").contains("cannot read"));
 }
+
+/// What a link leads to is no directory of the kernel's, and what depmod found there stays all the same.
+#[test]
+fn a_module_behind_a_link_outside_keeps_what_it_needs() {
+    let machine = Machine::new()
+        .kernel(
+            KERNEL,
+            "kernel/ext4.ko:\nkernel/snd.ko:\nupdates/x.ko: kernel/snd.ko\n",
+        )
+        .registered("#! base\n");
+    let place = machine.path(&file(KERNEL, "updates"));
+    std::fs::rename(&place, machine.path("opt")).unwrap();
+    let wanted = "kernel/snd.ko\nupdates/x.ko\n";
+    let machine = machine.link(&file(KERNEL, "updates"), "../../../opt");
+    assert_eq!(machine.prints("--list"), wanted);
+    // Links of headers lead to no modules, and nothing outside is listed where there is nothing.
+    std::fs::remove_file(&place).unwrap();
+    let machine = machine.link(&file(KERNEL, "build"), "../../../opt");
+    assert_eq!(machine.prints("--list"), "");
+}
