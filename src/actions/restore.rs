@@ -21,6 +21,7 @@ use crate::text::names::Want;
 /// # Errors
 /// A name that is nowhere; nothing is changed then. A park that nothing can come back from. A step
 /// that failed; the same command finishes.
+#[inline(never)] // larger in the large frame of its caller
 pub fn restore(session: &Session) -> Result<()> {
     let Session {
         root,

@@ -18,7 +18,7 @@ use crate::needs::{Closure, Kernel, Why};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Report, Root};
 use crate::template::Template;
-use crate::text::active::{Registry, BASE};
+use crate::text::active::Registry;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::names::{self, Presence, Want, CENSUS};
@@ -107,11 +107,20 @@ pub fn declared(root: &Root) -> Result<Declared> {
     each_file(root, &[], NEEDS, b".conf", &mut |path, text| {
         declared.files.push(path);
         let found = names::parse(text, root.shown(path))?;
-        let is_base = bare_lines(&found.registry).any(|line| line == BASE);
-        declared.is_base |= is_base || text.starts_with(CENSUS);
         for want in expand(root, found.names, root.shown(path))? {
             let place = fill(msg!("{}:{}"), &[path, decimal(want.line)]);
             declared.names.push((want, place));
+        }
+        // A copy of a registry needs what that has.
+        let registry = Registry::parse(found.registry.leak(), root.shown(path))?;
+        declared.is_base |= registry.says_base() || text.starts_with(CENSUS);
+        for entry in registry.entries() {
+            let want = Want {
+                given: entry.name.to_kernel(),
+                presence: Presence::Required,
+                line: 0,
+            };
+            declared.names.push((want, path));
         }
         Ok(())
     })?;

@@ -182,12 +182,17 @@ impl Registry {
     /// Whether it tells all that the machine needs: a static entry or the line that says so.
     pub fn is_base(&self) -> bool {
         let is_static = |entry: &RegistryEntry| entry.hold == Hold::Static;
-        self.comments.contains(&BASE) || self.all().any(is_static)
+        self.says_base() || self.all().any(is_static)
+    }
+
+    /// Whether it has the line that makes it one, whatever its entries.
+    pub fn says_base(&self) -> bool {
+        self.comments.contains(&BASE)
     }
 
     /// Makes it one that does.
     pub fn make_base(&mut self) {
-        if !self.comments.contains(&BASE) {
+        if !self.says_base() {
             self.comments.push(BASE);
         }
     }

@@ -122,3 +122,19 @@ fn what_is_no_list_deletes_nothing() {
         "a b c "
     );
 }
+
+/// It was a base without a need: its lines are no names, and a prune deleted what they name.
+#[test]
+fn a_copy_of_a_registry_needs_what_the_registry_has() {
+    let machine = machine().file(BOARD, "#! base\na:S\nc:2\n#@ c app\n#! keep-pruned\n");
+    assert_eq!(listed(&machine), "a b c ");
+    assert!(machine.prints("--why -u a").contains(BOARD));
+    assert_eq!(machine.run("--prune").code, Some(0));
+    assert_eq!(listed(&machine), "a b c ");
+    machine.write(BOARD, "#! base\na:S\nno_such:1\n");
+    let message = machine.refuses("--prune");
+    assert!(message.contains("no_such"), "{message}");
+    machine.write(BOARD, "#! base\na:S\n#@ a b/c\n");
+    let message = machine.refuses("--prune");
+    assert!(message.contains("board.conf:3"), "{message}");
+}
