@@ -69,22 +69,34 @@ fn fragment(number: usize) -> Text {
 /// The first byte that stands for a fragment: texts are of ASCII.
 const CODES: u8 = 0x80;
 
-/// How many bytes [`pack`] makes of a text.
-pub const fn packed_length(text: &[u8]) -> usize {
-    let (mut at, mut length) = (0, 1);
-    while at < text.len() {
-        at += code_at(text, at).1;
-        length += 1;
+/// The longest text that is packed.
+const LONGEST: usize = 1023;
+
+/// How many bytes are stored of a text from each of its places on, with the 0 at the end.
+type Costs = [usize; LONGEST + 1];
+
+const fn costs(text: &[u8]) -> Costs {
+    let mut costs = [1; LONGEST + 1];
+    let mut at = text.len();
+    while at > 0 {
+        at -= 1;
+        costs[at] = 1 + costs[at + code_at(text, at, &costs).1];
     }
-    length
+    costs
 }
 
-/// The bytes to store of a text.
+/// How many bytes [`pack`] makes of a text.
+pub const fn packed_length(text: &[u8]) -> usize {
+    costs(text)[0]
+}
+
+/// The bytes to store of a text: as few as the fragments allow.
 pub const fn pack<const N: usize>(text: &[u8]) -> [u8; N] {
+    let costs = costs(text);
     let mut packed = [0; N];
     let (mut at, mut to) = (0, 0);
     while at < text.len() {
-        let (code, length) = code_at(text, at);
+        let (code, length) = code_at(text, at, &costs);
         packed[to] = code;
         at += length;
         to += 1;
@@ -92,8 +104,8 @@ pub const fn pack<const N: usize>(text: &[u8]) -> [u8; N] {
     packed
 }
 
-/// The byte to store for the longest fragment at a place of a text, and its length.
-const fn code_at(text: &[u8], at: usize) -> (u8, usize) {
+/// The byte to store at a place of a text, and how much of the text it is.
+const fn code_at(text: &[u8], at: usize, costs: &Costs) -> (u8, usize) {
     let byte = text[at];
     assert!(byte != 0 && byte < CODES, "messages are of ASCII");
     let mut best = (byte, 1);
@@ -105,7 +117,7 @@ const fn code_at(text: &[u8], at: usize) -> (u8, usize) {
             is_there &= at + length < text.len() && FRAGMENTS[start + length] == text[at + length];
             length += 1;
         }
-        if is_there && length > best.1 {
+        if is_there && costs[at + length] < costs[at + best.1] {
             best = (NUMBERS[start], length);
         }
         start += length + 1;
@@ -152,14 +164,14 @@ static EIGHTHS: [u16; 16] = {
 /// What a byte from 0x80 on stands for, a line each; cross/build/fragments.py chooses them.
 #[rustfmt::skip]
 const FRAGMENTS: &[u8] = concat!(
-    " '..'\n NAME:\n a\n by\n c\n d\n f\n i\n l\n m\n module\n o\n p\n s\n w\n':'\n, \n--\n",
-    ".md5sums\n: \n; \n; run depmod\nION\nPACKAGE\nPKG\na \nack\nad\nag\nal\nam\nan\nappl\nar\n",
-    "as\nbe\nbr\nbu\nch\ncomm\nd \nde\ndoe\ne \ned\nem\nen\ner\nes\nfiel\nfil\nfo/\ng \nge\n",
-    "giv\ngott\nha\nhel\nho\nigu\nil\nin\nis\nit\nk \nkeep\nkep\nkernel \nlac\nle\n",
-    "lib/modules/\nlimopack\nll\nload\nlock\nm \nma\nmov\nnam\nnd-\nne\nng\nno\nnz\nof\nof \n",
-    "on\noo\nor\nou\nown\npa\npackag\npkg\npr\nprun\npt\nqueu\nrdw\nre\nregister\nri\nro\ns \n",
-    "s.dep\nsay\nse\nskipp\nst\nsta\nsymbolic l\nsys\nt \nta\nte\nth\nti\nto\nto \ntoo \nts\n",
-    "turn\nun\nus\nwhich \nwi\ny \n{}\n",
+    " '..'\n ACTION\n NAME:\n a\n by\n d\n i\n l\n m\n module\n p\n s\n w\n':'\n, \n--\n",
+    ".md5sums\n/lib/\n: \n; \n; run depmod\nPACKAGE\nPKG\na \nac\nad\nag\nal\nam\nan\napp\nar\n",
+    "as\nat\nay\nbe\nboo\nbr\nbu\nch\nch \ncomm\nd \nde\ndoe\ne \ned\nem\nen\ner\nes\nfiel\n",
+    "fil\nfo/\nft\ng \nge\ngiv\ngott\nha\nhelp\nigu\nil\nin\nis\nit\nk \nkeep\nkep\nkernel \n",
+    "le\nlib/modules/\nlimopack\nll\nload\nlock\nm \nmov\nnam\nnd-\nne\nng\nno\nnz\nof\nof \n",
+    "old\non\nop\nor\nou\nown\npackag\npkg\npr\nprun\nqueu\nrdw\nre\nregister\nri\nro\ns \n",
+    "s.dep\nse\nskipp\nsta\nsymbolic l\nsys\nt \nte\nth\nti\nto\nto \ntoo \ntr\nts\nun\nup\n",
+    "us\nuse=btrf\nvic\nwh\nwi\nxpect\ny \n{}\n",
 )
 .as_bytes();
 
@@ -180,7 +192,7 @@ mod tests {
     fn every_fragment_is_a_byte() {
         for (number, text) in bare_lines(FRAGMENTS).enumerate() {
             let code = CODES + number as u8;
-            assert_eq!(code_at(text, 0), (code, text.len()), "{text:?}");
+            assert_eq!(code_at(text, 0, &costs(text)), (code, text.len()));
             assert_eq!(fragment(number), text);
         }
     }

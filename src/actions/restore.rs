@@ -5,7 +5,7 @@ use crate::actions::prune::carry_out;
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::needs::kernel::Found;
 use crate::needs::sources::declared;
@@ -80,23 +80,26 @@ pub fn restore(session: &Session) -> Result<()> {
     carry_out(plans, request, report)
 }
 
-/// Brings back what is parked of what registries and files declare.
+/// Brings back what is parked of what registries and files declare, in one kernel after the other:
+/// one that fails keeps nothing from the next.
 ///
 /// # Errors
-/// A file that is malformed; a step that failed. The same call finishes.
+/// A file that is malformed; steps that failed. The same call finishes.
 pub fn bring_back_all(session: &Session) -> Result<()> {
+    let mut errors = Vec::new();
+    for version in kernels::parked(&session.root)? {
+        if let Err(error) = bring_back_declared(session, version) {
+            errors.push(error);
+        }
+    }
+    Error::unless_empty(errors)
+}
+
+fn bring_back_declared(session: &Session, version: Text) -> Result<()> {
     let Session { root, request, .. } = session;
-    let versions = kernels::parked(root)?;
-    if versions.is_empty() {
-        return Ok(());
-    }
-    let declared = declared(root)?.names;
-    for &version in versions {
-        let own = kernels::open(root, version, request.mode)?;
-        let registry = kernels::registry(root, version)?;
-        bring_back(session, version, &own, registry, &declared)?;
-    }
-    Ok(())
+    let own = kernels::open(root, version, request.mode)?;
+    let registry = kernels::registry(root, version)?;
+    bring_back(session, version, &own, registry, &declared(root)?.names)
 }
 
 /// Brings back what is parked in a kernel, whose directory is `own` and locked, of what is registered

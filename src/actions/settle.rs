@@ -33,19 +33,26 @@ pub fn settle(session: &Session) -> Result<()> {
     if caller == Caller::DpkgHookUnderApt {
         return Ok(());
     }
-    // Whatever holds up the queue, a package that has come needs its modules.
-    let brought = bring_back_all(session);
-    match brought.and(settle_as(session, caller)) {
+    // Whatever holds up the queue, a package that has come needs its modules. Another's file that is
+    // malformed fails no script and no hook.
+    let mut errors = Vec::new();
+    match bring_back_all(session) {
+        Err(error) if caller != Caller::Anybody => report.error(&error),
+        Err(error) => errors.push(error),
+        Ok(()) => {}
+    }
+    match settle_as(session, caller) {
         Err(error) if caller.is_hook() => {
             report.error(&error);
             if error.kind() == ErrorKind::Busy {
                 report.note(msg!("what is queued is still queued; see --settle"), &[]);
             }
-            Ok(())
         }
-        Err(error) if error.kind() == ErrorKind::Busy && caller == Caller::Script => Ok(()),
-        result => result,
+        Err(error) if error.kind() == ErrorKind::Busy && caller == Caller::Script => {}
+        Err(error) => errors.push(error),
+        Ok(()) => {}
     }
+    Error::unless_empty(errors)
 }
 
 /// What every other call does at its end: settles what is pending if the lock is free. That is

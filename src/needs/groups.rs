@@ -2,13 +2,32 @@
 //! `--from` takes it. What is in a group may be missing: kernels differ in what they have.
 
 use crate::error::{Error, Result};
-use crate::format::fill;
+use crate::format::{fill, Text};
+use crate::needs::rules::text_or_hidden;
 use crate::system::Root;
+use crate::text::active::Registry;
 use crate::text::names::{self, Presence, Want};
 use crate::text::{has, words};
 
 /// Where groups are; a file of the first hides one of its name in the second.
 const GROUPS: &[u8] = b"etc/limopack/groups.d usr/lib/limopack/groups.d";
+
+/// The names in a text, and the registry in it: a copy of one needs what that has.
+///
+/// # Errors
+/// A name that can be none; a registry that is malformed.
+pub fn names_in(text: Text, file: &[u8]) -> Result<(Vec<Want>, &'static Registry)> {
+    let mut found = names::parse(text, file)?;
+    let registry = Registry::parse(found.registry.leak(), file)?;
+    for entry in registry.entries() {
+        found.names.push(Want {
+            given: entry.name.to_kernel(),
+            presence: Presence::Required,
+            line: 0,
+        });
+    }
+    Ok((found.names, registry))
+}
 
 /// Puts the names of the groups among `names` in their place, groups in groups as well; `file` is
 /// where the names are from, for messages.
@@ -25,22 +44,20 @@ pub fn expand(root: &Root, names: Vec<Want>, file: &[u8]) -> Result<Vec<Want>> {
             continue;
         };
         // Each once, however groups name each other.
-        if queue[..at - 1]
-            .iter()
-            .any(|other| other.given == want.given)
-        {
+        let is_it = |other: &Want| other.given == want.given && other.presence == want.presence;
+        if queue[..at - 1].iter().any(is_it) {
             continue;
         }
         let mut found = None;
         for directory in words(GROUPS) {
             let path = fill(msg!("{}/{}.conf"), &[directory, group]);
             if found.is_none() && !has(group, b'/') {
-                found = root.text(path)?.map(|text| (text, path));
+                found = text_or_hidden(root, path)?.map(|text| (text, path));
             }
         }
         match found {
             Some((text, path)) => {
-                for named in names::parse(text, root.shown(path))?.names {
+                for named in names_in(text, root.shown(path))?.0 {
                     queue.push(Want {
                         presence: Presence::Optional,
                         line: want.line,

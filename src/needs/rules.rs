@@ -167,12 +167,20 @@ impl Rules {
     }
 }
 
+/// A text; empty where it is no regular file: a link to /dev/null is how an administrator hides a file
+/// without another in its place.
+pub(super) fn text_or_hidden(root: &Root, path: Text) -> Result<Option<Text>> {
+    match root.text(path) {
+        Err(error) if error.kind() == ErrorKind::Refused => Ok(Some(b"")),
+        // An image has no /dev/null.
+        Ok(None) => Ok(root.link(path).map(|_| &b""[..])),
+        text => text,
+    }
+}
+
 /// Tells path and text of each file of directories whose name ends in one of `ends`, and of `own`,
 /// which have other names, sorted by name; of one name, the file in the first directory that has it.
 /// Directories and ends are separated by blanks.
-///
-/// What is no regular file is passed over: a link to /dev/null is how an administrator hides a file
-/// without another in its place.
 pub(super) fn each_file(
     root: &Root,
     own: &[Text],
@@ -193,10 +201,7 @@ pub(super) fn each_file(
         }
     }
     for path in paths {
-        match root.text(path) {
-            Err(error) if error.kind() == ErrorKind::Refused => {}
-            text => tell(path, text?.unwrap_or(b""))?,
-        }
+        tell(path, text_or_hidden(root, path)?.unwrap_or(b""))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::format::{decimal, fill, keep, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
-use crate::needs::groups::expand;
+use crate::needs::groups::{expand, names_in};
 use crate::needs::kernel::Found;
 use crate::needs::rules::{each_file, Rule};
 use crate::needs::survey::{Finding, Kind};
@@ -21,7 +21,7 @@ use crate::template::Template;
 use crate::text::active::Registry;
 use crate::text::modprobe::targets;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::names::{self, Presence, Want, CENSUS};
+use crate::text::names::{Presence, Want, CENSUS};
 use crate::text::{bare_lines, positions, proc_modules, until, words};
 
 /// What is known of the machine, whatever the kernel.
@@ -106,21 +106,14 @@ pub fn declared(root: &Root) -> Result<Declared> {
     })?;
     each_file(root, &[], NEEDS, b".conf", &mut |path, text| {
         declared.files.push(path);
-        let found = names::parse(text, root.shown(path))?;
-        for want in expand(root, found.names, root.shown(path))? {
-            let place = fill(msg!("{}:{}"), &[path, decimal(want.line)]);
-            declared.names.push((want, place));
-        }
-        // A copy of a registry needs what that has.
-        let registry = Registry::parse(found.registry.leak(), root.shown(path))?;
+        let (names, registry) = names_in(text, root.shown(path))?;
         declared.is_base |= registry.says_base() || text.starts_with(CENSUS);
-        for entry in registry.entries() {
-            let want = Want {
-                given: entry.name.to_kernel(),
-                presence: Presence::Required,
-                line: 0,
+        for want in expand(root, names, root.shown(path))? {
+            let place = match want.line {
+                0 => path,
+                line => fill(msg!("{}:{}"), &[path, decimal(line)]),
             };
-            declared.names.push((want, path));
+            declared.names.push((want, place));
         }
         Ok(())
     })?;
@@ -186,8 +179,7 @@ pub fn keep_all(
     kept.complete(kernel)
 }
 
-/// The modules outside of `kernel/`. Most machines have none, which their directory tells sooner than
-/// modules.dep.
+/// The modules outside of `kernel/`.
 fn add_outside(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
     let mut may_be_listed = false;
     if let Some(folder) = kernel.folder()? {
@@ -211,12 +203,9 @@ fn add_outside(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
         )?;
         may_be_listed |= is_elsewhere;
     }
-    if may_be_listed {
-        kernel.outside(&mut |line| {
-            kept.add(line, Why::Outside);
-        })?;
-    }
-    Ok(())
+    kernel.outside(may_be_listed, &mut |line| {
+        kept.add(line, Why::Outside);
+    })
 }
 
 /// A name that the kernel does not have, and who asks for it.

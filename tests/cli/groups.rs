@@ -84,6 +84,26 @@ fn a_group_that_is_not_there_is_an_error() {
 }
 
 #[test]
+fn the_lines_of_a_registry_are_names_in_a_group_as_well() {
+    let machine = machine().file(STICK, "a:S\nno_such:2\n");
+    assert_eq!(listed(&machine, "-l -u @stick"), "a b ");
+}
+
+#[test]
+fn a_link_to_dev_null_hides_a_group() {
+    let machine = machine().link(OWN, "/dev/null").file(APP, "@stick\n");
+    assert_eq!(machine.prints("-l"), "");
+}
+
+#[test]
+fn a_group_that_must_be_there_is_missed_though_it_may_be_missing_elsewhere() {
+    let machine = machine().file(APP, "@none_such ?\n@none_such\n");
+    assert!(machine
+        .refuses("-l")
+        .contains(&format!("{APP}:2: no group")));
+}
+
+#[test]
 fn a_group_s_file_that_is_no_list_is_an_error_with_its_line() {
     let machine = machine().file(STICK, "a\na\x1b[2J\n");
     let message = machine.refuses("-l -u @all");

@@ -295,8 +295,21 @@ fn a_module_behind_a_link_outside_keeps_what_it_needs() {
     let wanted = "kernel/snd.ko\nupdates/x.ko\n";
     let machine = machine.link(&file(KERNEL, "updates"), "../../../opt");
     assert_eq!(machine.prints("--list"), wanted);
-    // Links of headers lead to no modules, and nothing outside is listed where there is nothing.
-    std::fs::remove_file(&place).unwrap();
-    let machine = machine.link(&file(KERNEL, "build"), "../../../opt");
-    assert_eq!(machine.prints("--list"), "");
+}
+
+/// depmod's `external` finds modules elsewhere, and writes them with their whole path.
+#[test]
+fn a_prune_keeps_what_an_external_module_needs() {
+    let machine = Machine::new()
+        .kernel(KERNEL, "kernel/ext4.ko:\nkernel/snd.ko:\n")
+        .file("opt/x.ko", "somebody's")
+        .registered("ext4:S\n");
+    let index = "kernel/ext4.ko:\nkernel/snd.ko:\n/opt/x.ko: kernel/snd.ko\n";
+    machine.write(&file(KERNEL, "modules.dep"), index);
+    let ran = machine.run("--prune");
+    assert!(
+        machine.path(&file(KERNEL, "kernel/snd.ko")).exists(),
+        "{ran:?}"
+    );
+    assert_eq!(machine.read(&file(KERNEL, "modules.dep")), index, "{ran:?}");
 }

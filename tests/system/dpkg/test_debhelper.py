@@ -117,6 +117,10 @@ def test_settle_brings_back_what_was_parked_where_nothing_is_triggered(debs, bar
     bare.sh("limopack --settle")
     assert "vfat" in files(bare, X) and "isofs" in parked(bare, X)
     assert bare.sh("limopack --settle").err == ""
+    # Somebody's malformed file fails no other package's script, and is an error by hand.
+    bare.sh("echo '#@' > /etc/limopack/needs.d/bad.conf")
+    said = bare.sh("limopack --settle", env={"DPKG_MAINTSCRIPT_PACKAGE": "app", "DPKG_RUNNING_VERSION": "1.21"})
+    assert "bad.conf:1: " in said.err and "bad.conf:1: " in bare.sh("limopack --settle", ok=(1,)).err
 
 
 @pytest.mark.parametrize("how", ["forgotten", "trimmed"])
