@@ -8,8 +8,8 @@ use crate::format::Text;
 use crate::text::bare_lines;
 use core::ptr::NonNull;
 
-/// A stored template, as [`msg!`](crate::msg) makes it: the first of its bytes, of which the last is 0. One word
-/// wide, because every message passes one on.
+/// A stored template, as [`msg!`](crate::msg) makes it: the first of its bytes, of which the last is
+/// 0. One word wide, because every message passes one on.
 #[derive(Clone, Copy)]
 pub struct Template(NonNull<u8>);
 
@@ -161,7 +161,7 @@ static EIGHTHS: [u16; 16] = {
     starts
 };
 
-/// What a byte from 0x80 on stands for, a line each; cross/build/fragments.py chooses them.
+/// What a byte from 0x80 on stands for, one per line; cross/build/fragments.py chooses them.
 #[rustfmt::skip]
 const FRAGMENTS: &[u8] = concat!(
     " '..'\n ACTION\n NAME:\n a\n by\n d\n i\n l\n m\n module\n p\n s\n w\n':'\n, \n--\n",

@@ -316,7 +316,7 @@ impl Database {
         })
     }
 
-    /// A package that owns a file, which is told by its path in a list.
+    /// A package that owns a file: `is_it` sees the path of each file in the packages' lists.
     ///
     /// # Errors
     /// The lists cannot be read.

@@ -163,7 +163,7 @@ pub type Decide<'d> = &'d mut dyn FnMut(&Leaf<'_>) -> Result<Fate>;
 
 /// Asks `decide` about every module file in a version directory and below, in the order of their
 /// names. Directories that belong to another mount are left alone and told to `warn`; outside of
-/// `kernel/` links are told as well, as they may lead to directories.
+/// `kernel/` links are reported as well, as they may lead to directories.
 ///
 /// # Errors
 /// A directory that cannot be read, or one of absurd depth; what `decide` returns.
