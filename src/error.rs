@@ -3,7 +3,7 @@
 //! Messages are bytes, because kernel and dpkg promise no UTF-8. Control bytes in them are
 //! shown as `\xNN`, so that no file name can write on somebody's terminal.
 
-use crate::format::{decimal, fill, Text};
+use crate::format::{decimal, render, Text};
 use crate::template::Template;
 use crate::text::bare_lines;
 use rustix::io::Errno;
@@ -41,14 +41,14 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// An error of one message, as [`fill`] makes it.
+    /// An error of one message, as [`render`] makes it.
     #[cold]
     pub fn new(kind: ErrorKind, template: Template, parts: &[&[u8]]) -> Error {
-        let messages = vec![fill(template, parts)];
+        let messages = vec![render(template, parts)];
         Error(Box::new(Trouble { kind, messages }))
     }
 
-    /// A usage error; where to read on is added. One part goes by registers, as in [`fill`].
+    /// A usage error; where to read on is added. One part goes by registers, as in [`render`].
     #[inline(always)]
     pub fn usage(template: Template, parts: &[&[u8]]) -> Error {
         match parts {
@@ -66,7 +66,7 @@ impl Error {
     #[cold]
     #[inline(never)]
     fn usage_all(template: Template, parts: &[&[u8]]) -> Error {
-        let message = fill(template, parts);
+        let message = render(template, parts);
         Error::new(
             ErrorKind::Usage,
             msg!("{} (see limopack --help)"),
@@ -74,7 +74,7 @@ impl Error {
         )
     }
 
-    /// A refusal. As in [`fill`], one or two parts go by registers.
+    /// A refusal. As in [`render`], one or two parts go by registers.
     #[inline(always)]
     pub fn refused(template: Template, parts: &[&[u8]]) -> Error {
         match parts {
@@ -108,7 +108,7 @@ impl Error {
     /// the format has no lines.
     #[cold]
     pub fn parse(file: &[u8], line: usize, template: Template, parts: &[&[u8]]) -> Error {
-        let what = fill(template, parts);
+        let what = render(template, parts);
         let kind = ErrorKind::Parse { line };
         match line {
             0 => Error::new(kind, msg!("{}: {}"), &[file, what]),
@@ -204,7 +204,7 @@ pub fn errno_text(errno: Errno) -> Text {
     let mut known = NUMBERS.iter().zip(bare_lines(WORDS.text()));
     match known.find(|(&known, _)| u32::from(known) == number) {
         Some((_, words)) => words,
-        None => fill(msg!("error number {}"), &[decimal(number as usize)]),
+        None => render(msg!("error number {}"), &[decimal(number as usize)]),
     }
 }
 

@@ -19,33 +19,33 @@ pub fn keep(text: &[u8]) -> Text {
 /// bytes, and a tenth of its size. At most places there are one or two parts, which then go by
 /// registers.
 #[inline(always)]
-pub fn fill(template: Template, parts: &[&[u8]]) -> Text {
+pub fn render(template: Template, parts: &[&[u8]]) -> Text {
     match parts {
-        [one] => fill_one(template, one),
-        [one, two] => fill_two(template, one, two),
-        _ => fill_all(template, parts),
+        [one] => render_one(template, one),
+        [one, two] => render_two(template, one, two),
+        _ => render_all(template, parts),
     }
 }
 
 #[inline(never)]
-fn fill_one(template: Template, one: &[u8]) -> Text {
-    fill_all(template, &[one])
+fn render_one(template: Template, one: &[u8]) -> Text {
+    render_all(template, &[one])
 }
 
 #[inline(never)]
-fn fill_two(template: Template, one: &[u8], two: &[u8]) -> Text {
-    fill_all(template, &[one, two])
+fn render_two(template: Template, one: &[u8], two: &[u8]) -> Text {
+    render_all(template, &[one, two])
 }
 
 #[inline(never)]
-fn fill_all(template: Template, parts: &[&[u8]]) -> Text {
+fn render_all(template: Template, parts: &[&[u8]]) -> Text {
     let mut text = Vec::new();
-    push_filled(&mut text, &template.unpack(), parts);
+    push_rendered(&mut text, &template.unpack(), parts);
     text.leak()
 }
 
 /// Appends such a text.
-pub fn push_filled(text: &mut Vec<u8>, template: &[u8], parts: &[&[u8]]) {
+pub fn push_rendered(text: &mut Vec<u8>, template: &[u8], parts: &[&[u8]]) {
     let mut parts = parts.iter();
     let mut pieces = template.split(|&byte| byte == b'{');
     text.extend_from_slice(pieces.next().unwrap_or(b""));
@@ -84,7 +84,7 @@ pub fn some_of(names: &[Text]) -> Text {
     let shown = join(&names[..names.len().min(MOST)], ", ");
     match names.len().checked_sub(MOST) {
         None | Some(0) => shown,
-        Some(more) => fill(msg!("{} and {} more"), &[shown, decimal(more)]),
+        Some(more) => render(msg!("{} and {} more"), &[shown, decimal(more)]),
     }
 }
 

@@ -66,7 +66,7 @@ rm -rf "$stage"
 echo "$package: $(wc -c < "$package") bytes"
 
 if command -v lintian > /dev/null; then
-    # A root that builds in a container is told about less.
+    # A root that builds in a container is warned about less.
     lintian --allow-root --fail-on error,warning --tag-display-limit 0 "$package"
 else
     echo "deb.sh: not checked: apt-get install lintian" >&2

@@ -9,11 +9,11 @@ use crate::actions::{kernels, prune, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{fill, join, some_of, Text};
+use crate::format::{join, render, some_of, Text};
 use crate::needs::kernel::directory;
 use crate::needs::sources::declared;
-use crate::package::database::{kernels_of, stem_of, Caller, Contents, Database, Ties};
-use crate::package::forget::{is_auto, stem, subject, StandIns, PREFIX};
+use crate::package::database::{info_name_of, kernels_of, Caller, Contents, Database, Ties};
+use crate::package::forget::{info_name, is_auto, stood_in_for, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
 use crate::package::trim::below_modules;
@@ -89,7 +89,7 @@ pub(super) struct Task<'a> {
 /// A package that stays installed, because it owns more than modules.
 pub(super) struct Trimmed {
     /// Its name in `info/`.
-    pub(super) stem: Text,
+    pub(super) info_name: Text,
     /// What it owns beyond modules.
     pub(super) others: &'static [Text],
 }
@@ -142,7 +142,7 @@ impl Selection {
         let is_pattern = spec.is_pattern();
         let mut found = Vec::new();
         for entry in spec.among(&status.names) {
-            if subject(entry.name).is_some() {
+            if stood_in_for(entry.name).is_some() {
                 continue;
             }
             if status.all[entry.at].is_there() {
@@ -155,7 +155,7 @@ impl Selection {
         if found.len() > 1 && !is_pattern {
             let mut names = Vec::new();
             for entry in found {
-                names.push(fill(msg!("{}:{}"), &[entry.name, entry.arch]));
+                names.push(render(msg!("{}:{}"), &[entry.name, entry.arch]));
             }
             let names = join(&names, ", ");
             return Err(Error::refused(msg!("{} is ambiguous: {}"), &[given, names]));
@@ -169,7 +169,7 @@ impl Selection {
             task.explain_nothing(given, &spec)?;
         }
         if task.request.stand_ins == StandIns::Refuse {
-            let stand_in = fill(msg!("{}{}"), &[PREFIX, given]);
+            let stand_in = render(msg!("{}{}"), &[PREFIX, given]);
             for entry in Spec::new(stand_in).among(&status.names) {
                 self.plain.push(entry.at);
             }
@@ -190,7 +190,7 @@ impl Selection {
         is_pattern: bool,
     ) -> Result<bool> {
         let stanza = &task.contents.status.all[at];
-        let files = task.files(stem(stanza.package, stanza))?;
+        let files = task.files(info_name(stanza.package, stanza))?;
         let kernels = kernels_of(files);
         if kernels.is_empty() && is_pattern {
             task.skip_without_modules(stanza.package);
@@ -225,10 +225,10 @@ impl Selection {
         }
         self.kernels.extend_from_slice(kernels);
         let stanza = &task.contents.status.all[at];
-        let stem = stem(stanza.package, stanza);
+        let info_name = info_name(stanza.package, stanza);
         if !others.is_empty() {
             if !task.request.force {
-                self.trimmed.push(Trimmed { stem, others });
+                self.trimmed.push(Trimmed { info_name, others });
                 return;
             }
             let what = msg!("forced: no package owns any more what {} brought: {}");
@@ -248,7 +248,7 @@ impl Selection {
         }
         self.chosen.push(at);
         self.notes.push(Note {
-            package: stem,
+            package: info_name,
             mark,
             kernels,
         });
@@ -424,7 +424,7 @@ impl<'a> Task<'a> {
     ) -> Result<Vec<Note<'static>>> {
         let mut notes = Vec::new();
         for stanza in self.contents.status.all {
-            let package = stem(stanza.package, stanza);
+            let package = info_name(stanza.package, stanza);
             if !stanza.is_there() {
                 continue;
             }
@@ -442,8 +442,8 @@ impl<'a> Task<'a> {
     }
 
     /// The list of a package's files.
-    fn files(&self, stem: &[u8]) -> Result<Text> {
-        self.database.files(self.root, stem)
+    fn files(&self, info_name: &[u8]) -> Result<Text> {
+        self.database.files(self.root, info_name)
     }
 
     /// The position of a note's package, if it is there.
@@ -473,7 +473,7 @@ impl<'a> Task<'a> {
             let spec = Spec::new(given);
             let before = notes.len();
             for entry in spec.among(&listed) {
-                if subject(entry.name).is_none() {
+                if stood_in_for(entry.name).is_none() {
                     self.take(entry, &spec, &ties, kernels, &mut notes)?;
                 }
             }
@@ -516,10 +516,10 @@ impl<'a> Task<'a> {
         if request.mode == Mode::DryRun {
             let mut queued = Vec::new();
             for version in kernels_ordered {
-                queued.push(fill(msg!("keep-pruned {}\n"), &[version]));
+                queued.push(render(msg!("keep-pruned {}\n"), &[version]));
             }
             for note in &notes {
-                queued.push(fill(msg!("queue {}"), &[queue::line(note)]));
+                queued.push(render(msg!("queue {}"), &[queue::line(note)]));
             }
             sort_once(&mut queued);
             return print(join(&queued, ""));
@@ -564,7 +564,7 @@ impl<'a> Task<'a> {
         given: &'static [Text],
         notes: &mut Vec<Note<'static>>,
     ) -> Result<()> {
-        let package = stem_of(entry);
+        let package = info_name_of(entry);
         let files = self.files(package)?;
         let mut kernels = kernels_of(files);
         if kernels.is_empty() && spec.is_pattern() {
@@ -620,7 +620,7 @@ impl<'a> Task<'a> {
     fn who_does(&self) -> Text {
         match self.owners(&[], &|files| !kernels_of(files).is_empty()) {
             Ok(notes) if !notes.is_empty() => {
-                fill(msg!("; these do: {}"), &[some_of(&queue::packages(&notes))])
+                render(msg!("; these do: {}"), &[some_of(&queue::packages(&notes))])
             }
             _ => b"",
         }

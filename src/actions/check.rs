@@ -6,7 +6,7 @@ use crate::actions::restore::parked;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::{Mode, OutputFormat};
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, join, keep, push_escaped, push_object, Text};
+use crate::format::{decimal, join, keep, push_escaped, push_object, render, Text};
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::Found;
 use crate::needs::sources::Machine;
@@ -137,7 +137,7 @@ fn audit(
     let removed = survey.removal.removed;
     if removed.modules > 0 {
         let parts = [decimal(removed.modules), decimal(removed.bytes)];
-        let text = fill(msg!("{} modules, {} bytes"), &parts);
+        let text = render(msg!("{} modules, {} bytes"), &parts);
         survey
             .findings
             .push(Finding::new(Kind::Unpruned, b"kernel", text));
@@ -146,7 +146,7 @@ fn audit(
     if let Some(folder) = all.find()? {
         let parked = all.modules(&folder, sizes)?.removed;
         let parts = [decimal(parked.modules), decimal(parked.bytes)];
-        let text = fill(msg!("{} modules, {} bytes; see --restore"), &parts);
+        let text = render(msg!("{} modules, {} bytes; see --restore"), &parts);
         problems.add(b"parked", version, b"kernel", text);
         // It is as somebody wanted it.
         problems.count -= 1;
@@ -165,7 +165,7 @@ fn audit(
         }
         if count > 0 && !file.is_empty() {
             let parts = [about.what(), decimal(count), last];
-            let text = fill(msg!("{}: {}, such as {}"), &parts);
+            let text = render(msg!("{}: {}, such as {}"), &parts);
             problems.add(word, version, file, text);
         }
     }
@@ -198,7 +198,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
             continue;
         }
         last = name;
-        let text = fill(msg!("{} asks for it, and nothing keeps it"), &[alias]);
+        let text = render(msg!("{} asks for it, and nothing keeps it"), &[alias]);
         survey
             .findings
             .push(Finding::new(Kind::Hardware, name, text));
@@ -229,8 +229,8 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
                     }
                     let parts = [other.version(), join(&names, ", ")];
                     let text = match kind {
-                        Kind::Alias => fill(msg!("kernel {} has {}"), &parts),
-                        _ => fill(msg!("parked: {}; see --restore"), &parts[1..]),
+                        Kind::Alias => render(msg!("kernel {} has {}"), &parts),
+                        _ => render(msg!("parked: {}; see --restore"), &parts[1..]),
                     };
                     survey.findings.push(Finding::new(kind, keep(alias), text));
                 }
@@ -271,7 +271,7 @@ fn owners(
     for Sibling { version, registry } in siblings {
         for entry in registry.entries() {
             for owner in entry.owners.iter().filter(|owner| !is_installed(owner)) {
-                let text = fill(msg!("{} is not installed"), &[owner]);
+                let text = render(msg!("{} is not installed"), &[owner]);
                 problems.add(b"owner", version, entry.name.to_kernel(), text);
             }
         }

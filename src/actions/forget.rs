@@ -7,10 +7,10 @@ use crate::actions::settle::standing_orders;
 use crate::actions::{kernels, prune};
 use crate::cli::parse::Mode;
 use crate::error::Result;
-use crate::format::{fill, join, some_of, Text};
+use crate::format::{join, render, some_of, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::package::database::Caller;
-use crate::package::forget::{self, stem, subject, Edit, Situation, PREFIX};
+use crate::package::forget::{self, info_name, stood_in_for, Edit, Situation, PREFIX};
 use crate::package::queue::{self, Note, FORGOTTEN, PENDING, REMOVED};
 use crate::package::select::Spec;
 use crate::plan::modules::Plan;
@@ -45,7 +45,7 @@ impl Task<'_> {
         if !wanted.trimmed.is_empty() {
             let going = going(&plans);
             for package in &wanted.trimmed {
-                let files = self.database.trim(root, package.stem, &going)?;
+                let files = self.database.trim(root, package.info_name, &going)?;
                 if !files.is_empty() {
                     trimmed.push(package);
                 }
@@ -54,7 +54,7 @@ impl Task<'_> {
         }
         self.warn(wanted, &edit);
         if request.mode == Mode::DryRun {
-            prune::carry_out(plans, request, report)?;
+            prune::execute(plans, request, report)?;
             print(edit_lines(wanted, &trimmed, &edit))?;
             return Ok(edit.dropped.leak());
         }
@@ -65,7 +65,7 @@ impl Task<'_> {
                 if !wanted.queued.is_empty() {
                     queue::change(root, PENDING, &wanted.queued, &[])?;
                 }
-                prune::carry_out(core::mem::take(&mut plans), request, report)?;
+                prune::execute(core::mem::take(&mut plans), request, report)?;
                 // Remembered before `status` changes: a note too many is harmless, since that is
                 // asked first.
                 if !wanted.notes.is_empty() {
@@ -80,12 +80,12 @@ impl Task<'_> {
                 &[note.package],
             );
         }
-        for Trimmed { stem, others } in trimmed {
+        for Trimmed { info_name, others } in trimmed {
             let what = msg!(
                 "{}: trimmed, and not forgotten, as it owns more than modules ({}); an \
                         upgrade or a reinstallation brings its modules again"
             );
-            report.note(what, &[stem, some_of(others)]);
+            report.note(what, &[info_name, some_of(others)]);
         }
         for stanza in &edit.dropped {
             report.note(msg!("{}: removed, no longer needed"), &[stanza.package]);
@@ -163,7 +163,7 @@ impl Task<'_> {
         let reason = purged.reason_to_stay(kernel, gone)?;
         if reason.is_empty() {
             match self.request.mode {
-                Mode::DryRun => print(fill(msg!("remove kernel {}\n"), &[kernel]))?,
+                Mode::DryRun => print(render(msg!("remove kernel {}\n"), &[kernel]))?,
                 Mode::Execute => purged.remove(kernel, gone)?,
             }
             return Ok(false);
@@ -216,14 +216,14 @@ impl Task<'_> {
         let mut gone = queue::packages(&wanted.notes);
         let mut new = Vec::new();
         for stand_in in &edit.stand_ins {
-            new.push(stand_in.stem);
+            new.push(stand_in.info_name);
         }
         sort_once(&mut new);
         for stanza in &edit.dropped {
-            let stem = stem(stanza.package, stanza);
+            let info_name = info_name(stanza.package, stanza);
             // The new stand-in of a package that was forgotten before has the old one's name.
-            if new.binary_search(&stem).is_err() {
-                gone.push(stem);
+            if new.binary_search(&info_name).is_err() {
+                gone.push(info_name);
             }
         }
         // One that is in `status` in any state has its `info/` files for a reason.
@@ -284,7 +284,7 @@ impl Task<'_> {
         let mut plain = Vec::new();
         for &at in &wanted.plain {
             let package = stanzas[at].package;
-            plain.push(subject(package).unwrap_or(package));
+            plain.push(stood_in_for(package).unwrap_or(package));
         }
         sort_once(&mut plain);
         for (package, dependant) in &edit.dependants {
@@ -312,8 +312,10 @@ fn going(plans: &[Box<Plan<'_>>]) -> Vec<Text> {
 pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal) {
     removal.each_step(&mut |step| {
         going.push(match step {
-            Step::Delete(directory, name, _) => fill(msg!("{}/{}/{}"), &[version, directory, name]),
-            Step::RemoveDirectory(path) => fill(msg!("{}/{}"), &[version, path]),
+            Step::Delete(directory, name, _) => {
+                render(msg!("{}/{}/{}"), &[version, directory, name])
+            }
+            Step::RemoveDirectory(path) => render(msg!("{}/{}"), &[version, path]),
         });
     });
 }
@@ -322,16 +324,19 @@ pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal
 fn edit_lines(wanted: &Selection, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Text {
     let mut lines: Vec<Text> = Vec::new();
     for note in &wanted.notes {
-        lines.push(fill(msg!("forget {}\n"), &[note.package]));
+        lines.push(render(msg!("forget {}\n"), &[note.package]));
     }
     for trimmed in trimmed {
-        lines.push(fill(msg!("trim {}\n"), &[trimmed.stem]));
+        lines.push(render(msg!("trim {}\n"), &[trimmed.info_name]));
     }
     for new in &edit.stand_ins {
-        lines.push(fill(msg!("stand-in {}\n"), &[new.stem]));
+        lines.push(render(msg!("stand-in {}\n"), &[new.info_name]));
     }
     for stanza in &edit.dropped {
-        lines.push(fill(msg!("drop {}\n"), &[stem(stanza.package, stanza)]));
+        lines.push(render(
+            msg!("drop {}\n"),
+            &[info_name(stanza.package, stanza)],
+        ));
     }
     lines.sort_unstable();
     join(&lines, "")

@@ -1,11 +1,11 @@
 //! What each action does, built from the parts below. `run` is the only way in.
 
 pub mod apply;
-pub mod carry;
 pub mod check;
 mod forget;
 pub mod kernels;
 pub mod list;
+pub mod migrate;
 pub mod prune;
 pub mod purged;
 pub mod register;
@@ -86,7 +86,7 @@ fn take_census(session: &Session) -> Result<()> {
         let place = session.root.shown(b"sys/devices");
         session
             .report
-            .warn(msg!("{}: no hardware to be seen there"), &[place]);
+            .warn(msg!("{}: no hardware found there"), &[place]);
     }
     print(census.to_text())
 }

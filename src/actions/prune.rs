@@ -5,7 +5,7 @@ use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::{Action, Request};
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, push_filled, Text};
+use crate::format::{decimal, push_rendered, render, Text};
 use crate::needs::sources::Machine;
 use crate::needs::survey::{message, Kind, Survey, Weight, KINDS};
 use crate::plan::indexes::Order;
@@ -26,7 +26,7 @@ pub fn prune(session: &Session) -> Result<()> {
     let Session { root, request, .. } = session;
     let versions = kernels::to_prune(session)?;
     let plans = plan(root, versions, Order::Filter, request, &session.report)?;
-    carry_out(plans, request, &session.report)
+    execute(plans, request, &session.report)
 }
 
 /// Plans and checks every kernel. With a plan to carry out, their directories are locked.
@@ -115,13 +115,13 @@ fn accept<'r>(
 ///
 /// # Errors
 /// The first step that failed.
-pub fn carry_out(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) -> Result<()> {
+pub fn execute(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) -> Result<()> {
     let mut out = Vec::new();
     for plan in plans {
         if request.mode == Mode::DryRun {
             plan.describe(&mut out);
             if request.keep_pruned {
-                push_filled(&mut out, b"keep-pruned {}\n", &[plan.version]);
+                push_rendered(&mut out, b"keep-pruned {}\n", &[plan.version]);
             }
             continue;
         }
@@ -200,9 +200,9 @@ pub fn keep_pruned(folder: &Folder, request: &Request) -> Result<()> {
 /// `12 modules (3.4 MB)`
 fn tally_text(tally: Tally) -> Text {
     let tenths = tally.bytes / 100_000;
-    let size = fill(
+    let size = render(
         msg!("{}.{} MB"),
         &[decimal(tenths / 10), decimal(tenths % 10)],
     );
-    fill(msg!("{} modules ({})"), &[decimal(tally.modules), size])
+    render(msg!("{} modules ({})"), &[decimal(tally.modules), size])
 }

@@ -6,7 +6,7 @@
 //! package, as many boards have one. The modules stay as long as anything speaks for the kernel.
 
 use crate::error::Result;
-use crate::format::{fill, Text};
+use crate::format::{render, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::running;
 use crate::needs::survey::UNFINISHED;
@@ -98,34 +98,34 @@ impl Purged<'_> {
                 && is_known
                 && self.dropped.binary_search(&stanza.package).is_err()
             {
-                return Ok(fill(msg!("{} is known"), &[stanza.package]));
+                return Ok(render(msg!("{} is known"), &[stanza.package]));
             }
         }
         let own = directory(kernel);
         for entry in Folder::entries_at(self.root, b"lib/modules")? {
             let path = directory(entry.name);
             if entry.name != kernel && self.root.is_same_directory(path, own)? {
-                return Ok(fill(msg!("{} leads to it"), &[self.root.shown(path)]));
+                return Ok(render(msg!("{} leads to it"), &[self.root.shown(path)]));
             }
         }
         for entry in Folder::entries_at(self.root, own)? {
             if entry.name.starts_with(b"vmlinu") {
                 let image = self.root.shown(file_of(kernel, entry.name));
-                return Ok(fill(msg!("{} is there"), &[image]));
+                return Ok(render(msg!("{} is there"), &[image]));
             }
         }
         for place in [&b"boot"[..], b"efi"] {
             let image = self.image(place, kernel, 0)?;
             if !image.is_empty() {
-                return Ok(fill(msg!("{} is there"), &[image]));
+                return Ok(render(msg!("{} is there"), &[image]));
             }
         }
         let owner = self
             .database
-            .owner(self.root, fill(msg!("{}/"), &[kernel]))?;
+            .owner(self.root, render(msg!("{}/"), &[kernel]))?;
         Ok(match owner.is_empty() {
             true => b"",
-            false => fill(msg!("{} owns files of it"), &[owner]),
+            false => render(msg!("{} owns files of it"), &[owner]),
         })
     }
 
@@ -134,7 +134,7 @@ impl Purged<'_> {
     fn image(&self, place: &[u8], kernel: &[u8], depth: usize) -> Result<Text> {
         const DEEPEST: usize = 3;
         for entry in Folder::entries_at(self.root, place)? {
-            let below = fill(msg!("{}/{}"), &[place, entry.name]);
+            let below = render(msg!("{}/{}"), &[place, entry.name]);
             if is_image_of(entry.name, kernel) {
                 return Ok(self.root.shown(below));
             }
@@ -173,7 +173,7 @@ impl Purged<'_> {
             &mut |_| Ok(Fate::Goes),
             &mut warn,
         )?;
-        removal.carry_out(&folder, None, &mut || {})?;
+        removal.execute(&folder, None, &mut || {})?;
         Park::of(self.root, kernel).discard()?;
         folder.remove_empty(b"kernel")?;
         let entries = folder.entries()?;

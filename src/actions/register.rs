@@ -1,12 +1,12 @@
 //! `--install` and `--remove`: the registries of all kernels of a call, changed together.
 
-use crate::actions::carry::{carry, Source};
+use crate::actions::migrate::{migrate, Source};
 use crate::actions::restore::{bring_back, parked};
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, join, some_of, Text};
+use crate::format::{decimal, join, render, some_of, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
@@ -94,7 +94,7 @@ fn add_wanted(
         add(change, modules, hold, owner, report)?;
         for source in &wanted.sources {
             let kernel = Kernel::open(root, change.version)?;
-            carry(change.registry, &kernel, source, report)?;
+            migrate(change.registry, &kernel, source, report)?;
         }
         if !request.from.is_empty() || request.detect {
             change.registry.make_base();
@@ -117,7 +117,7 @@ fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
         let kernel = Kernel::open(root, change.version)?;
         match &source {
             Some(source) if running != Some(change.version) => {
-                carry(change.registry, &kernel, source, report)?;
+                migrate(change.registry, &kernel, source, report)?;
             }
             _ => add_by_name(root, change, &kernel, &loaded, report)?,
         }
@@ -488,8 +488,8 @@ fn calling_package(root: &Root) -> Result<Option<Text>> {
     let Some(arch) = variable("DPKG_MAINTSCRIPT_ARCH") else {
         return Ok(Some(package));
     };
-    let qualified = fill(msg!("{}:{}"), &[package, arch]);
-    let list = fill(msg!("var/lib/dpkg/info/{}.list"), &[qualified]);
+    let qualified = render(msg!("{}:{}"), &[package, arch]);
+    let list = render(msg!("var/lib/dpkg/info/{}.list"), &[qualified]);
     Ok(Some(match root.has(list)? {
         true => qualified,
         false => package,

@@ -1,7 +1,7 @@
 //! `--restore`: brings parked modules back, the named ones with all that they need, or all.
 
 use crate::actions::list::named;
-use crate::actions::prune::carry_out;
+use crate::actions::prune::execute;
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
@@ -77,7 +77,7 @@ pub fn restore(session: &Session) -> Result<()> {
             plan.folder.replace(ACTIVE, &registry.to_text())?;
         }
     }
-    carry_out(plans, request, report)
+    execute(plans, request, report)
 }
 
 /// Brings back what is parked of what registries and files declare, in one kernel after the other:
@@ -143,7 +143,7 @@ pub fn bring_back(
     let plan = restore::plan(park, folder, from, Some(&wanted))?;
     // Files may be there already that no index lists.
     if !plan.is_done() {
-        carry_out(vec![plan], request, report)?;
+        execute(vec![plan], request, report)?;
     }
     Ok(())
 }

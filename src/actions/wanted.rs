@@ -1,12 +1,12 @@
 //! Which modules a call names: by `--use`, in the files of `--from`, by the machine's census.
 
-use crate::actions::carry::Source;
+use crate::actions::migrate::Source;
 use crate::actions::restore::parked;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Action;
 use crate::error::{Error, Result};
-use crate::format::{fill, join, Text};
+use crate::format::{join, render, Text};
 use crate::needs::census;
 use crate::needs::groups::expand;
 use crate::needs::kernel::{file_of, module_named, Found};
@@ -52,7 +52,7 @@ impl Wanted {
             if census.devices == 0 {
                 let place = root.shown(b"sys/devices");
                 return Err(Error::refused(
-                    msg!("{}: no hardware to be seen there"),
+                    msg!("{}: no hardware found there"),
                     &[place],
                 ));
             }
@@ -213,7 +213,7 @@ pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Res
         return Ok(());
     };
     if bare_lines(order).any(is_missing) {
-        let owner = database.owner(root, fill(msg!("{}/kernel/"), &[version]))?;
+        let owner = database.owner(root, render(msg!("{}/kernel/"), &[version]))?;
         if !owner.is_empty() {
             let what = msg!(
                 "kernel {} was pruned; for more of its modules: apt-get install --reinstall {}"

@@ -17,7 +17,7 @@ use crate::actions::wanted::{say_who_brings, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::OutputFormat;
 use crate::error::{Error, Result};
-use crate::format::{fill, join, push_object, Text};
+use crate::format::{join, push_object, render, Text};
 use crate::needs::kernel::{file_of, module_named, Found};
 use crate::needs::sources::{add_loaded, keep_all, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
@@ -95,7 +95,7 @@ impl Answer<'_> {
                 let fields = [("kernel", version), ("name", name), ("text", text)];
                 return push_object(out, &fields);
             }
-            out.extend_from_slice(fill(msg!("{}{}: {}\n"), &[prefix, name, text]));
+            out.extend_from_slice(render(msg!("{}{}: {}\n"), &[prefix, name, text]));
         };
         match self.kernel.find(given)? {
             Found::Modules(modules) => {
@@ -138,7 +138,7 @@ impl Answer<'_> {
                 break;
             };
             let own = self.kept.modules()[position].name().to_kernel();
-            steps.push(fill(msg!(" -> {} {}"), &[word(need), own]));
+            steps.push(render(msg!(" -> {} {}"), &[word(need), own]));
             position = user;
         }
         let top = &self.kept.modules()[position];
@@ -147,7 +147,7 @@ impl Answer<'_> {
             return reason;
         }
         steps.reverse();
-        fill(
+        render(
             msg!("{} {}{}"),
             &[reason, top.name().to_kernel(), join(&steps, "")],
         )
@@ -155,9 +155,9 @@ impl Answer<'_> {
 
     fn reason(&self, why: Why, name: ModuleName<'_>) -> Text {
         match why {
-            Why::Registered => fill(msg!("registered ({})"), &[hold(self.registry.find(name))]),
-            Why::Declared(file) => fill(msg!("/{} loads it"), &[file]),
-            Why::Boot(what) => fill(msg!("{} needs it"), &[what]),
+            Why::Registered => render(msg!("registered ({})"), &[hold(self.registry.find(name))]),
+            Why::Declared(file) => render(msg!("/{} loads it"), &[file]),
+            Why::Boot(what) => render(msg!("{} needs it"), &[what]),
             Why::BuiltIn => b"what is built into the kernel needs it",
             Why::Loaded => b"loaded",
             Why::Outside => b"outside kernel/",
@@ -174,7 +174,7 @@ fn hold(entry: Option<&RegistryEntry>) -> Text {
     let hold = entry.hold.to_text();
     match entry.owners.is_empty() {
         true => hold,
-        false => fill(msg!("{}: {}"), &[hold, join(&entry.owners, " ")]),
+        false => render(msg!("{}: {}"), &[hold, join(&entry.owners, " ")]),
     }
 }
 

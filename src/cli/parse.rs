@@ -145,7 +145,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             Meaning::Act(second) => match action {
                 Some(first) if first != second => {
                     return Err(Error::usage(
-                        msg!("--{} and --{} do not go together"),
+                        msg!("--{} and --{} cannot be combined"),
                         &[action_name(first), words.long],
                     ))
                 }
@@ -318,7 +318,7 @@ mod tests {
     fn what_makes_no_sense_is_a_usage_error() {
         for (line, text) in [
             ("", "no action"),
-            ("-l -i", "--list and --install do not go together"),
+            ("-l -i", "--list and --install cannot be combined"),
             ("-l ext4", "unexpected argument: ext4"),
             ("-l --nope", "--nope"),
             ("-l -z", "-z"),

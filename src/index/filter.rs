@@ -1,7 +1,7 @@
 //! depmod's text files without the modules that go.
 //!
 //! What stays is given back as slices of the old text, neighbours joined, ready for writev.
-//! Filtering by a set that is closed under dependencies gives what depmod would write on the
+//! Filtering by a set that is closed under dependencies produces what depmod would write on the
 //! pruned tree, header and order included. A line that is not of the file's format stays as it
 //! is: it may mean something to somebody.
 

@@ -2,6 +2,6 @@
 
 pub mod binary;
 pub mod filter;
+pub mod patterns;
 pub mod trie;
-pub mod wild;
 pub mod writer;

@@ -7,7 +7,7 @@
 //! prefix. (kmod: libkmod/libkmod-index.c, tools/depmod.c)
 
 use crate::error::{Error, Result};
-use crate::index::wild::MatchBuffer;
+use crate::index::patterns::MatchBuffer;
 use crate::text::memchr;
 use crate::text::name::{kernel_byte, ModuleName};
 use std::cell::RefCell;

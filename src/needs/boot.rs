@@ -14,7 +14,7 @@
 //! testing/sysfs-*; initramfs-tools' hook-functions, `dep_add_modules`)
 
 use crate::error::Result;
-use crate::format::{fill, keep, push_filled, Text};
+use crate::format::{keep, push_rendered, render, Text};
 use crate::needs::facts;
 use crate::system::folder::DirectoryEntry;
 use crate::system::{Folder, Root};
@@ -142,10 +142,10 @@ pub(super) fn types(kinds: &[u8]) -> impl Iterator<Item = &[u8]> {
     kinds.filter(|kind| !kind.is_empty() && find_word(b"auto none swap", kind).is_none())
 }
 
-/// Tells each line of a file; there is none where the file is missing.
-pub(super) fn each_line(root: &Root, file: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
+/// Calls back with each line of a file; there is none where the file is missing.
+pub(super) fn each_line(root: &Root, file: &[u8], visit: &mut dyn FnMut(Text)) -> Result<()> {
     let text = root.text_or_empty(file)?;
-    bare_lines(text).for_each(tell);
+    bare_lines(text).for_each(visit);
     Ok(())
 }
 
@@ -264,7 +264,7 @@ impl Boot<'_> {
         } else if let Some(cipher) = name.strip_prefix(b"crypto-") {
             // `aes-cbc-essiv:sha256` of crypttab, `xts(aes)` of /proc/crypto.
             for part in parts(cipher, b"-(),").filter(|part| !part.is_empty()) {
-                self.ask(fill(msg!("crypto-{}"), &[part]), Missing::Ignore);
+                self.ask(render(msg!("crypto-{}"), &[part]), Missing::Ignore);
             }
         } else if first_word(name) == name {
             self.ask(name, Missing::Ignore);
@@ -389,7 +389,7 @@ impl Boot<'_> {
         for kind in types(kinds) {
             let blank = &b" "[..usize::from(!names.is_empty())];
             // Modules from outside of Linux, and before 3.9, have no alias for their type.
-            push_filled(&mut names, b"{}fs-{} {}", &[blank, kind, kind]);
+            push_rendered(&mut names, b"{}fs-{} {}", &[blank, kind, kind]);
         }
         self.ask(&names, missing);
     }
@@ -415,7 +415,7 @@ impl Boot<'_> {
         if mount.kinds == b"btrfs" {
             let disk = last_part(self.pending.last().unwrap_or(&DEVICES));
             for id in self.entries(b"fs/btrfs") {
-                let disks = fill(msg!("fs/btrfs/{}/devices"), &[id.name]);
+                let disks = render(msg!("fs/btrfs/{}/devices"), &[id.name]);
                 if !is_found || self.follow(disks, disk).is_some() {
                     is_found |= self.class(disks);
                 }
@@ -520,14 +520,14 @@ impl Boot<'_> {
     fn source(&mut self, spec: &[u8]) -> bool {
         let (tag, value) = split_at_byte(spec, b'=');
         let node = match spec.strip_prefix(b"/dev/") {
-            Some(name) => fill(msg!("dev/{}"), &[name]),
+            Some(name) => render(msg!("dev/{}"), &[name]),
             None if spec.starts_with(b"/") => return self.file(spec),
             None if !value.is_empty() => {
                 let value = match value {
                     [b'"', value @ .., b'"'] => value,
                     _ => value,
                 };
-                fill(
+                render(
                     msg!("dev/disk/by-{}/{}"),
                     &[&tag.to_ascii_lowercase(), value],
                 )
@@ -561,13 +561,13 @@ impl Boot<'_> {
     fn follow(&self, directory: &[u8], name: &[u8]) -> Option<Text> {
         let target = self
             .root
-            .link(fill(msg!("sys/{}/{}"), &[directory, name]))?;
+            .link(render(msg!("sys/{}/{}"), &[directory, name]))?;
         let mut path = directory.to_vec();
         for part in parts(target, b"/") {
             if part == b".." {
                 path.truncate(rfind(&path, b'/').unwrap_or(0));
             } else {
-                push_filled(&mut path, b"/{}", &[part]);
+                push_rendered(&mut path, b"/{}", &[part]);
             }
         }
         let path = path.strip_prefix(b"/").unwrap_or(&path);
@@ -575,13 +575,13 @@ impl Boot<'_> {
     }
 
     fn folder(&self, path: &[u8]) -> Option<Box<Folder>> {
-        Folder::open(self.root, fill(msg!("sys/{}"), &[path]))
+        Folder::open(self.root, render(msg!("sys/{}"), &[path]))
             .ok()
             .flatten()
     }
 
     fn entries(&self, directory: &[u8]) -> &'static [DirectoryEntry] {
-        Folder::entries_at(self.root, fill(msg!("sys/{}"), &[directory])).unwrap_or_default()
+        Folder::entries_at(self.root, render(msg!("sys/{}"), &[directory])).unwrap_or_default()
     }
 
     /// Whether this path was not looked at before.
@@ -612,10 +612,10 @@ impl Boot<'_> {
         self.fact(b"/", last_part(path));
         let mut text = Vec::new();
         for DirectoryEntry { name, .. } in folder.entries().unwrap_or_default() {
-            let inner = || fill(msg!("{}/{}"), &[path, name]);
+            let inner = || render(msg!("{}/{}"), &[path, name]);
             match find_word(b"driver slaves backing_file phydev dm md loop", name) {
                 Some(0) => {
-                    let module = self.root.link(fill(msg!("sys/{}/module"), &[inner()]));
+                    let module = self.root.link(render(msg!("sys/{}/module"), &[inner()]));
                     self.add(last_part(module.unwrap_or(b"")));
                 }
                 Some(1) => {
@@ -654,7 +654,7 @@ mod tests {
     use super::*;
     use crate::system::scratch::Scratch;
 
-    /// A machine, told by its links, `PATH > TARGET`, and its files, `PATH = CONTENT`, where the end
+    /// A machine, described by its links, `PATH > TARGET`, and its files, `PATH = CONTENT`, where the end
     /// of a line is a blank in files of /sys and `~` in others.
     fn machine(test: &str, files: &str) -> Scratch {
         let scratch = Scratch::new(test);

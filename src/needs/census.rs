@@ -6,7 +6,7 @@
 //! (Sources: linux/Documentation/ABI/testing/sysfs-devices, modules-load.d(5), crypttab(5))
 
 use crate::error::Result;
-use crate::format::{fill, join, Text};
+use crate::format::{join, render, Text};
 use crate::needs::boot::{asks, each_line, parts, types, Ask, Mount};
 use crate::needs::facts;
 use crate::needs::rules::each_file;
@@ -82,13 +82,13 @@ pub fn with_boot(root: &Root, asks: &[Ask]) -> Result<Census> {
     Ok(census)
 }
 
-/// Calls `tell` with each name that is to be loaded at boot, and with the file that says so.
+/// Calls `visit` with each name that is to be loaded at boot, and with the file that says so.
 ///
 /// # Errors
 /// One of the files cannot be read.
-pub fn configured(root: &Root, tell: &mut dyn FnMut(&[u8], Text)) -> Result<()> {
+pub fn configured(root: &Root, visit: &mut dyn FnMut(&[u8], Text)) -> Result<()> {
     let mut tell_first_words = |file, text| {
-        first_words(text, &mut |name| tell(name, file));
+        first_words(text, &mut |name| visit(name, file));
         Ok(())
     };
     for file in words(MODULES) {
@@ -130,7 +130,7 @@ impl Census {
         if name.is_empty() || name.starts_with(b"#") {
             return;
         }
-        // No name of the kernel has a blank, and none could be told from what comes after it.
+        // No name of the kernel has a blank, and none could be separated from what comes after it.
         if name.iter().any(|&byte| is_control(byte) || byte == b' ') {
             return;
         }
@@ -167,7 +167,7 @@ impl Census {
         for file in words(MOUNTS) {
             each_line(root, file, &mut |line| {
                 if let Some(mount) = Mount::of_table(line) {
-                    types(mount.kinds).for_each(|kind| self.add(fill(msg!("fs-{}"), &[kind])));
+                    types(mount.kinds).for_each(|kind| self.add(render(msg!("fs-{}"), &[kind])));
                 }
             })?;
         }

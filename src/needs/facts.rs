@@ -1,6 +1,6 @@
 //! Which words of which files ask for which modules: one table.
 
-use crate::format::fill;
+use crate::format::render;
 use crate::system::Folder;
 use crate::text::{bare_lines, find_word, words};
 
@@ -118,7 +118,7 @@ pub fn each(place: &[u8], word: &[u8], add: &mut dyn FnMut(&[u8])) {
             _ => word.strip_prefix(head).filter(|rest| rest.is_empty()),
         };
         match (rest, name) {
-            (Some(rest), [name @ .., b'*']) => add(fill(msg!("{}{}"), &[name, rest])),
+            (Some(rest), [name @ .., b'*']) => add(render(msg!("{}{}"), &[name, rest])),
             (Some(_), name) => add(name),
             (None, _) => {}
         }

@@ -2,7 +2,7 @@
 //! `--from` takes it. What is in a group may be missing: kernels differ in what they have.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, Text};
+use crate::format::{render, Text};
 use crate::needs::rules::text_or_hidden;
 use crate::system::Root;
 use crate::text::active::Registry;
@@ -50,7 +50,7 @@ pub fn expand(root: &Root, names: Vec<Want>, file: &[u8]) -> Result<Vec<Want>> {
         }
         let mut found = None;
         for directory in words(GROUPS) {
-            let path = fill(msg!("{}/{}.conf"), &[directory, group]);
+            let path = render(msg!("{}/{}.conf"), &[directory, group]);
             if found.is_none() && !has(group, b'/') {
                 found = text_or_hidden(root, path)?.map(|text| (text, path));
             }

@@ -151,11 +151,11 @@ pub fn known() -> impl Iterator<Item = Row<'static>> {
     })
 }
 
-/// Tells the rows of one file of hidden.d; `file` is for messages.
+/// Calls back with the rows of one file of hidden.d; `file` is for messages.
 ///
 /// # Errors
 /// A module without a target: what it was to keep would be deleted.
-pub fn rows<'t>(text: &'t [u8], file: &[u8], tell: &mut dyn FnMut(&Row<'t>)) -> Result<()> {
+pub fn rows<'t>(text: &'t [u8], file: &[u8], visit: &mut dyn FnMut(&Row<'t>)) -> Result<()> {
     for (number, line) in lines(text) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut row = words(until(line, b'#'));
@@ -171,7 +171,7 @@ pub fn rows<'t>(text: &'t [u8], file: &[u8], tell: &mut dyn FnMut(&Row<'t>)) -> 
                 &[modules],
             ));
         }
-        tell(&Row { modules, targets });
+        visit(&Row { modules, targets });
     }
     Ok(())
 }

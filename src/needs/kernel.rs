@@ -4,7 +4,7 @@
 //! not what the tree costs; without it (busybox) modules.dep is read as text.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, Text};
+use crate::format::{render, Text};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{AliasFile, AliasFormat};
 use crate::needs::rules::Rules;
@@ -23,7 +23,7 @@ pub struct Kernel<'r> {
     lines: DepSource,
     builtin: Cell<Option<&'static Paths<'static>>>,
     rules: Cell<Option<&'static Rules>>,
-    /// What [`SOURCES`] gives, in the same order.
+    /// What [`SOURCES`] names, in the same order.
     aliases: [Cell<Option<&'static AliasFile>>; 3],
     room: RefCell<LookupBuffer>,
 }
@@ -75,12 +75,12 @@ pub enum Found {
 
 /// The directory of a kernel version, relative to the root.
 pub fn directory(version: &[u8]) -> Text {
-    fill(msg!("lib/modules/{}"), &[version])
+    render(msg!("lib/modules/{}"), &[version])
 }
 
 /// A file in that directory, relative to the root.
 pub fn file_of(version: &[u8], name: &[u8]) -> Text {
-    fill(msg!("lib/modules/{}/{}"), &[version, name])
+    render(msg!("lib/modules/{}/{}"), &[version, name])
 }
 
 fn dep_index(root: &Root, version: &[u8]) -> Result<Option<Box<Trie<'static>>>> {
@@ -203,12 +203,10 @@ impl<'r> Kernel<'r> {
                     let file = self.shown(b"modules.dep.bin");
                     Error::parse(file, 0, msg!("{}: {}"), &[what, line])
                 };
-                let parsed = DepLine::parse(line).map_err(|what| broken(fill(what, &[])))?;
+                let parsed = DepLine::parse(line).map_err(|what| broken(render(what, &[])))?;
                 if !name.is_before(parsed.path().0) {
-                    let instead = fill(
-                        msg!("another module in the place of {}"),
-                        &[name.to_kernel()],
-                    );
+                    let instead =
+                        render(msg!("another module in place of {}"), &[name.to_kernel()]);
                     return Err(broken(instead));
                 }
                 Ok(Some(parsed))
@@ -238,14 +236,14 @@ impl<'r> Kernel<'r> {
         }
     }
 
-    /// Tells the lines of the modules outside `kernel/`, which a prune leaves alone. Whoever deletes
+    /// Calls back with the lines of the modules outside `kernel/`, which a prune leaves alone. Whoever deletes
     /// has read modules.dep, and gets them all. A listing has its index alone, and reads 600 KB more
     /// only if the kernel's directory has any such module (`is_there`): what depmod's `external` finds
     /// elsewhere is listed only while it is loaded or registered.
     ///
     /// # Errors
     /// modules.dep cannot be read, or one of these lines is malformed.
-    pub fn outside(&self, is_there: bool, tell: &mut dyn FnMut(DepLine<'static>)) -> Result<()> {
+    pub fn outside(&self, is_there: bool, visit: &mut dyn FnMut(DepLine<'static>)) -> Result<()> {
         let text = match &self.lines {
             DepSource::Text(text) => text.text(),
             DepSource::Index(_) if is_there => self.file_or_empty(b"modules.dep")?,
@@ -265,7 +263,7 @@ impl<'r> Kernel<'r> {
                 let number = bare_lines(text).count() - bare_lines(rest).count() + 1;
                 Error::parse(file, number, what, &[])
             };
-            tell(DepLine::parse(until(line, b'\n')).map_err(broken)?);
+            visit(DepLine::parse(until(line, b'\n')).map_err(broken)?);
             rest = after;
         }
         Ok(())

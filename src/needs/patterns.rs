@@ -8,7 +8,9 @@ use crate::error::Result;
 use crate::format::Text;
 use crate::index::trie::{Layout, Trie};
 use crate::index::writer::Writer;
-use crate::text::alias::{alias, before_wild, has_open_bracket, long_literal, matches, normalise};
+use crate::text::alias::{
+    alias, before_wildcard, has_open_bracket, long_literal, matches, normalise,
+};
 use crate::text::name::{bytes_equal, kernel_byte, ModuleName};
 use crate::text::table::{finished, mixed, Table};
 use crate::text::{eight, memchr, shared_length, split_at_byte, split_inline};
@@ -27,7 +29,7 @@ pub struct Patterns {
     /// The first of those with one key, by its hash.
     by_key: Table,
     /// How many have wildcards, and how often a pattern was compared with a name.
-    wild: usize,
+    wildcards: usize,
     compared: Cell<usize>,
     /// The index of all, once it was made.
     index: Cell<Option<&'static Trie<'static>>>,
@@ -72,10 +74,10 @@ impl Patterns {
         });
         let mut key = long_literal(text);
         if key.len() < text.len() {
-            self.wild += 1;
+            self.wildcards += 1;
             key = match key.len().checked_sub(RUN) {
                 Some(start) => &key[start..],
-                None => before_wild(text),
+                None => before_wildcard(text),
             };
         }
         let hash = ModuleName::new(key).hash();
@@ -86,54 +88,54 @@ impl Patterns {
         }
     }
 
-    /// Tells the numbers of the patterns that a name matches, ascending. The name itself is asked for
+    /// Calls back with the numbers of the patterns that a name matches, ascending. The name itself is asked for
     /// only where something has its hash, or there are wildcards.
     ///
     /// # Errors
-    /// None that an input could cause, beside those of `tell`.
+    /// None that an input could cause, beside those of `visit`.
     pub fn search<'n>(
         &self,
         hash: u32,
         name: &dyn Fn() -> ModuleName<'n>,
-        tell: &mut dyn FnMut(u32) -> Result<()>,
+        visit: &mut dyn FnMut(u32) -> Result<()>,
     ) -> Result<()> {
         let first = self.by_key.find(hash, &|_| true);
-        if first.is_none() && self.wild == 0 {
+        if first.is_none() && self.wildcards == 0 {
             return Ok(());
         }
         let room = &mut *self.room.borrow_mut();
         room.name.clear();
         room.name.extend_from_slice(name().as_written());
         normalise(&mut room.name);
-        room.plain = before_wild(&room.name).len();
+        room.plain = before_wildcard(&room.name).len();
         room.found.clear();
         self.compare(first, room);
-        if self.wild > 0 {
-            self.search_wild(room)?;
+        if self.wildcards > 0 {
+            self.search_patterns(room)?;
             room.found.sort_unstable();
         }
         let mut last = None;
         for &number in &room.found {
-            // What is found in several ways is told once.
+            // What is found in several ways is found once.
             if last != Some(number) {
-                tell(number)?;
+                visit(number)?;
             }
             last = Some(number);
         }
         Ok(())
     }
 
-    /// Tells the modules of every pattern that a normalised name matches, in the order in which
+    /// Calls back with the modules of every pattern that a normalised name matches, in the order in which
     /// they came. As for depmod and modprobe, a bracket without a partner spoils a pattern.
     ///
     /// # Errors
     /// None that an input could cause.
-    pub fn modules_of(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
+    pub fn modules_of(&self, name: &[u8], visit: &mut dyn FnMut(Text)) -> Result<()> {
         let name = ModuleName::new(name);
         self.search(name.hash(), &|| name, &mut |number| {
             let Pattern { text, module, .. } = self.patterns[number as usize];
             if !has_open_bracket(text) {
-                tell(module);
+                visit(module);
             }
             Ok(())
         })
@@ -153,14 +155,14 @@ impl Patterns {
         }
     }
 
-    fn search_wild(&self, room: &mut SearchBuffer) -> Result<()> {
+    fn search_patterns(&self, room: &mut SearchBuffer) -> Result<()> {
         if self.compared.get() >= self.patterns.len() * SEARCHES {
             self.index.set(self.made_index()?);
             self.compared.set(0);
         }
         let SearchBuffer { name, found, .. } = room;
         if let Some(index) = self.index.get() {
-            return index.search_wild(name, &mut |number, _| found.push(number));
+            return index.search_patterns(name, &mut |number, _| found.push(number));
         }
         // The last bytes up to each, as a hash takes them.
         let (mut run, mut at) = (0, 0);
@@ -192,7 +194,7 @@ impl Patterns {
     }
 }
 
-/// How a text gives patterns.
+/// How patterns are read from a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AliasFormat {
     /// `alias PATTERN MODULE`, one per line (modules.alias, modules.symbols)
@@ -233,15 +235,15 @@ impl AliasFile {
         })
     }
 
-    /// Tells the modules of every pattern that a normalised name matches; one more than once where
+    /// Calls back with the modules of every pattern that a normalised name matches; one more than once where
     /// several of its patterns do.
     ///
     /// # Errors
     /// The index is damaged.
-    pub fn search(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
+    pub fn search(&self, name: &[u8], visit: &mut dyn FnMut(Text)) -> Result<()> {
         match self {
-            AliasFile::Index(index) => index.search_wild(name, &mut |_, module| tell(module)),
-            AliasFile::Text(text) => text.aliases_for(name).modules_of(name, tell),
+            AliasFile::Index(index) => index.search_patterns(name, &mut |_, module| visit(module)),
+            AliasFile::Text(text) => text.aliases_for(name).modules_of(name, visit),
         }
     }
 }
@@ -261,7 +263,7 @@ impl AliasText {
         let add = &mut |pattern: Text, module, needs_colon: bool| {
             let is_meant = match needs_colon {
                 true => is_device,
-                false => !is_device || before_wild(pattern).len() < pattern.len(),
+                false => !is_device || before_wildcard(pattern).len() < pattern.len(),
             };
             if is_meant {
                 aliases.add(pattern, module);
@@ -332,8 +334,8 @@ mod tests {
 
     fn found(aliases: &AliasFile, name: &[u8]) -> Vec<Text> {
         let mut found = Vec::new();
-        let tell = &mut |module| found.push(module);
-        aliases.search(name, tell).unwrap();
+        let visit = &mut |module| found.push(module);
+        aliases.search(name, visit).unwrap();
         found
     }
 
@@ -377,11 +379,11 @@ mod tests {
             }
             for name in names.map(ModuleName::new) {
                 let mut found = Vec::new();
-                let tell = &mut |number| {
+                let visit = &mut |number| {
                     found.push(number);
                     Ok(())
                 };
-                patterns.search(name.hash(), &|| name, tell).unwrap();
+                patterns.search(name.hash(), &|| name, visit).unwrap();
                 let matching = (0..).zip(&patterns.patterns);
                 let matching = matching.filter(|(_, p)| matches(p.text, name.as_written()));
                 let wanted: Vec<u32> = matching.map(|(number, _)| number).collect();
@@ -413,8 +415,8 @@ mod tests {
             // Before and after the index is made.
             for _ in 0..SEARCHES {
                 for name in names {
-                    let told = found(&aliases, name).into_iter();
-                    let told: Vec<String> = told
+                    let listed = found(&aliases, name).into_iter();
+                    let listed: Vec<String> = listed
                         .map(|module| String::from_utf8_lossy(module).into())
                         .collect();
                     let matching = patterns
@@ -423,7 +425,7 @@ mod tests {
                         .filter(|(_, pattern)| !pattern.is_empty() && matches(pattern, name));
                     let wanted: Vec<String> =
                         matching.map(|(number, _)| number.to_string()).collect();
-                    assert_eq!(told, wanted, "{patterns:?} {name:?}");
+                    assert_eq!(listed, wanted, "{patterns:?} {name:?}");
                 }
             }
         });

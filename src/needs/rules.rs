@@ -6,7 +6,7 @@
 //! kernel among them. (kmod: libkmod/libkmod-config.c, `kmod_config_new`)
 
 use crate::error::{ErrorKind, Result};
-use crate::format::{fill, Text};
+use crate::format::{render, Text};
 use crate::needs::hidden;
 use crate::needs::patterns::Patterns;
 use crate::system::folder::DirectoryEntry;
@@ -90,19 +90,19 @@ impl Rules {
                 CommandKind::Weakdep => Need::Weak,
                 CommandKind::Alias => {
                     let module = first_word(command.targets);
-                    self.aliases.add(command.subject, module);
+                    self.aliases.add(command.name, module);
                     continue;
                 }
                 CommandKind::Install => {
-                    self.add_install(command.subject, command.targets);
+                    self.add_install(command.name, command.targets);
                     continue;
                 }
                 CommandKind::Blacklist => {
-                    self.blacklist.push(ModuleName::new(command.subject));
+                    self.blacklist.push(ModuleName::new(command.name));
                     continue;
                 }
             };
-            self.add(need, command.subject, command.targets);
+            self.add(need, command.name, command.targets);
         }
     }
 
@@ -130,17 +130,17 @@ impl Rules {
         self.modules.add(module, b"");
     }
 
-    /// Tells the rules of a module; `hash` is that of its path. Of its softdeps the first alone
+    /// Calls back with the rules of a module; `hash` is that of its path. Of its softdeps the first alone
     /// counts, as for modprobe; of weakdeps and hidden needs, which nothing reads but us and an
     /// initramfs, all do.
     ///
     /// # Errors
-    /// Those of `tell`.
+    /// Those of `visit`.
     pub fn of(
         &self,
         path: ModulePath<'_>,
         hash: u32,
-        tell: &mut dyn FnMut(&Rule) -> Result<()>,
+        visit: &mut dyn FnMut(&Rule) -> Result<()>,
     ) -> Result<()> {
         let mut has_soft = false;
         self.modules.search(hash, &|| path.name(), &mut |number| {
@@ -148,7 +148,7 @@ impl Rules {
             if rule.need == Need::Soft && replace(&mut has_soft, true) {
                 return Ok(());
             }
-            tell(rule)
+            visit(rule)
         })
     }
 
@@ -157,13 +157,13 @@ impl Rules {
         self.blacklist.binary_search(&name).is_ok()
     }
 
-    /// Tells the modules that modprobe.d's aliases give a normalised name, in the order of the
+    /// Calls back with the modules that modprobe.d's aliases give a normalised name, in the order of the
     /// files: an alias of nothing (`off`) names one that no kernel has.
     ///
     /// # Errors
     /// None that an input could cause.
-    pub fn alias(&self, name: &[u8], tell: &mut dyn FnMut(Text)) -> Result<()> {
-        self.aliases.modules_of(name, tell)
+    pub fn alias(&self, name: &[u8], visit: &mut dyn FnMut(Text)) -> Result<()> {
+        self.aliases.modules_of(name, visit)
     }
 }
 
@@ -178,7 +178,7 @@ pub(super) fn text_or_hidden(root: &Root, path: Text) -> Result<Option<Text>> {
     }
 }
 
-/// Tells path and text of each file of directories whose name ends in one of `ends`, and of `own`,
+/// Calls back with path and text of each file of directories whose name ends in one of `ends`, and of `own`,
 /// which have other names, sorted by name; of one name, the file in the first directory that has it.
 /// Directories and ends are separated by blanks.
 pub(super) fn each_file(
@@ -186,7 +186,7 @@ pub(super) fn each_file(
     own: &[Text],
     directories: &[u8],
     ends: &[u8],
-    tell: &mut dyn FnMut(Text, Text) -> Result<()>,
+    visit: &mut dyn FnMut(Text, Text) -> Result<()>,
 ) -> Result<()> {
     let mut paths = own.to_vec();
     for directory in words(directories) {
@@ -196,12 +196,12 @@ pub(super) fn each_file(
                 continue;
             }
             if let Err(at) = paths.binary_search_by(|path| last_part(path).cmp(name)) {
-                paths.insert(at, fill(msg!("{}/{}"), &[directory, name]));
+                paths.insert(at, render(msg!("{}/{}"), &[directory, name]));
             }
         }
     }
     for path in paths {
-        tell(path, text_or_hidden(root, path)?.unwrap_or(b""))?;
+        visit(path, text_or_hidden(root, path)?.unwrap_or(b""))?;
     }
     Ok(())
 }
@@ -225,18 +225,18 @@ mod tests {
         let path = format!("kernel/{name}.ko");
         let path = ModulePath(path.as_bytes());
         let mut found = Vec::new();
-        let tell = &mut |&Rule { need, targets }: &Rule| {
+        let visit = &mut |&Rule { need, targets }: &Rule| {
             found.push((need, String::from_utf8_lossy(targets).into()));
             Ok(())
         };
-        rules.of(path, path.hash(), tell).unwrap();
+        rules.of(path, path.hash(), visit).unwrap();
         found
     }
 
     fn aliases(rules: &Rules, name: &str) -> Vec<Text> {
         let mut found = Vec::new();
-        let tell = &mut |module| found.push(module);
-        rules.alias(name.as_bytes(), tell).unwrap();
+        let visit = &mut |module| found.push(module);
+        rules.alias(name.as_bytes(), visit).unwrap();
         found
     }
 
@@ -284,7 +284,7 @@ mod tests {
             let mut rules = Rules::default();
             rules.add_commands(text);
             for name in ["a", "a_", "aa", "_", "a_a"] {
-                let matching = commands(text).filter(|line| matches(line.subject, name.as_bytes()));
+                let matching = commands(text).filter(|line| matches(line.name, name.as_bytes()));
                 let wanted: Vec<_> = matching.map(|line| words(line.targets).next()).collect();
                 let found: Vec<_> = aliases(&rules, name).into_iter().map(Some).collect();
                 assert_eq!(found, wanted, "{name}");

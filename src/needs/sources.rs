@@ -7,7 +7,7 @@
 //! next, perhaps under another name.
 
 use crate::error::Result;
-use crate::format::{decimal, fill, keep, Text};
+use crate::format::{decimal, keep, render, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
 use crate::needs::groups::{expand, names_in};
@@ -111,7 +111,7 @@ pub fn declared(root: &Root) -> Result<Declared> {
         for want in expand(root, names, root.shown(path))? {
             let place = match want.line {
                 0 => path,
-                line => fill(msg!("{}:{}"), &[path, decimal(line)]),
+                line => render(msg!("{}:{}"), &[path, decimal(line)]),
             };
             declared.names.push((want, place));
         }
@@ -169,7 +169,7 @@ pub fn keep_all(
         if !add(kept, kernel, want.given, Why::Declared(place))?
             && want.presence == Presence::Required
         {
-            let text = fill(UNKNOWN, &[place]);
+            let text = render(UNKNOWN, &[place]);
             findings.push(Finding::new(Kind::Missing, want.given, text));
         }
     }
@@ -232,7 +232,7 @@ pub fn add_boot(
             Missing::Refuse => Kind::Root,
             Missing::Warn => Kind::FileSystem,
         };
-        let text = fill(UNKNOWN, &[ask.from]);
+        let text = render(UNKNOWN, &[ask.from]);
         findings.push(Finding::new(kind, ask.names, text));
     }
     Ok(())

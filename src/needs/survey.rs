@@ -2,7 +2,7 @@
 //! wrong. `--check` prints what is wrong and a prune refuses because of it, so both read it here.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, some_of, Text};
+use crate::format::{render, some_of, Text};
 use crate::needs::sources::{keep_all, Machine};
 use crate::needs::{Closure, Kernel};
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
@@ -141,7 +141,7 @@ impl Finding {
     }
 }
 
-/// What an earlier prune left behind.
+/// What an earlier prune did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leftover {
     /// Nothing: there was none, or it finished.
@@ -353,7 +353,7 @@ impl<'r> Survey<'r> {
     }
 
     /// What another kernel of this root has to keep, and this one has and would lose: then nobody
-    /// has told this kernel what the machine needs.
+    /// has listed in this kernel what the machine needs.
     ///
     /// # Errors
     /// A damaged index.
@@ -361,7 +361,7 @@ impl<'r> Survey<'r> {
         for entry in sibling.registry.entries() {
             let is_lost = entry.hold == Hold::Static && !self.keeps(entry.name);
             if is_lost && self.kernel.line(entry.name)?.is_some() {
-                let text = fill(
+                let text = render(
                     msg!("static in kernel {}, and nothing keeps it here"),
                     &[sibling.version],
                 );
@@ -388,9 +388,9 @@ impl<'r> Survey<'r> {
             let text = match self.keep.first_user(position) {
                 Some((user, _)) => {
                     let user = self.keep.modules()[user].name().to_kernel();
-                    fill(msg!("{} is gone, which {} needs"), &[path.0, user])
+                    render(msg!("{} is gone, which {} needs"), &[path.0, user])
                 }
-                None => fill(msg!("{} is gone"), &[path.0]),
+                None => render(msg!("{} is gone"), &[path.0]),
             };
             self.find(Kind::Gone, path.0, text);
         }
@@ -412,8 +412,8 @@ pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
     }
     let what = kind.about().what();
     match kind {
-        Kind::Base | Kind::Damaged => fill(msg!("kernel {}: {}"), &[version, what]),
-        _ => fill(msg!("kernel {}: {}: {}"), &[version, what, some_of(&names)]),
+        Kind::Base | Kind::Damaged => render(msg!("kernel {}: {}"), &[version, what]),
+        _ => render(msg!("kernel {}: {}: {}"), &[version, what, some_of(&names)]),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The package manager's database on disk: dpkg's with apt's marks, or opkg's.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, Text};
+use crate::format::{render, Text};
 use crate::package::forget::{is_of_arch, Edit};
 use crate::package::trim::{below_modules, others, trim};
 use crate::system::folder::{Naming, Staged};
@@ -61,7 +61,7 @@ pub struct Contents {
     stamp: Stamp,
 }
 
-/// What gives the administrator a say in packages.
+/// What the administrator decided about packages.
 pub struct Ties {
     /// The packages with diversions, sorted.
     diverting: Vec<Text>,
@@ -74,7 +74,7 @@ const STATES: (&[u8], &[u8]) = (b"var/lib/apt", b"extended_states");
 
 impl Caller {
     /// Reads the environment that dpkg and apt give. A root that the user named is none of
-    /// theirs. (opkg gives its scripts `PKG_ROOT`.)
+    /// theirs. (opkg sets for its scripts `PKG_ROOT`.)
     pub fn of_environment(is_root_named: bool) -> Caller {
         if is_root_named {
             return Caller::Anybody;
@@ -125,7 +125,7 @@ impl Database {
             (Manager::Opkg, b"var/lib/opkg"),
         ];
         for &(manager, directory) in &places {
-            if root.has(fill(msg!("{}/status"), &[directory]))? {
+            if root.has(render(msg!("{}/status"), &[directory]))? {
                 let database = Box::new(Database { manager, directory });
                 return Ok(Some(Box::leak(database)));
             }
@@ -148,7 +148,7 @@ impl Database {
     }
 
     fn path(&self, name: &[u8]) -> Text {
-        fill(msg!("{}/{}"), &[self.directory, name])
+        render(msg!("{}/{}"), &[self.directory, name])
     }
 
     /// Takes the locks that the manager takes, never waiting.
@@ -161,7 +161,7 @@ impl Database {
             lock_opkg(root, &mut locks.0)?;
             return Ok(locks);
         }
-        // apt keeps the frontend's lock for its hook and gives back the other.
+        // apt keeps the frontend's lock for its hook and releases the other.
         if caller != Caller::AptHook {
             locks.0.push(lock(root, self.path(b"lock-frontend"))?);
         }
@@ -211,7 +211,7 @@ impl Database {
             let what = msg!("no package in it; is the file damaged?");
             return Err(Error::parse(shown, 0, what, &[]));
         }
-        let path = fill(msg!("{}/{}"), &[STATES.0, STATES.1]);
+        let path = render(msg!("{}/{}"), &[STATES.0, STATES.1]);
         let marks = match self.manager {
             Manager::Dpkg => root.text_or_empty(path)?,
             Manager::Opkg => b"",
@@ -224,7 +224,7 @@ impl Database {
         })))
     }
 
-    /// Reads what gives the administrator a say in packages.
+    /// Reads what the administrator decided about packages.
     ///
     /// # Errors
     /// It cannot be read.
@@ -251,12 +251,12 @@ impl Database {
         })
     }
 
-    /// The files of a package, one per line, if it has any; `stem` is its name in `info/`.
+    /// The files of a package, one per line, if it has any; `info_name` is its name in `info/`.
     ///
     /// # Errors
     /// The list cannot be read.
-    pub fn files(&self, root: &Root, stem: &[u8]) -> Result<Text> {
-        root.text_or_empty(self.path(fill(msg!("info/{}.list"), &[stem])))
+    pub fn files(&self, root: &Root, info_name: &[u8]) -> Result<Text> {
+        root.text_or_empty(self.path(render(msg!("info/{}.list"), &[info_name])))
     }
 
     /// What a package owns beyond modules: if anything, it is trimmed and not forgotten. `files` is
@@ -273,12 +273,17 @@ impl Database {
     ///
     /// # Errors
     /// They cannot be read, or are malformed.
-    pub fn trim(&self, root: &Root, stem: &[u8], going: &[Text]) -> Result<Vec<(Text, [Text; 1])>> {
+    pub fn trim(
+        &self,
+        root: &Root,
+        info_name: &[u8],
+        going: &[Text],
+    ) -> Result<Vec<(Text, [Text; 1])>> {
         let names = [
-            fill(msg!("{}.list"), &[stem]),
-            fill(msg!("{}.md5sums"), &[stem]),
+            render(msg!("{}.list"), &[info_name]),
+            render(msg!("{}.md5sums"), &[info_name]),
         ];
-        let paths = names.map(|name| self.path(fill(msg!("info/{}"), &[name])));
+        let paths = names.map(|name| self.path(render(msg!("info/{}"), &[name])));
         let old = [root.text_or_empty(paths[0])?, root.text_or_empty(paths[1])?];
         let new = trim(root, old, paths.map(|path| root.shown(path)), going)?;
         let mut changed = Vec::new();
@@ -290,15 +295,15 @@ impl Database {
         Ok(changed)
     }
 
-    /// The names of every package with a list, with the architecture where it is part of the stem.
+    /// The names of every package with a list, with the architecture where it is part of that name.
     ///
     /// # Errors
     /// `info/` cannot be read.
     pub fn listed(&self, root: &Root) -> Result<Catalog<'static>> {
         let mut entries = Vec::new();
         for entry in Folder::entries_at(root, self.path(b"info"))? {
-            if let Some(stem) = entry.name.strip_suffix(b".list") {
-                let (name, arch) = split_at_byte(stem, b':');
+            if let Some(info_name) = entry.name.strip_suffix(b".list") {
+                let (name, arch) = split_at_byte(info_name, b':');
                 entries.push(CatalogEntry { name, arch, at: 0 });
             }
         }
@@ -322,9 +327,9 @@ impl Database {
     /// The lists cannot be read.
     pub fn owner_of(&self, root: &Root, is_it: &dyn Fn(&[u8]) -> bool) -> Result<Text> {
         for entry in self.listed(root)?.entries() {
-            let stem = stem_of(entry);
-            if bare_lines(self.files(root, stem)?).any(is_it) {
-                return Ok(stem);
+            let info_name = info_name_of(entry);
+            if bare_lines(self.files(root, info_name)?).any(is_it) {
+                return Ok(info_name);
             }
         }
         Ok(b"")
@@ -352,8 +357,8 @@ impl Database {
         }
         let mut info: Vec<(&[u8], &[&[u8]])> = Vec::new();
         for new in &edit.stand_ins {
-            info.push((fill(msg!("{}.list"), &[new.stem]), &[]));
-            info.push((fill(msg!("{}.md5sums"), &[new.stem]), &[]));
+            info.push((render(msg!("{}.list"), &[new.info_name]), &[]));
+            info.push((render(msg!("{}.md5sums"), &[new.info_name]), &[]));
         }
         for (name, text) in &edit.trimmed {
             info.push((name, text));
@@ -461,8 +466,8 @@ fn stage_marks(root: &Root, parts: &[Text]) -> Result<Staged<'static>> {
 fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
     let marks = contents.marks;
     let mut goes = vec![false; marks.all.len()];
-    for stem in gone {
-        let (package, arch) = split_at_byte(stem, b':');
+    for info_name in gone {
+        let (package, arch) = split_at_byte(info_name, b':');
         for (at, mark) in marks.named(package) {
             goes[at] |= is_of_arch(mark, arch);
         }
@@ -475,7 +480,7 @@ fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
 fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
     for &directory in &[&b"var/lock"[..], b"run"] {
         if root.has(directory)? {
-            let path = fill(msg!("{}/opkg.lock"), &[directory]);
+            let path = render(msg!("{}/opkg.lock"), &[directory]);
             let mut taken = lock(root, path)?;
             for _ in 0..3 {
                 if taken.is_at(root, path) {
@@ -493,11 +498,11 @@ fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
     Ok(())
 }
 
-/// The stem of a name that [`Database::listed`] gives.
-pub fn stem_of(entry: &CatalogEntry<'static>) -> Text {
+/// The name in `info/` of an entry of [`Database::listed`].
+pub fn info_name_of(entry: &CatalogEntry<'static>) -> Text {
     match entry.arch.is_empty() {
         true => entry.name,
-        false => fill(msg!("{}:{}"), &[entry.name, entry.arch]),
+        false => render(msg!("{}:{}"), &[entry.name, entry.arch]),
     }
 }
 

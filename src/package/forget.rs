@@ -9,7 +9,7 @@
 //! A stand-in is never marked as automatically installed: apt's solver would take one that no
 //! archive has for obsolete and bring the real package back (apt 3.3: apt-pkg/solver3.cc).
 
-use crate::format::{fill, join, keep, push_filled, Text};
+use crate::format::{join, keep, push_rendered, render, Text};
 use crate::package::relation::{alternatives, each_name, group_of, groups, relation, Relation};
 use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::split_at_byte;
@@ -48,7 +48,7 @@ pub struct Situation<'t, 'a> {
 /// A stand-in that comes.
 pub struct StandIn {
     /// Its name in `info/`: with `:arch` where several architectures can be there together.
-    pub stem: Text,
+    pub info_name: Text,
     /// Its stanza.
     pub text: Text,
 }
@@ -88,15 +88,15 @@ pub fn is_of_arch(mark: &Stanza<'_>, arch: &[u8]) -> bool {
     mark.arch == arch || arch == b"all" || arch.is_empty()
 }
 
-/// The real package behind a stand-in's name.
-pub fn subject(package: &[u8]) -> Option<&[u8]> {
+/// The package that a stand-in replaces, by the stand-in's name.
+pub fn stood_in_for(package: &[u8]) -> Option<&[u8]> {
     package.strip_prefix(PREFIX)
 }
 
-/// The `info/` stem of a package.
-pub fn stem(package: &[u8], stanza: &Stanza<'_>) -> Text {
+/// The name of a package in `info/`.
+pub fn info_name(package: &[u8], stanza: &Stanza<'_>) -> Text {
     match stanza.is_multi_arch_same() {
-        true => fill(msg!("{}:{}"), &[package, stanza.arch]),
+        true => render(msg!("{}:{}"), &[package, stanza.arch]),
         false => keep(package),
     }
 }
@@ -127,7 +127,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
             Role::StandsIn => true,
             Role::Leaves | Role::Returned => false,
         };
-        match subject(stanza.package) {
+        match stood_in_for(stanza.package) {
             Some(_) if stands_in => continue,
             Some(_) => edit.dropped.push(stanza),
             None if stands_in => {
@@ -187,7 +187,7 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
         let status = situation.status;
         let mut roles = Vec::with_capacity(status.all.len());
         for stanza in status.all {
-            roles.push(match (stanza.is_there(), subject(stanza.package)) {
+            roles.push(match (stanza.is_there(), stood_in_for(stanza.package)) {
                 (false, _) => Role::Absent,
                 (true, None) => Role::Stays,
                 (true, Some(name)) => {
@@ -293,7 +293,7 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
                 self.roles[entry.at] = Role::StandsIn;
                 self.new.push(entry.at);
                 let package = self.stanza(entry.at).package;
-                let name = subject(package).unwrap_or(package);
+                let name = stood_in_for(package).unwrap_or(package);
                 let dependant = self.stanza(dependant).package;
                 self.dependants.push((name, dependant));
             }
@@ -354,7 +354,7 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
         let mut wishes = Vec::new();
         for at in self.all_of(Role::Leaves) {
             let stanza = self.stanza(at);
-            let is_auto_itself = match subject(stanza.package) {
+            let is_auto_itself = match stood_in_for(stanza.package) {
                 None => is_auto(situation.marks, stanza.package, stanza.arch),
                 Some(name) => (situation.was_auto)(name),
             };
@@ -400,7 +400,7 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
         }
     }
 
-    /// Notes which held packages a package that stands wants, as apt counts it
+    /// Notes which held packages a package that stays wants, as apt counts it
     /// (apt-pkg/depcache.cc: recommended and suggested packages are kept by default).
     fn note_wishes(&mut self, at: usize) {
         if self.held.entries().is_empty() {
@@ -469,13 +469,13 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
     const FIRST_NEED: usize = 5;
     let package = stanza.package;
     let mut provides = Vec::new();
-    push_filled(
+    push_rendered(
         &mut provides,
         b"{} (= {})",
         &[package, stanza.field(VERSION)],
     );
     each_provided(stanza, &mut |group| {
-        push_filled(&mut provides, b", {}", &[group]);
+        push_rendered(&mut provides, b", {}", &[group]);
     });
     let mut text = Vec::with_capacity(512);
     // Protected: no archive has it, and whoever purges what is obsolete would take its users along.
@@ -483,7 +483,7 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
         "Package: {}\nStatus: install ok installed\nPriority: optional\nProtected: yes\n\
         Section: kernel\nMaintainer: limopack <root@localhost>\n"
     );
-    text.extend_from_slice(fill(beginning, &[name]));
+    text.extend_from_slice(render(beginning, &[name]));
     for (at, &field) in FIELDS.iter().enumerate() {
         let mut value = stanza.field(field);
         // Scanners find a kernel's flaws by the source of its packages.
@@ -497,13 +497,13 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
             value = needs_of(value, users);
         }
         if !value.is_empty() {
-            push_filled(&mut text, b"{}: {}\n", &[field, value]);
+            push_rendered(&mut text, b"{}: {}\n", &[field, value]);
         }
     }
     let description = msg!("Description: stands in for {}, whose modules limopack removed\n\n");
-    text.extend_from_slice(fill(description, &[package]));
-    let (stem, text) = (stem(name, stanza), text.leak());
-    StandIn { stem, text }
+    text.extend_from_slice(render(description, &[package]));
+    let (info_name, text) = (info_name(name, stanza), text.leak());
+    StandIn { info_name, text }
 }
 
 /// What a stand-in needs of the relations of its package: each of any version, since an update of what
@@ -591,7 +591,7 @@ mod tests {
         );
     }
 
-    /// Forgets `name` and gives the file that is left, and the dependants found.
+    /// Forgets `name` and returns the file that is left, and the dependants found.
     fn forgotten(text: &str, name: &str, auto: &[&str]) -> (String, Vec<String>) {
         let status = parse(text.as_bytes(), b"f").unwrap();
         let states: String = (auto.iter())

@@ -5,7 +5,7 @@
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual|removed KERNEL…`.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, join, Text};
+use crate::format::{join, render, Text};
 use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
 use crate::text::catalog::{Catalog, CatalogEntry};
@@ -50,7 +50,7 @@ pub struct Notes {
 /// # Errors
 /// It cannot be read, or has a line that is no note.
 pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
-    let path = fill(msg!("{}/{}"), &[DIRECTORY, name]);
+    let path = render(msg!("{}/{}"), &[DIRECTORY, name]);
     let Some(text) = root.text(path)? else {
         return Ok(Notes::default());
     };
@@ -133,7 +133,7 @@ pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
 pub fn line(note: &Note<'_>) -> Text {
     let mut words = vec![note.package, note.mark];
     words.extend_from_slice(note.kernels);
-    fill(msg!("{}\n"), &[join(&words, " ")])
+    render(msg!("{}\n"), &[join(&words, " ")])
 }
 
 /// Changes a file under a lock: the notes of the packages of `done` go, and each of `new` comes, in

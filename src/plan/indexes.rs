@@ -2,7 +2,7 @@
 //! would write for the modules that are there then.
 
 use crate::error::{Error, Result};
-use crate::format::{push_decimal, push_filled, Text};
+use crate::format::{push_decimal, push_rendered, Text};
 use crate::index::binary::BINARIES;
 use crate::index::filter::{filter, Comments, IndexFormat, Line, Position, See, FILES};
 use crate::index::trie::{Layout, Trie};
@@ -39,7 +39,7 @@ impl Rewrite {
 
     /// Its line in a plan, without the newline; `shown` is the directory, with a slash.
     pub fn describe(&self, shown: &[u8], out: &mut Vec<u8>) {
-        push_filled(out, b"write {}{} ", &[shown, self.name]);
+        push_rendered(out, b"write {}{} ", &[shown, self.name]);
         push_decimal(out, self.old_size);
         out.extend_from_slice(b" -> ");
         push_decimal(out, self.size());
@@ -47,7 +47,7 @@ impl Rewrite {
 }
 
 /// The index files of a directory that change, for exactly those that exist: the texts, then what is
-/// made from them. Each text is passed over once. `whole` gives a text of which the new one is a
+/// made from them. Each text is passed over once. `whole` returns a text of which the new one is a
 /// part, `position` the place of a module that is listed among `count` of them.
 ///
 /// # Errors
@@ -73,7 +73,7 @@ pub fn rewrites(
         };
         let Some(old) = folder.text(name)? else {
             if let Some((_, index, _)) = index {
-                let what = msg!("{} has no text to be made from; run depmod");
+                let what = msg!("{} has no text file to be made from; run depmod");
                 return Err(Error::refused(what, &[folder.shown(index)]));
             }
             continue;

@@ -2,7 +2,7 @@
 //! is touched, printed by `--dry-run`, consumed by the execution.
 
 use crate::error::Result;
-use crate::format::{push_decimal, push_filled, Text};
+use crate::format::{push_decimal, push_rendered, Text};
 use crate::needs::survey::{Leftover, UNFINISHED};
 use crate::plan::indexes::Rewrite;
 use crate::plan::park::Park;
@@ -52,7 +52,7 @@ pub struct Plan<'r> {
     pub removal: Box<Removal>,
     /// The index files that change.
     pub rewrites: Vec<Rewrite>,
-    /// What an earlier prune left behind.
+    /// What an earlier prune did not finish.
     pub left: Leftover,
 }
 
@@ -81,7 +81,7 @@ impl Plan<'_> {
     }
 
     fn print_total(&self, out: &mut Vec<u8>, what: &[u8], modules: Option<usize>, bytes: usize) {
-        push_filled(out, b"total {} {}: ", &[self.version, what]);
+        push_rendered(out, b"total {} {}: ", &[self.version, what]);
         if let Some(modules) = modules {
             push_decimal(out, modules);
             out.extend_from_slice(b" modules, ");
@@ -99,13 +99,13 @@ impl Plan<'_> {
             let start = lines.len() as u32;
             match step {
                 Step::Delete(directory, name, size) => {
-                    push_filled(&mut lines, b"{} {}{}/{} ", &[verb, shown, directory, name]);
+                    push_rendered(&mut lines, b"{} {}{}/{} ", &[verb, shown, directory, name]);
                     push_decimal(&mut lines, size);
                 }
                 // Those of the park go with it.
                 Step::RemoveDirectory(_) if self.goal == Goal::Restore => return,
                 Step::RemoveDirectory(path) => {
-                    push_filled(&mut lines, b"rmdir {}{}", &[shown, path]);
+                    push_rendered(&mut lines, b"rmdir {}{}", &[shown, path]);
                 }
             }
             starts.push(start);
@@ -134,7 +134,7 @@ impl Plan<'_> {
         }
         self.remove_leftovers()?;
         if let Some(from) = &self.from {
-            self.removal.carry_out(from, Some(&self.folder), tick)?;
+            self.removal.execute(from, Some(&self.folder), tick)?;
             self.folder.sync_file_system()?;
             let files = self.files();
             self.folder.replace_all(&files)?;
@@ -174,7 +174,7 @@ impl Plan<'_> {
             self.unmark_if_untouched();
             return Err(error);
         }
-        self.removal.carry_out(&self.folder, park.as_deref(), tick)
+        self.removal.execute(&self.folder, park.as_deref(), tick)
     }
 
     /// Takes the mark back if modules.dep is what it was.

@@ -6,7 +6,7 @@
 //! build of a kernel and is never mixed with another build of the same version.
 
 use crate::error::{Error, Result};
-use crate::format::{fill, Text};
+use crate::format::{render, Text};
 use crate::index::filter::{Comments, IndexFormat, Position, FILES};
 use crate::needs::kernel::directory;
 use crate::needs::Kernel;
@@ -38,7 +38,7 @@ impl<'r> Park<'r> {
         Park {
             root,
             version,
-            parked_version: fill(msg!("{}/{}"), &[PARKS, version]),
+            parked_version: render(msg!("{}/{}"), &[PARKS, version]),
         }
     }
 
@@ -196,7 +196,7 @@ impl<'r> Park<'r> {
             return Ok(());
         };
         let modules = self.modules(&park, Sizes::Unwanted)?;
-        modules.carry_out(&park, None, &mut || {})?;
+        modules.execute(&park, None, &mut || {})?;
         park.remove_empty(b"kernel")?;
         for name in texts() {
             park.unlink(name)?;

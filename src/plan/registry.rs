@@ -1,7 +1,7 @@
 //! The registries of one call, as they will be.
 
 use crate::error::Result;
-use crate::format::{join, push_filled, Text};
+use crate::format::{join, push_rendered, Text};
 use crate::system::{Folder, Report};
 use crate::text::active::{Registry, ACTIVE};
 use crate::text::{lines, sort_once};
@@ -30,7 +30,7 @@ impl Change {
             sort_once(&mut others);
             for (_, line) in lines(text) {
                 if others.binary_search(&line).is_err() {
-                    push_filled(out, b"{}: {}{}\n", &[file, sign, line]);
+                    push_rendered(out, b"{}: {}{}\n", &[file, sign, line]);
                 }
             }
         }

@@ -2,7 +2,7 @@
 //! sees the old file or the new one, before and after a power cut.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{fill, keep, Text};
+use crate::format::{keep, render, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::{
     c_string, heap, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
@@ -44,8 +44,8 @@ pub enum Naming {
 impl Naming {
     fn temporary(self, name: &[u8]) -> Text {
         match self {
-            Naming::Hidden => fill(msg!(".{}{}"), &[name, TEMPORARY]),
-            Naming::Dpkg => fill(msg!("{}-new"), &[name]),
+            Naming::Hidden => render(msg!(".{}{}"), &[name, TEMPORARY]),
+            Naming::Dpkg => render(msg!("{}-new"), &[name]),
         }
     }
 }
@@ -80,7 +80,7 @@ impl Staged<'_> {
         self.waiting.reverse();
         while let Some(name) = self.waiting.last() {
             if self.naming == Naming::Dpkg {
-                let old = fill(msg!("{}-old"), &[name]);
+                let old = render(msg!("{}-old"), &[name]);
                 folder.unlink(old)?;
                 io("keep", folder.shown(old), folder.link(name, folder, old))?;
             }
@@ -156,7 +156,7 @@ impl Folder {
 
     /// A file in the directory as the user would write it.
     pub fn shown(&self, name: &[u8]) -> Text {
-        fill(msg!("{}/{}"), &[self.shown, name])
+        render(msg!("{}/{}"), &[self.shown, name])
     }
 
     /// Waits for the lock that every writer of this directory takes.
@@ -455,7 +455,7 @@ pub fn on_other_mount(from: &Folder, to: &Folder) -> Error {
     Error::refused(what, &[from.shown, to.shown])
 }
 
-/// Opens a directory in another one; `None` where [`Folder::enter`] gives none.
+/// Opens a directory in another one; `None` where [`Folder::enter`] returns `None`.
 pub(super) fn enter_in(
     directory: BorrowedFd<'_>,
     name: &CStr,

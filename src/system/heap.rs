@@ -2,7 +2,7 @@
 //!
 //! Blocks of sixteen bytes times a power of two, taken from one large mapping; what is larger than
 //! 64 KiB is a mapping of its own. Listing the modules of a machine so costs one system call instead
-//! of the dozens of musl's allocator, which gives every few pages back and asks for them again.
+//! of the dozens of musl's allocator, which returns every few pages to the kernel and asks for them again.
 //!
 //! What goes out of use is not taken back: the process ends soon, and so none of the places where
 //! a list or a text goes out of use needs code for it, which was a tenth of the program. A list that

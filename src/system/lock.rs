@@ -2,7 +2,7 @@
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{decimal, fill, Text};
+use crate::format::{decimal, render, Text};
 use crate::system::{io, is_missing, open_in, retry, stat_in, Root};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, CWD};
@@ -68,16 +68,16 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
         .flatten()
         .and_then(|held| held.pid);
     let Some(pid) = pid else {
-        return fill(msg!("{} is locked by another process"), &[shown]);
+        return render(msg!("{} is locked by another process"), &[shown]);
     };
     let pid = decimal(pid.as_raw_nonzero().get().unsigned_abs() as usize);
     // The process is one of this machine's, wherever the root is.
-    let name = fill(msg!("/proc/{}/comm"), &[pid]);
+    let name = render(msg!("/proc/{}/comm"), &[pid]);
     let name = match open_in(CWD, name, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => {
             let mut buffer = [0; 64];
             let count = rustix::io::read(file, &mut buffer).unwrap_or(0);
-            fill(
+            render(
                 msg!(" ({})"),
                 &[buffer[..count]
                     .strip_suffix(b"\n")
@@ -86,5 +86,5 @@ fn holder(file: &OwnedFd, shown: &[u8]) -> Text {
         }
         Err(_) => b"",
     };
-    fill(msg!("{} is locked by process {}{}"), &[shown, pid, name])
+    render(msg!("{} is locked by process {}{}"), &[shown, pid, name])
 }

@@ -3,7 +3,7 @@
 //! The print macros are not used: they panic on a closed pipe.
 
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, push_escaped};
+use crate::format::{decimal, push_escaped, render};
 use crate::system::{io, retry, write_all};
 use crate::template::Template;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -43,51 +43,51 @@ impl Report {
     /// Something that the user should look at although the action goes on.
     #[inline(always)]
     pub fn warn(&self, template: Template, parts: &[&[u8]]) {
-        tell(Volume::Quiet, template, parts);
+        report(Volume::Quiet, template, parts);
     }
 
     /// What was done.
     #[inline(always)]
     pub fn note(&self, template: Template, parts: &[&[u8]]) {
-        tell(Volume::Normal, template, parts);
+        report(Volume::Normal, template, parts);
     }
 
     /// What was looked at.
     #[inline(always)]
     pub fn debug(&self, template: Template, parts: &[&[u8]]) {
-        tell(Volume::Debug, template, parts);
+        report(Volume::Debug, template, parts);
     }
 }
 
-/// Says what is to be said at this volume. As in [`fill`], one or two parts go by registers.
+/// Reports at this volume. As in [`render`], one or two parts go by registers.
 #[inline(always)]
-fn tell(volume: Volume, template: Template, parts: &[&[u8]]) {
+fn report(volume: Volume, template: Template, parts: &[&[u8]]) {
     match parts {
-        [one] => tell_one(template, one, volume),
-        [one, two] => tell_two(template, one, two, volume),
-        _ => tell_all(template, parts, volume),
+        [one] => report_one(template, one, volume),
+        [one, two] => report_two(template, one, two, volume),
+        _ => report_all(template, parts, volume),
     }
 }
 
 #[inline(never)]
-fn tell_one(template: Template, one: &[u8], volume: Volume) {
-    tell_all(template, &[one], volume);
+fn report_one(template: Template, one: &[u8], volume: Volume) {
+    report_all(template, &[one], volume);
 }
 
 #[inline(never)]
-fn tell_two(template: Template, one: &[u8], two: &[u8], volume: Volume) {
-    tell_all(template, &[one, two], volume);
+fn report_two(template: Template, one: &[u8], two: &[u8], volume: Volume) {
+    report_all(template, &[one, two], volume);
 }
 
 #[inline(never)]
-fn tell_all(template: Template, parts: &[&[u8]], volume: Volume) {
+fn report_all(template: Template, parts: &[&[u8]], volume: Volume) {
     if VOLUME.load(Relaxed) >= volume as u8 {
         let head: &[u8] = match volume {
             Volume::Quiet => b"warning: ",
             Volume::Normal => b"",
             Volume::Debug => b"debug: ",
         };
-        say(head, fill(template, parts));
+        say(head, render(template, parts));
     }
 }
 
@@ -149,7 +149,7 @@ impl Progress {
         self.second = now();
         self.is_shown = true;
         let (done, total) = (decimal(self.done), decimal(self.total));
-        write_stderr(fill(msg!("\rlimopack: removed {} of {}"), &[done, total]));
+        write_stderr(render(msg!("\rlimopack: removed {} of {}"), &[done, total]));
     }
 
     /// The work ended; how many steps were done.

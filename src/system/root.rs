@@ -5,7 +5,7 @@
 //! call, each component is opened by hand.
 
 use crate::error::{Error, Result};
-use crate::format::{decimal, fill, keep, Text};
+use crate::format::{decimal, keep, render, Text};
 use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -68,7 +68,7 @@ impl Root {
 
     /// A path below the root as the user would write it; `path` has no slash at its start.
     pub fn shown(&self, path: &[u8]) -> Text {
-        fill(msg!("{}/{}"), &[self.shown, path])
+        render(msg!("{}/{}"), &[self.shown, path])
     }
 
     /// Opens what is at `path`, resolved inside the root.
@@ -78,7 +78,7 @@ impl Root {
     pub fn open_at(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         let Some(dir) = &self.dir else {
-            return open_in(CWD, fill(msg!("/{}"), &[path]), flags, Mode::empty());
+            return open_in(CWD, render(msg!("/{}"), &[path]), flags, Mode::empty());
         };
         if !self.openat2_is_missing.get() {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -194,7 +194,7 @@ impl Root {
             return b"";
         };
         let number = decimal(dir.as_raw_fd() as usize);
-        let link = self.link(fill(msg!("proc/self/fd/{}"), &[number]));
+        let link = self.link(render(msg!("proc/self/fd/{}"), &[number]));
         link.unwrap_or(b"")
     }
 

@@ -7,7 +7,7 @@
 //! the descriptors of the first look; it saves one of eighty milliseconds.)
 
 use crate::error::{Error, Result};
-use crate::format::{fill, Text};
+use crate::format::{render, Text};
 use crate::system::folder::{
     enter_in, make_in, move_file_in, remove_empty_in, remove_file_in, size_of, stat_if_there,
 };
@@ -147,7 +147,7 @@ impl Leaf<'_> {
 
 /// The path of something in a directory, both relative to the version directory.
 fn path_of(directory: &[u8], name: &[u8]) -> Text {
-    let path = fill(msg!("{}/{}"), &[directory, name]);
+    let path = render(msg!("{}/{}"), &[directory, name]);
     path.strip_prefix(b"/").unwrap_or(path)
 }
 
@@ -162,7 +162,7 @@ impl Tally {
 pub type Decide<'d> = &'d mut dyn FnMut(&Leaf<'_>) -> Result<Fate>;
 
 /// Asks `decide` about every module file in a version directory and below, in the order of their
-/// names. Directories that belong to another mount are left alone and told to `warn`; outside of
+/// names. Directories that belong to another mount are left alone and passed to `warn`; outside of
 /// `kernel/` links are reported as well, as they may lead to directories.
 ///
 /// # Errors
@@ -427,7 +427,7 @@ impl Removal {
     /// # Errors
     /// The first file or directory that cannot be removed or moved. Everything before it is gone, and
     /// the same call finishes the work.
-    pub fn carry_out(
+    pub fn execute(
         &self,
         folder: &Folder,
         target: Option<&Folder>,

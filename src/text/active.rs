@@ -15,7 +15,7 @@
 //! Entries borrow from the text; the file is written from them in one piece.
 
 use crate::error::{Error, Result};
-use crate::format::{decimal, push_filled, Text};
+use crate::format::{decimal, push_rendered, Text};
 use crate::template::Template;
 use crate::text::name::ModuleName;
 use crate::text::{has, lines, rfind, words};
@@ -384,12 +384,12 @@ impl RegistryEntry {
         let start = text.len();
         text.extend(self.name.kernel_bytes());
         let end = text.len();
-        push_filled(text, b":{}\n", &[self.hold.to_text()]);
+        push_rendered(text, b":{}\n", &[self.hold.to_text()]);
         if !self.owners.is_empty() {
             text.extend_from_slice(b"#@ ");
             text.extend_from_within(start..end);
             for owner in &self.owners {
-                push_filled(text, b" {}", &[owner]);
+                push_rendered(text, b" {}", &[owner]);
             }
             text.push(b'\n');
         }

@@ -71,8 +71,8 @@ pub fn has_open_bracket(pattern: &[u8]) -> bool {
     is_inside
 }
 
-/// Whether a byte of a pattern stands for more than itself.
-pub fn is_wild(byte: u8) -> bool {
+/// Whether a byte has a meaning of its own in a pattern.
+pub fn is_special(byte: u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b'\\')
 }
 
@@ -82,7 +82,7 @@ pub fn long_literal(pattern: &[u8]) -> &[u8] {
     const ENOUGH: usize = 12;
     let (mut longest, mut rest) = (&b""[..], pattern);
     while longest.len() < ENOUGH && longest.len() < rest.len() {
-        let literal = before_wild(rest);
+        let literal = before_wildcard(rest);
         if literal.len() > longest.len() {
             longest = literal;
         }
@@ -94,9 +94,9 @@ pub fn long_literal(pattern: &[u8]) -> &[u8] {
     longest
 }
 
-/// What comes before the first byte of a pattern that is not itself alone.
-pub fn before_wild(pattern: &[u8]) -> &[u8] {
-    let end = pattern.iter().position(|&byte| is_wild(byte));
+/// What comes before the first byte of a pattern that has a meaning of its own.
+pub fn before_wildcard(pattern: &[u8]) -> &[u8] {
+    let end = pattern.iter().position(|&byte| is_special(byte));
     &pattern[..end.unwrap_or(pattern.len())]
 }
 
@@ -151,7 +151,7 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         // As nearly all are.
-        [literal, ..] if !is_wild(*literal) => (kernel_byte(*literal) == byte).then_some(1),
+        [literal, ..] if !is_special(*literal) => (kernel_byte(*literal) == byte).then_some(1),
         [b'?', ..] => Some(1),
         [b'\\', literal, ..] => (*literal == byte).then_some(2),
         [b'[', set @ ..] => match bracket(set, byte) {

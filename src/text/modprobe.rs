@@ -22,7 +22,7 @@ pub struct Command<'t> {
     /// What the line says.
     pub kind: CommandKind,
     /// The module; a pattern may stand for several. Of an alias, the pattern.
-    pub subject: &'t [u8],
+    pub name: &'t [u8],
     /// The words after it; see [`targets`].
     pub targets: &'t [u8],
 }
@@ -30,15 +30,15 @@ pub struct Command<'t> {
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandKind {
-    /// The target is what the subject stands for.
+    /// The target is what the name stands for.
     Alias,
-    /// The subject wants the targets loaded with it.
+    /// The module wants the targets loaded with it.
     Softdep,
-    /// The subject may ask for the targets later.
+    /// The module may ask for the targets later.
     Weakdep,
-    /// modprobe runs a shell's command, the targets, in place of loading the subject.
+    /// modprobe runs a shell's command, the targets, in place of loading the module.
     Install,
-    /// Aliases of devices do not stand for the subject; there are no targets.
+    /// Aliases of devices do not load the module; there are no targets.
     Blacklist,
 }
 
@@ -61,13 +61,13 @@ fn command(line: &[u8]) -> Option<Command<'_>> {
     let mut words = words(line);
     let word = words.next()?;
     let &(_, kind) = KINDS.iter().find(|(known, _)| *known == word)?;
-    let subject = words.next()?;
+    let name = words.next()?;
     let targets = words.rest();
     let is_whole = kind == CommandKind::Blacklist || words.next().is_some();
-    let is_good = !has_open_bracket(subject) && is_whole;
+    let is_good = !has_open_bracket(name) && is_whole;
     is_good.then_some(Command {
         kind,
-        subject,
+        name,
         targets,
     })
 }
@@ -115,11 +115,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_have_a_subject_and_targets() {
+    fn commands_have_a_name_and_targets() {
         let text = b"# softdep no pre: no\nsoftdep a-b pre: c post:  d\toptions x y=1\r\n\
             alias fs-* b\nweakdep\ta b\nsoftdep x\nsoftdep x[ pre: y\nblacklist z\ninstall y\n\
             install x /bin/true\nblacklist\nremove x y";
-        let all: Vec<_> = commands(text).map(|c| (c.kind, c.subject)).collect();
+        let all: Vec<_> = commands(text).map(|c| (c.kind, c.name)).collect();
         let wanted: [(CommandKind, &[u8]); 5] = [
             (CommandKind::Softdep, b"a-b"),
             (CommandKind::Alias, b"fs-*"),
@@ -155,7 +155,7 @@ mod tests {
         let vocabulary: [&[u8]; 7] = [b"install", b"softdep", b" ", b"a", b"\n", b"\\", b"pre:"];
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
             for command in commands(text) {
-                assert!(!command.subject.is_empty());
+                assert!(!command.name.is_empty());
                 let _ = targets(command.targets).count();
                 let _ = loading(command.targets);
             }

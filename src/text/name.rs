@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn module_files_are_told_by_their_suffix() {
+    fn module_files_are_known_by_their_suffix() {
         let yes: [&[u8]; 4] = [b"a.ko", b"a.ko.gz", b"a.ko.xz", b"a.ko.zst"];
         assert!(yes.iter().all(|name| is_module_file(name)));
         let no: [&[u8]; 5] = [b".ko", b"a.ko.bz2", b"a.kobold", b"ako", b"a.ko.xz.orig"];

@@ -27,8 +27,8 @@ fn what_makes_no_sense_exits_with_2_and_points_at_the_help() {
     for (line, message) in [
         ("", "no action given; try --list"),
         ("--use=ext4", "no action given; try --list"),
-        ("-l -i", "--list and --install do not go together"),
-        ("-ir -u ext4", "--install and --remove do not go together"),
+        ("-l -i", "--list and --install cannot be combined"),
+        ("-ir -u ext4", "--install and --remove cannot be combined"),
         (
             "-i ext4",
             "unexpected argument: ext4; modules are named with --use",

@@ -1,4 +1,4 @@
-//! Bad input: each gives one clear message with file and line where there is one, an exit code,
+//! Bad input: each leads to one clear message with file and line where there is one, an exit code,
 //! and no change.
 
 use crate::machine::{active, on_every_index, Machine, KERNEL};

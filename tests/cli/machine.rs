@@ -177,7 +177,7 @@ impl Machine {
         self.read(&active(KERNEL))
     }
 
-    /// The binary, told to work on this root, with an empty environment.
+    /// The binary, run on this root, with an empty environment.
     pub fn command(&self, line: &str) -> Command {
         let mut command = self.anywhere();
         command.arg("--root").arg(&self.root);
@@ -198,7 +198,7 @@ impl Machine {
         ran(&mut self.command(line))
     }
 
-    /// Runs it and gives its data; it must succeed without a message.
+    /// Runs it and returns its data; it must succeed without a message.
     pub fn prints(&self, line: &str) -> String {
         let ran = self.run(line);
         assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{line}: {ran:?}");
@@ -210,7 +210,7 @@ impl Machine {
         assert_eq!(self.prints(line), "", "{line}");
     }
 
-    /// Runs it and gives its messages; it must fail with exit code 1, print no data, and leave
+    /// Runs it and returns its messages; it must fail with exit code 1, print no data, and leave
     /// every file as it was.
     pub fn refuses(&self, line: &str) -> String {
         self.fails(&mut self.command(line), 1)
@@ -221,7 +221,7 @@ impl Machine {
         self.fails(&mut self.command(line), 2)
     }
 
-    /// Runs a command that must fail without data and without a change; gives its messages,
+    /// Runs a command that must fail without data and without a change; returns its messages,
     /// without `limopack: ` and with the root's path as `ROOT`.
     pub fn fails(&self, command: &mut Command, code: i32) -> String {
         let before = self.snapshot();

@@ -262,7 +262,7 @@ fn a_kernel_whose_modules_all_come_from_elsewhere_is_one() {
     assert!(machine.path(&file(KERNEL, "extra/own.ko")).exists());
 }
 
-/// /etc/crypttab may be root's alone: whoever only looks is told, and a prune refuses.
+/// /etc/crypttab may be root's alone: what only looks warns, and a prune refuses.
 #[test]
 fn what_cannot_be_read_of_the_boot_is_warned_of_and_refused_by_a_prune() {
     let machine = Machine::new()

@@ -14,7 +14,7 @@ use limopack::index::writer::Writer;
 use limopack::needs::hidden::rows;
 use limopack::needs::patterns::record;
 use limopack::package::database::kernels_of;
-use limopack::package::forget::{plan, subject, Situation};
+use limopack::package::forget::{plan, stood_in_for, Situation};
 use limopack::package::queue::notes;
 use limopack::package::relation::{alternatives, compare as compare_versions, groups, relation};
 use limopack::package::select::{glob, Spec};
@@ -213,7 +213,7 @@ fn dep(data: &[u8]) {
 fn modprobe(data: &[u8]) {
     let text = joined(data);
     for command in commands(text) {
-        assert!(is_inside(text, command.subject) && !command.subject.is_empty());
+        assert!(is_inside(text, command.name) && !command.name.is_empty());
         assert!(targets(command.targets).all(|target| is_inside(text, target)));
     }
     let _ = rows(data, b"f", &mut |row| {
@@ -295,7 +295,7 @@ fn stanzas(data: &[u8]) {
     let is_meant = |stanza: &stanza::Stanza<'_>| {
         spec.matches(stanza.package, stanza.arch)
             && stanza.is_there()
-            && subject(stanza.package).is_none()
+            && stood_in_for(stanza.package).is_none()
     };
     let chosen: Vec<usize> = (0..all.len()).filter(|&at| is_meant(&all[at])).collect();
     let edit = plan(&Situation {
@@ -310,7 +310,7 @@ fn stanzas(data: &[u8]) {
         new.extend_from_slice(b"\n\n");
     }
     for stand_in in &edit.stand_ins {
-        assert!(!stand_in.stem.contains(&b'/') && !stand_in.stem.contains(&b'\n'));
+        assert!(!stand_in.info_name.contains(&b'/') && !stand_in.info_name.contains(&b'\n'));
         new.extend_from_slice(stand_in.text);
     }
     let after = stanza::parse(&new, b"f")
@@ -321,7 +321,11 @@ fn stanzas(data: &[u8]) {
         "what is forgotten is there no more"
     );
     let stays = |stanza: &&stanza::Stanza<'_>| stanza.is_there() && !is_meant(stanza);
-    let stand_ins = all.len() - all.iter().filter(|s| subject(s.package).is_none()).count();
+    let stand_ins = all.len()
+        - all
+            .iter()
+            .filter(|s| stood_in_for(s.package).is_none())
+            .count();
     let (before, after) = (
         all.iter().filter(stays).count(),
         after.iter().filter(stays).count(),
@@ -340,7 +344,7 @@ fn trie(data: &[u8]) {
     if let Ok(Some(value)) = trie.find(ModuleName::new(name)) {
         assert!(is_inside(&whole, value));
     }
-    let _ = trie.search_wild(name, &mut |_, value| assert!(is_inside(&whole, value)));
+    let _ = trie.search_patterns(name, &mut |_, value| assert!(is_inside(&whole, value)));
     trie.layout();
 }
 
@@ -408,7 +412,7 @@ fn wild(data: &[u8]) {
     let bytes = writer.write(Layout::ParentsFirst).expect("small");
     let trie = Trie::new(&bytes, b"f").expect("what is written is read");
     let mut found: Vec<&[u8]> = Vec::new();
-    trie.search_wild(name, &mut |_, value| found.push(value))
+    trie.search_patterns(name, &mut |_, value| found.push(value))
         .expect("sound");
     found.sort_unstable();
     found.dedup();

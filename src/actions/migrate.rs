@@ -7,7 +7,7 @@
 //! into the old kernel and is a module of the new one was always there, and has to be again.
 
 use crate::error::Result;
-use crate::format::{join, push_filled, some_of, Text};
+use crate::format::{join, push_rendered, some_of, Text};
 use crate::needs::kernel::file_of;
 use crate::needs::Kernel;
 use crate::system::{Report, Root};
@@ -34,7 +34,7 @@ impl Source {
     pub fn of_loaded(root: &Root, version: Text, loaded: &[ModuleName<'static>]) -> Result<Source> {
         let mut registry = Vec::new();
         for name in loaded {
-            push_filled(&mut registry, b"{}:S\n", &[name.to_kernel()]);
+            push_rendered(&mut registry, b"{}:S\n", &[name.to_kernel()]);
         }
         let registry = Registry::parse(registry.leak(), b"")?;
         let file = |name: &[u8]| root.text_or_empty(file_of(version, name));
@@ -51,7 +51,7 @@ impl Source {
 ///
 /// # Errors
 /// A damaged index.
-pub fn carry(
+pub fn migrate(
     registry: &mut Registry,
     kernel: &Kernel<'_>,
     source: &Source,

@@ -6,7 +6,7 @@
 
 use crate::error::Result;
 use crate::index::trie::{number, until_nul, Node, Trie, HAS_PREFIX, POSITION};
-use crate::text::alias::{is_wild, matches};
+use crate::text::alias::{is_special, matches};
 use crate::text::memchr;
 use crate::text::table::{finished, mixed, Table};
 
@@ -15,7 +15,7 @@ use crate::text::table::{finished, mixed, Table};
 const DEEPEST: usize = 200;
 
 /// Called with the priority and the value of each entry that is found.
-pub type Tell<'f, 't> = &'f mut dyn FnMut(u32, &'t [u8]);
+pub type Visit<'f, 't> = &'f mut dyn FnMut(u32, &'t [u8]);
 
 /// What one search after the other uses again.
 #[derive(Default)]
@@ -27,16 +27,16 @@ pub(super) struct MatchBuffer {
 }
 
 impl<'t> Trie<'t> {
-    /// Tells the entries of every pattern that a normalised name matches: an entry more than once
+    /// Calls back with the entries of every pattern that a normalised name matches: an entry more than once
     /// where a bracket after a star has several ways to match.
     ///
     /// # Errors
     /// The index is damaged on the way.
-    pub fn search_wild(&self, name: &[u8], tell: Tell<'_, 't>) -> Result<()> {
+    pub fn search_patterns(&self, name: &[u8], visit: Visit<'_, 't>) -> Result<()> {
         let mut search = AliasSearch {
             trie: self,
             name,
-            tell,
+            visit,
             room: &mut self.room.borrow_mut(),
         };
         search.room.stars.clear();
@@ -51,7 +51,7 @@ impl<'t> Trie<'t> {
 struct AliasSearch<'s, 't> {
     trie: &'s Trie<'t>,
     name: &'s [u8],
-    tell: Tell<'s, 't>,
+    visit: Visit<'s, 't>,
     room: &'s mut MatchBuffer,
 }
 
@@ -95,7 +95,7 @@ impl<'t> AliasSearch<'_, 't> {
                 self.walk(child, eaten, depth + 1)?;
             }
             offset = match node.child(byte) {
-                Some(child) if !is_wild(byte) => child,
+                Some(child) if !is_special(byte) => child,
                 _ => return Some(()),
             };
         }
@@ -115,7 +115,7 @@ impl<'t> AliasSearch<'_, 't> {
         let mut rest = self.trie.at(offset)?;
         if offset & HAS_PREFIX != 0 {
             let (&next, after) = rest.split_first()?;
-            if next != 0 && !is_wild(next) {
+            if next != 0 && !is_special(next) {
                 while let Some(at) = memchr(next, &self.name[eaten..]) {
                     self.walk(offset, eaten + at, depth + 1)?;
                     eaten += at + 1;
@@ -175,7 +175,7 @@ impl<'t> AliasSearch<'_, 't> {
         };
         for _ in 0..number(node.values, 0)? {
             let value = until_nul(rest.get(4..)?)?;
-            (self.tell)(number(rest, 0)?, value);
+            (self.visit)(number(rest, 0)?, value);
             rest = &rest[4 + value.len() + 1..];
         }
         Some(())
@@ -199,8 +199,8 @@ mod tests {
     /// The values, sorted, each once.
     fn found<'t>(trie: &Trie<'t>, name: &[u8]) -> Vec<&'t [u8]> {
         let mut found = Vec::new();
-        let tell = &mut |_, value| found.push(value);
-        trie.search_wild(name, tell).unwrap();
+        let visit = &mut |_, value| found.push(value);
+        trie.search_patterns(name, visit).unwrap();
         crate::text::sort_once(&mut found);
         found
     }
@@ -254,7 +254,7 @@ mod tests {
                 let mut bytes = good.clone();
                 bytes[at] = byte;
                 let trie = Trie::new(&bytes, b"f").unwrap();
-                let _ = trie.search_wild(b"aabxbcx", &mut |_, _| {});
+                let _ = trie.search_patterns(b"aabxbcx", &mut |_, _| {});
             }
         }
     }
