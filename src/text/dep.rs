@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::template::Template;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{bare_lines, find_last, rfind, split_inline, until};
+use crate::text::{after_last, bare_lines, rfind, split_inline, until};
 use std::cell::Cell;
 
 /// One line of modules.dep.
@@ -241,12 +241,15 @@ impl<'t> Paths<'t> {
 
     /// The path that ends here; `None` after a second `:` of one line.
     fn before(&self, end: usize) -> Option<ModulePath<'t>> {
+        // Never beyond the `:` before: many of them in one line would cost their square.
         let text = &self.text[..end];
-        let start = match find_last(text, self.end, b'\n') {
-            Some(at) if text[at] != b'\n' => return None,
-            at => at.map_or(0, |newline| newline + 1),
-        };
-        Some(ModulePath(&text[start..]))
+        let rest = after_last(text, self.end);
+        let path = after_last(rest, b'\n');
+        let is_second = rest.len() < text.len() && path.len() == rest.len();
+        match is_second && self.end == b':' {
+            true => None,
+            false => Some(ModulePath(path)),
+        }
     }
 }
 

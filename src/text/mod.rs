@@ -125,18 +125,18 @@ pub fn find_first(text: &[u8], one: u8, other: u8) -> Option<usize> {
     text.iter().position(|&byte| byte == one || byte == other)
 }
 
-/// Where the last of two bytes is. For paths, which are short, byte by byte.
+/// What comes after the last such byte; all, where there is none.
 #[inline(never)]
-pub fn find_last(text: &[u8], one: u8, other: u8) -> Option<usize> {
-    text.iter().rposition(|&byte| byte == one || byte == other)
+pub fn after_last(text: &[u8], byte: u8) -> &[u8] {
+    match rfind(text, byte) {
+        Some(at) => &text[at + 1..],
+        None => text,
+    }
 }
 
 /// The last part of a path.
 pub fn last_part(path: &[u8]) -> &[u8] {
-    match rfind(path, b'/') {
-        Some(slash) => &path[slash + 1..],
-        None => path,
-    }
+    after_last(path, b'/')
 }
 
 /// Whether this can be a kernel's version: a directory's name, and one word of our own lists.

@@ -7,7 +7,7 @@
 
 use crate::format::Text;
 use crate::text::table::{finished, mixed};
-use crate::text::{eight, find_last, has, is_same, last_part};
+use crate::text::{after_last, eight, has, is_same, last_part};
 use core::cmp::Ordering;
 
 /// A module's name in either spelling; `snd-hda-intel` equals `snd_hda_intel`.
@@ -79,8 +79,7 @@ impl<'t> ModuleName<'t> {
                 return false;
             }
         }
-        let start = find_last(text, b'/', b'\n').map_or(0, |at| at + 1);
-        ModulePath(&text[start..]).name() == self
+        ModulePath(after_last(last_part(text), b'\n')).name() == self
     }
 
     /// Whether a registry can hold the name: not empty, and none of the bytes that
