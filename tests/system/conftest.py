@@ -49,6 +49,30 @@ def pytest_sessionstart(session):
     tools.binary()
 
 
+@pytest.fixture
+def row(record_property):
+    """Adds a line to the table of machines that ends the run: `row(machine, steps)`. It says "held" if
+    the test passes, with what `row` was last called with."""
+    return lambda machine, steps: record_property("row", (machine, steps))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of machines: what was done on each, and whether it held."""
+    lines = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            said = dict(report.user_properties)
+            if report.when == "call" and "row" in said:
+                machine, steps = said["row"]
+                held = "yes" if outcome == "passed" else "NO"
+                lines[report.nodeid] = f"| {machine} | {steps} | {held} | {report.duration:.0f} s |"
+    if lines:
+        terminalreporter.section("machines")
+        for line in ("| machine | steps | held | time |", "|---|---|---|--:|",
+                     *(lines[name] for name in sorted(lines))):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def scratch():
     """An empty directory of this run."""
