@@ -46,14 +46,14 @@ lint: ## formatting, clippy, documentation
 # How many tests run at once.
 JOBS = $(shell nproc)
 
-# The machine of the tests that is no x86-64.
-ARMV7 = armv7-unknown-linux-musleabihf
-
+# The machines boot with what ships.
 test-system: release ## the real world: Debian kernels, depmod, modprobe (root, network)
-	$(if $(LIMOPACK_ARM),,OVERSIZE=warn cross/build/build.sh $(ARMV7))
+	$(if $(LIMOPACK_BIN),,OVERSIZE=warn cross/build/build.sh x86_64-unknown-linux-musl)
+	$(if $(LIMOPACK_ARM),,OVERSIZE=warn cross/build/build.sh armv7-unknown-linux-musleabihf)
 	/usr/bin/python3 -m pytest -n $(JOBS) --dist loadgroup --durations 20 -m "not long" tests/system
 
-test-machines: release ## what takes longest: more machines that boot from disks, updates of each suite (root, network)
+test-machines: export OVERSIZE = warn
+test-machines: release cross ## what takes longest: more machines that boot, other processors, updates of each suite (root, network)
 	/usr/bin/python3 -m pytest -v -n $(JOBS) --dist loadgroup -m long tests/system
 
 faults: release ## a fault at every system call of every action that writes (root, network)

@@ -16,7 +16,14 @@ import fetch
 import tools
 import trees
 
-CROSS_BUILT = fetch.TOP / "target/cross/armv7-unknown-linux-musleabihf/limopack"
+# What may stand in for the binary that ships.
+GIVEN = {"amd64": "LIMOPACK_BIN", "armhf": "LIMOPACK_ARM"}
+# Debian's packages of the emulators.
+PACKAGES = {
+    "qemu-system-x86_64": "qemu-system-x86", "qemu-system-i386": "qemu-system-x86",
+    "qemu-system-arm": "qemu-system-arm", "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-system-riscv64": "qemu-system-misc (of Debian 13: qemu-system-riscv)",
+}
 # The last words of a script that went well; the init below says them.
 DONE = "boot: done"
 DISK_SIZE = "1G"
@@ -26,7 +33,7 @@ DISK_SIZE = "1G"
 INITRAMFS_INIT = """#!/bin/busybox sh
 busybox mount -t devtmpfs devtmpfs /dev
 for module in /modules/*; do busybox insmod $module; done
-while ! busybox mount -t ext4 /dev/vda /root; do busybox sleep 1; done
+while ! busybox mount -t ext4 $disk /root; do busybox sleep 1; done
 exec busybox switch_root /root /init
 """
 # Process 1 of the root: runs $script, which the kernel's command line names.
@@ -44,29 +51,86 @@ cd /; sync; mount -o remount,ro /; echo "$done"; poweroff -f
 @dataclass(frozen=True)
 class Machine:
     """What tells one emulated machine from another."""
-    kernel: str          # in fetch.KERNELS
+    title: str           # in the table of machines
+    kernel: str          # in fetch.KERNELS or fetch.BOOTED
+    target: str          # in cross/build/targets.tsv
     emulator: tuple      # qemu and its board
-    bus: str             # qemu's suffix of virtio devices
+    bus: str             # qemu's suffix of virtio devices, or "sd": a card is the disk, and all there is
     modules: tuple       # what the initramfs loads to see the disk, before ext4
     console: str
     limit: int           # seconds for one boot
+    tree: str = ""       # the device tree, among those of the kernel's package
+    options: str = ""    # more for the kernel's command line
+
+    @property
+    def suite(self):
+        return fetch.source(self.kernel)[0][0]
+
+    @property
+    def arch(self):
+        return fetch.source(self.kernel)[1]
+
+    @property
+    def kmod(self):
+        """The release of kmod that this machine's suite has."""
+        return next(release for release, suite in fetch.KMODS.items() if suite == self.suite)
 
     @property
     def limopack(self):
-        """The static binary for this machine's processor."""
-        if fetch.KERNELS[self.kernel][1] == "amd64":
-            return tools.binary()
-        path = Path(os.environ.get("LIMOPACK_ARM") or CROSS_BUILT).absolute()
-        assert os.access(path, os.X_OK), (
-            f"{path}: not there; cross-build it ({CROSS_BUILT.parent.name}) or set LIMOPACK_ARM")
+        """The static binary that ships for this machine's processor."""
+        built = fetch.TOP / f"target/cross/{self.target}/limopack"
+        path = Path(os.environ.get(GIVEN.get(self.arch, "")) or built).absolute()
+        assert os.access(path, os.X_OK), f"{path}: not there; first: make cross-{self.target}"
         return str(path)
+
+    @property
+    def disk(self):
+        """The name that the kernel gives the disk."""
+        return "/dev/mmcblk0" if self.bus == "sd" else "/dev/vda"
+
+    def hardware(self, disk):
+        """What qemu adds to the board; the file `disk` is its disk."""
+        drive = f"id=disk,format=raw,file={disk}"
+        if self.bus == "sd":
+            return ["-drive", f"if=sd,{drive}"]
+        return ["-drive", f"if=none,{drive}", "-device", f"virtio-blk-{self.bus},drive=disk",
+                "-device", f"virtio-net-{self.bus}", "-device", f"virtio-rng-{self.bus}"]
+
+
+def virt(title, kernel, target, emulator, *, limit):
+    """The board without a model that qemu has for ARM and RISC-V."""
+    console = "ttyS0" if "riscv" in target else "ttyAMA0"
+    return Machine(title, kernel, target, (*emulator, "-M", "virt", "-m", "512"), "device",
+                   ("virtio_mmio", "virtio_blk"), console, limit)
+
+
+def pi_zero(title, target):
+    """The only board with a processor before ARMv7 on which a kernel of Debian boots in qemu. (The
+    other one of armel, marvell, is for boards with Feroceon cores, which qemu has not.) The driver of
+its power domains reads registers that qemu has not, and the kernel panics."""
+    return Machine(title, "rpi", target, ("qemu-system-arm", "-M", "raspi0"), "sd", (), "ttyAMA0", 900,
+                   "bcm2835-rpi-zero.dtb", "initcall_blacklist=bcm2835_power_driver_init")
 
 
 MACHINES = {
-    "x86-64": Machine("cloud", ("qemu-system-x86_64", "-M", "q35", "-m", "512"), "pci",
+    "x86-64": Machine("Debian 12, amd64 (qemu q35)", "cloud", "x86_64-unknown-linux-musl",
+                      ("qemu-system-x86_64", "-M", "q35", "-m", "512"), "pci",
                       ("virtio_pci", "virtio_blk"), "ttyS0", 180),
-    "armv7": Machine("armmp", ("qemu-system-arm", "-M", "virt", "-cpu", "cortex-a15", "-m", "512"),
-                     "device", ("virtio_mmio", "virtio_blk"), "ttyAMA0", 300),
+    "armv7": virt("Debian 12, armhf (qemu virt, Cortex-A15)", "armmp", "armv7-unknown-linux-musleabihf",
+                  ("qemu-system-arm", "-cpu", "cortex-a15"), limit=300),
+}
+# These take longer, and are in `make test-machines`.
+MORE = {
+    "arm64": virt("Debian 12, arm64 (qemu virt, Cortex-A53)", "arm64", "aarch64-unknown-linux-musl",
+                  ("qemu-system-aarch64", "-cpu", "cortex-a53"), limit=900),
+    "riscv64": virt("Debian 13, riscv64 (qemu virt)", "riscv64", "riscv64gc-unknown-linux-musl",
+                    ("qemu-system-riscv64",), limit=900),
+    "i686": Machine("Debian 12, i386 (qemu pc, Pentium 3)", "686", "i686-unknown-linux-musl",
+                    ("qemu-system-i386", "-M", "pc", "-cpu", "pentium3", "-m", "512"), "pci",
+                    ("virtio_pci", "virtio_blk"), "ttyS0", 600),
+    "armv6": pi_zero("Debian 12, armel (qemu raspi0), binary for ARMv6", "arm-unknown-linux-musleabi"),
+    "armv5te": pi_zero("Debian 12, armel (qemu raspi0), binary for ARMv5TE",
+                       "armv5te-unknown-linux-musleabi"),
 }
 
 
@@ -76,17 +140,19 @@ class Installed:
 
     def __init__(self, machine, pristine, place, scripts, programs=(), prepare=lambda root: None):
         self.machine, self.place, self.seconds = machine, Path(place), {}
-        self.version = trees.version(pristine)
-        self.kernel = fetch.unpacked_kernel(machine.kernel) / f"boot/vmlinuz-{self.version}"
+        self.version, package = trees.version(pristine), fetch.unpacked_kernel(machine.kernel)
+        # vmlinuz, or where it is not compressed vmlinux.
+        (self.kernel,) = package.glob(f"boot/vmlinu[xz]-{self.version}")
+        self.tree = machine.tree and package / f"usr/lib/linux-image-{self.version}/{machine.tree}"
         self.disk, self.initramfs = self.place / "disk", self.place / "initramfs"
         self._make_disk(pristine, scripts, programs, prepare)
         self._make_initramfs(pristine)
 
     def _make_disk(self, pristine, scripts, programs, prepare):
-        arch, root = fetch.KERNELS[self.machine.kernel][1], self.place / "root"
-        trees.copy(fetch.with_dependencies("bookworm", arch, "kmod"), root, shutil.copy2)
+        suite, arch, root = self.machine.suite, self.machine.arch, self.place / "root"
+        trees.copy(fetch.with_dependencies(suite, arch, "kmod"), root, shutil.copy2)
         trees.copy(pristine / "usr/lib/modules", root / "usr/lib/modules")
-        shutil.copy2(fetch.busybox(arch), root / "bin/busybox")
+        shutil.copy2(fetch.busybox(arch, suite), root / "bin/busybox")
         shutil.copy2(self.machine.limopack, root / "sbin/limopack")
         for file in programs:
             shutil.copy2(file, root / "bin")
@@ -107,12 +173,11 @@ class Installed:
 
     def _make_initramfs(self, pristine):
         root, names = self.place / "initramfs.root", (*self.machine.modules, "ext4")
-        arch = fetch.KERNELS[self.machine.kernel][1]
         for name in ("bin", "dev", "modules", "root"):
             (root / name).mkdir(parents=True)
-        shutil.copy2(fetch.busybox(arch), root / "bin/busybox")
+        shutil.copy2(fetch.busybox(self.machine.arch, self.machine.suite), root / "bin/busybox")
         program(root / "init", INITRAMFS_INIT)
-        depends = tools.Modprobe("30", pristine).show_depends(list(names))
+        depends = tools.Modprobe(self.machine.kmod, pristine).show_depends(list(names))
         ordered = dict.fromkeys(path for name in names for path in depends[name])
         for at, path in enumerate(ordered):
             shutil.copy2(trees.directory(pristine) / path,
@@ -122,14 +187,17 @@ class Installed:
 
     def boot(self, script, devices=(), **environment):
         """Boots with more `devices` of qemu's, runs `script`, powers off; the console's text."""
-        words = {"console": self.machine.console, "panic": "-1", "script": script, **environment}
-        bus, log = self.machine.bus, self.place / f"{script}.log"
-        argv = [*self.machine.emulator, "-accel", "tcg", "-nodefaults", "-display", "none",
+        emulator, log = self.machine.emulator, self.place / f"{script}.log"
+        assert shutil.which(emulator[0]), \
+            f"no {emulator[0]}: apt-get install {PACKAGES[emulator[0]]}"
+        words = {"console": self.machine.console, "panic": "-1", "script": script,
+                 "disk": self.machine.disk, **environment}
+        argv = [*emulator, "-accel", "tcg", "-nodefaults", "-display", "none",
                 "-no-reboot", "-serial", "stdio", "-kernel", self.kernel, "-initrd", self.initramfs,
-                "-append", " ".join(f"{key}={value}" for key, value in words.items()),
-                "-drive", f"if=none,id=disk,format=raw,file={self.disk}",
-                "-device", f"virtio-blk-{bus},drive=disk",
-                "-device", f"virtio-net-{bus}", "-device", f"virtio-rng-{bus}", *devices]
+                "-append", " ".join([f"{key}={value}" for key, value in words.items()]
+                                    + [self.machine.options]),
+                *(("-dtb", self.tree) if self.tree else ()),
+                *self.machine.hardware(self.disk), *devices]
         started = time.monotonic()
         with open(log, "wb") as console:
             try:

@@ -15,7 +15,8 @@ import tools
 
 GROUPS = fetch.TOP / "cross/package/groups.d"
 PACKAGES = ["nftables", "iptables", "iproute2", "cryptsetup-bin", "dmsetup", "mdadm"]
-MACHINE = boot.Machine("bookworm", ("qemu-system-x86_64", "-M", "q35", "-m", "1024"), "pci",
+MACHINE = boot.Machine("Debian 12, amd64 (qemu q35)", "bookworm", "x86_64-unknown-linux-musl",
+                       ("qemu-system-x86_64", "-M", "q35", "-m", "1024"), "pci",
                        ("virtio_pci", "virtio_blk"), "ttyS0", 600)
 # The machine's own: its disk and network, and what its sockets and slots are connected to.
 BASE = "ext4,virtio_pci,virtio_blk,virtio_net,xhci_pci,ahci,mmc_core"

@@ -39,7 +39,15 @@ KERNELS = {
     "trixie": (["trixie"], "amd64", "linux-image-amd64"),
     "forky": (["forky", "sid"], "amd64", "linux-image-amd64"),
 }
-KERNEL_PACKAGE = re.compile(r"linux-(image|modules|binary|base)-\d")
+# The same for those that only boot, in the long tests.
+BOOTED = {
+    "arm64": (["bookworm"], "arm64", "linux-image-arm64"),
+    "686": (["bookworm"], "i386", "linux-image-686"),
+    "rpi": (["bookworm"], "armel", "linux-image-rpi"),
+    "riscv64": (["trixie"], "riscv64", "linux-image-riscv64"),
+}
+# A version, which a metapackage has not: linux-image-686.
+KERNEL_PACKAGE = re.compile(r"linux-(image|modules|binary|base)-\d+\.")
 
 # Up to kmod 33, .bin nodes are laid out in post-order, since 34 in pre-order.
 KMODS = {"30": "bookworm", "34": "trixie"}
@@ -191,9 +199,14 @@ def with_dependencies(suite, arch, package):
     return unpacked(suite, arch, [package] + needs)
 
 
+def source(name):
+    """Where kernel `name` is from: suites, architecture, metapackage."""
+    return KERNELS.get(name) or BOOTED[name]
+
+
 def kernel_packages(name):
     """(suite, arch, packages) that bring kernel `name`'s image and modules."""
-    suites, arch, metapackage = KERNELS[name]
+    suites, arch, metapackage = source(name)
     for suite in suites:
         found = sorted(filter(KERNEL_PACKAGE.match, dependencies(suite, arch, metapackage)))
         if found and (name != "forky" or any("-modules-" in package for package in found)):
@@ -249,9 +262,9 @@ def unpacked_kernel(name):
     return unpacked(*kernel_packages(name))
 
 
-def busybox(arch="amd64"):
+def busybox(arch="amd64", suite="bookworm"):
     """A static busybox."""
-    return unpacked("bookworm", arch, ["busybox-static"]) / "bin/busybox"
+    return unpacked(suite, arch, ["busybox-static"]) / "bin/busybox"
 
 
 def main(args):
