@@ -21,7 +21,7 @@ smoke-%: cross-% release sample
 	@cross/build/smoke.sh $* $(BIN) $(SAMPLE)
 
 test-i686: ## the tests with 32-bit numbers and pointers, and all of Rust's checks
-	@cross/build/build.sh i686-unknown-linux-musl test
+	@cross/build/build.sh i386 test
 
 size: size-armv7-unknown-linux-musleabihf ## what each module costs on ARMv7 (size-TARGET for another)
 

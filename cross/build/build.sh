@@ -2,7 +2,7 @@
 # Builds limopack for one row of targets.tsv: build.sh TARGET|ARCH [test]
 #
 # With `test` it runs the tests instead, with debug assertions and checks for overflow, where this
-# machine can run them: i686 on x86-64.
+# machine can run them: i386 on x86-64.
 #
 # The result, one static binary that is no PIE, is target/cross/TARGET/limopack. It must not be
 # larger than the row's limit.

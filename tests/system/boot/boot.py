@@ -117,7 +117,7 @@ MACHINES = {
                       ("qemu-system-x86_64", "-M", "q35", "-m", "512"), "pci",
                       ("virtio_pci", "virtio_blk"), "ttyS0", 180),
     "armv7": virt("Debian 12, armhf (qemu virt, Cortex-A15)", "armmp", "armv7-unknown-linux-musleabihf",
-                  ("qemu-system-arm", "-cpu", "cortex-a15"), limit=300),
+                  ("qemu-system-arm", "-cpu", "cortex-a15"), limit=600),
 }
 # These take longer, and are in `make test-machines`.
 MORE = {
@@ -125,8 +125,8 @@ MORE = {
                   ("qemu-system-aarch64", "-cpu", "cortex-a53"), limit=900),
     "riscv64": virt("Debian 13, riscv64 (qemu virt)", "riscv64", "riscv64gc-unknown-linux-musl",
                     ("qemu-system-riscv64",), limit=900),
-    "i686": Machine("Debian 12, i386 (qemu pc, Pentium 3)", "686", "i686-unknown-linux-musl",
-                    ("qemu-system-i386", "-M", "pc", "-cpu", "pentium3", "-m", "512"), "pci",
+    "i686": Machine("Debian 12, i386 (qemu pc, Pentium II)", "686", "i586-unknown-linux-musl",
+                    ("qemu-system-i386", "-M", "pc", "-cpu", "pentium2", "-m", "512"), "pci",
                     ("virtio_pci", "virtio_blk"), "ttyS0", 600),
     "armv6": pi_zero("Debian 12, armel (qemu raspi0), binary for ARMv6", "arm-unknown-linux-musleabi"),
     "armv5te": pi_zero("Debian 12, armel (qemu raspi0), binary for ARMv5TE",
