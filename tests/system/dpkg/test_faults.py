@@ -102,10 +102,10 @@ def unpruned(system, to):
     return to
 
 
-def listed_modules_exist(root):
-    """What any index names is on disk: indexes are replaced before modules go."""
+def listed_modules(root):
+    """Index file → the modules that it names."""
     vdir = trees.directory(root)
-    index, present = model.Index(vdir), {model.name_of(path) for path in trees.modules(vdir)}
+    index = model.Index(vdir)
     named = {"modules.dep": set(index.path),
              "modules.alias": {module for _, module in index.aliases},
              "modules.symbols": set(index.symbols.values()),
@@ -114,7 +114,13 @@ def listed_modules_exist(root):
     for name in ("modules.alias.bin", "modules.symbols.bin"):
         named[name] = {module for values in model.read_trie(vdir / name).values()
                        for _, module in values}
-    for name, modules in named.items():
+    return named
+
+
+def listed_modules_exist(root):
+    """What any index names is on disk: indexes are replaced before modules go."""
+    present = {model.name_of(path) for path in trees.modules(trees.directory(root))}
+    for name, modules in listed_modules(root).items():
         assert modules <= present, f"{name} lists what is gone: {sorted(modules - present)[:5]}"
 
 
