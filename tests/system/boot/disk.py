@@ -24,6 +24,7 @@ from pathlib import Path
 import boot
 import chroots
 import fetch
+import record
 import tools
 import trees
 
@@ -231,8 +232,11 @@ def console_of(log):
     return log.read_text(errors="replace").replace("\r", "")
 
 
-def drive(name, file, device, snapshot):
-    """The arguments for one disk. The installer finds disks by their serial numbers."""
+def drive(name, file, device, snapshot, log=None):
+    """The arguments for one disk; `log` is a file in which `record` finds what is written to it. The
+    installer finds disks by their serial numbers."""
+    if log:
+        return (*record.logged(name, file, log), "-device", f"{device},drive={name},serial={name}")
     return ("-drive", f"if=none,id={name},format=raw,file={file},snapshot={snapshot}",
             "-device", f"{device},drive={name},serial={name}")
 
@@ -357,24 +361,24 @@ class Machine:
                   {f"files/{path}": text for path, text in files.items()}, devices)
         self._read_boot()
 
-    def boot(self, name, version, script, files=None):
-        """Boots a kernel and runs `script`; the console's text."""
+    def boot(self, name, version, script, files=None, log=None):
+        """Boots a kernel and runs `script`; the console's text. `log` is for what is written to the disk."""
         text = self._run(name, self.place / "boot", version, self.case.root, script, files or {},
-                         self._devices("off"))
+                         self._devices("off", log))
         self._read_boot()
         return text
 
-    def prove(self, name, version):
-        """Boots a kernel to PROVE what works, and keeps nothing of what it writes: the facts, or
-        a Failed."""
+    def prove(self, name, version, then=""):
+        """Boots a kernel to PROVE what works, does what else is to be done `then`, and keeps nothing of what
+        it writes: the facts, or a Failed."""
         try:
             return facts(self._run(f"{name}-{version}", self.place / "boot", version,
-                                   self.case.root, PROVE, {}, self._devices("on")))
+                                   self.case.root, PROVE + then, {}, self._devices("on")))
         except Failed as failed:
             return failed
 
-    def _devices(self, snapshot):
-        disks = (drive(f"disk{number}", self.place / f"disk{number}", device, snapshot)
+    def _devices(self, snapshot, log=None):
+        disks = (drive(f"disk{number}", self.place / f"disk{number}", device, snapshot, log)
                  for number, device in enumerate(self.case.disks))
         return (*self.case.hardware, *(word for words in disks for word in words),
                 "-device", self.case.card)

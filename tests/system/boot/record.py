@@ -34,7 +34,7 @@ LIMIT = 900  # seconds for one boot
 # Process 1. Each disk is one line of /actions: file system, its bytes, limopack's arguments.
 # Nothing is synced or unmounted: what is on the disk when a command has ended is all there is.
 INIT = f"""#!/bin/busybox sh
-busybox mkdir -p /mnt /proc /sys /dev /bin
+busybox mkdir -p /mnt /results /proc /sys /dev /bin
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t devtmpfs devtmpfs /dev; mount -t proc proc /proc; mount -t sysfs sysfs /sys
@@ -67,6 +67,36 @@ while read -r kind size arguments; do
     echo "cut: exit $code"
     # The next one lies over it: to unmount would write.
 done < /actions
+"""
+
+# Mounts each state, runs limopack again, and notes what is there before and after. Each is one line of
+# /states: where it begins on the first disk, limopack's arguments.
+RECOVER = """
+mount -t ext4 /dev/vdb /results
+contents() {
+    cd /mnt
+    find . -type d
+    find . -type l -exec sh -c 'for link; do echo "link $(readlink $link) $link"; done' links {} +
+    find . -type f -exec stat -c 'mode %f %n' {} +
+    find . -type f -exec md5sum {} +
+    cd /
+}
+number=0
+while read -r kind offset arguments; do
+    mkdir /results/$number
+    losetup -o $offset /dev/loop0 /dev/vda || exit 1
+    if mount -t $kind /dev/loop0 /mnt; then
+        contents > /results/$number/before
+        code=0
+        limopack --root=/mnt $arguments 2> /results/$number/said || code=$?
+        echo $code > /results/$number/code
+        contents > /results/$number/after
+        umount /mnt || exit 1
+    fi
+    losetup -d /dev/loop0
+    number=$((number + 1))
+done < /states
+umount /results
 """
 
 
@@ -102,6 +132,11 @@ class FileSystem:
         for command in self.make:
             tools.run(*self.program(*(words.get(word, word) for word in command)))
         return image
+
+    @property
+    def mounts_here(self):
+        """Whether this machine's kernel has it."""
+        return f"\t{self.name}\n" in Path("/proc/filesystems").read_text()
 
     def sound(self, image):
         """Fails where the file system's own check finds damage."""
@@ -145,7 +180,7 @@ def initramfs(place, modules, script, files):
     return place / "initramfs"
 
 
-def run(place, modules, script, files, devices):
+def run(place, modules, script, files, devices, limit=LIMIT):
     """Boots, and runs `script` as a part of process 1; the console's text."""
     version = trees.version(fetch.kernel_tree(KERNEL))
     kernel = fetch.unpacked_kernel(KERNEL) / f"boot/vmlinuz-{version}"
@@ -153,10 +188,18 @@ def run(place, modules, script, files, devices):
             "-display", "none", "-serial", "stdio", "-kernel", kernel,
             "-initrd", initramfs(place, modules, script, files),
             "-append", "console=ttyS0 panic=-1 quiet norandmaps nokaslr mitigations=off", *devices]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
     text = done.stdout.decode(errors="replace").replace("\r", "")
     assert done.returncode == 0 and boot.DONE in text, f"{text}\n{done.stderr.decode()}"
     return text
+
+
+def logged(name, disk, log):
+    """The arguments for a drive whose writes go to a log, too."""
+    Path(log).touch()
+    words = (f"driver=file,filename={disk},node-name={name}-file", f"driver=file,filename={log},node-name={name}-log",
+             f"driver=blklogwrites,file={name}-file,log={name}-log,node-name={name}")
+    return [argument for word in words for argument in ("-blockdev", word)]
 
 
 def record(kind, actions, place):
@@ -167,13 +210,9 @@ def record(kind, actions, place):
     logs, lines, devices = [], [], []
     for number, (tree, arguments) in enumerate(actions):
         disk = kind.made(tree, place / f"disk{number}")
-        logs.append(Log(kind, shutil.copyfile(disk, place / f"base{number}"), place / f"log{number}"))
-        logs[-1].file.touch()
+        logs.append(Log(shutil.copyfile(disk, place / f"base{number}"), place / f"log{number}"))
         lines.append(" ".join((kind.name, str(kind.size), *arguments)))
-        for word in (f"driver=file,filename={disk},node-name=file{number}",
-                     f"driver=file,filename={logs[-1].file},node-name=log{number}",
-                     f"driver=blklogwrites,file=file{number},log=log{number},node-name=disk{number}"):
-            devices += ["-blockdev", word]
+        devices += logged(f"disk{number}", disk, logs[-1].file)
         devices += ["-device", f"virtio-blk-pci,drive=disk{number},discard=off,write-zeroes=off"]
     tools.run("cc", "-static", "-x", "c", "-o", place / "mark", "-", input=MARK % MARKER)
     files = {"actions": "\n".join(lines) + "\n", "bin/mark": place / "mark"}
@@ -182,88 +221,148 @@ def record(kind, actions, place):
     return text, logs
 
 
+def recover(kind, arguments, images, place):
+    """What a machine finds whose kernel mounts the file system: for each of `images`, (what it is, contents
+    before and after limopack has run with `arguments`, its exit status, its messages, the image after it)."""
+    states, results, size, names = place / "states", place / "results", kind.size + TAIL, []
+    with open(states, "wb"):
+        pass
+    for what, image in images:
+        tools.run("dd", f"if={image}", f"of={states}", "bs=1M", "conv=sparse,notrunc",
+                  f"seek={len(names) * (size // MIB)}")
+        names.append(what)
+    with open(states, "r+b") as disk:
+        disk.truncate(len(names) * size)
+    tools.run("/sbin/mke2fs", "-q", "-t", "ext4", results, "512M")
+    lines = [f"{kind.name} {number * size} {' '.join(arguments)}\n" for number in range(len(names))]
+    devices = []
+    for disk in (states, results):
+        devices += ["-drive", f"if=none,id={disk.name},format=raw,file={disk}",
+                    "-device", f"virtio-blk-pci,drive={disk.name}"]
+    # A state takes a few seconds where nothing else runs.
+    run(place, ["loop", "ext4", kind.module], RECOVER, {"states": "".join(lines)}, devices,
+        LIMIT + 20 * len(names))
+    out, image = place / "found", place / "state"
+    out.mkdir()
+    tools.run("/sbin/debugfs", "-R", f"rdump / {out}", results)
+    for number, what in enumerate(names):
+        tools.run("dd", f"if={states}", f"of={image}", "bs=1M", "conv=sparse", f"skip={number * (size // MIB)}",
+                  f"count={size // MIB}")
+        told = out / str(number)
+        assert (told / "after").exists(), f"{what}: does not mount"
+        yield (what, contents_of(told / "before"), contents_of(told / "after"), int((told / "code").read_text()),
+               (told / "said").read_text(), image)
+    shutil.rmtree(out)
+
+
+def contents_of(file):
+    """What the machine found below /mnt: path → a directory, a link's target, a file's mode and checksum."""
+    found, modes = {}, {}
+    for line in file.read_text().splitlines():
+        first, rest = line.split(" ", 1) if not line.startswith(".") else ("directory", line)
+        if first in ("link", "mode"):
+            value, path = rest.split(" ", 1)
+            (found if first == "link" else modes)[path[2:]] = value
+        elif first == "directory":
+            found[rest[2:]] = first
+        else:
+            path = rest.strip()[2:]
+            found[path] = f"{int(modes[path], 16):o} {first}"
+    found.pop("", None)
+    return found
+
+
 # ---------------------------------------------------------------------- the log
 
 @dataclass
 class Entry:
-    """One write: where, what, and whether it is on the disk for certain when it has ended."""
+    """One write, or a flush without data."""
     offset: int
     data: bytes
     flags: int
 
+    @property
+    def is_marker(self):
+        return self.data.startswith(MARKER.encode())
+
+
+def entries(file):
+    """A log's writes and flushes: those before the action, which a marker ends if there are two, and those
+    of the action, which the last marker ends."""
+    found, markers = [], []
+    with open(file, "rb") as log:
+        magic, version, count, sector = struct.unpack("<QQQI", log.read(28))
+        assert (magic, version) == (LOG_MAGIC, LOG_VERSION), f"{file}: not such a log"
+        at = sector
+        for _ in range(count):
+            log.seek(at)
+            start, length, flags, _ = struct.unpack("<QQQQ", log.read(32))
+            data = b"" if flags & DISCARD else log.read(sector - 32 + length * sector)[sector - 32:]
+            at += sector + len(data)
+            found.append(Entry(start * sector, data, flags))
+            if found[-1].is_marker:
+                markers.append(len(found) - 1)
+    assert markers, f"{file}: the action did not end"
+    start = markers[-2] if len(markers) > 1 else 0
+    return found[:start], found[start:markers[-1]]
+
+
+@dataclass
+class State:
+    """What a disk holds: all that was `flushed` since the state before, for good, and some writes since."""
+    what: str
+    flushed: list
+    since: list
+
 
 class Log:
-    """What was written to one disk, up to the end of the action."""
+    """What was written to one disk, which was `base` before."""
 
-    def __init__(self, kind, base, file):
-        self.kind, self.base, self.file = kind, Path(base), Path(file)
+    def __init__(self, base, file):
+        self.base, self.file = Path(base), Path(file)
 
-    def entries(self):
-        """The writes and flushes until the marker, which is not among them."""
-        found = []
-        with open(self.file, "rb") as log:
-            magic, version, count, sector = struct.unpack("<QQQI", log.read(28))
-            assert (magic, version) == (LOG_MAGIC, LOG_VERSION), f"{self.file}: not such a log"
-            at = sector
-            for _ in range(count):
-                log.seek(at)
-                start, length, flags, _ = struct.unpack("<QQQQ", log.read(32))
-                at += sector
-                data = b""
-                if not flags & DISCARD:
-                    log.seek(at)
-                    data = log.read(length * sector)
-                    at += length * sector
-                if data.startswith(MARKER.encode()):
-                    return found
-                found.append(Entry(start * sector, data, flags))
-        raise AssertionError(f"{self.file}: the action did not end")
-
-    def states(self, between, seed):
-        """(what it is, writes on top of the state before, whether the action has ended) for every state to
-        try: at each flush; at `between` writes spread over the others, with all that was written since, and
-        with a part of it lost. Writes of a state whose last item is True stay for those after it."""
-        entries = self.entries()
-        flushes = [at for at, entry in enumerate(entries) if entry.flags & FLUSH]
-        writes = [at for at, entry in enumerate(entries) if entry.data]
-        step = max(1, len(writes) // between)
-        chosen = set(writes[::step][:between]) | {writes[-1]}
-        chance, pending = random.Random(seed), []
-        for at, entry in enumerate(entries):
+    def states(self, between, seed=0):
+        """The states to try: at each flush; at `between` writes spread over the others, once with all that
+        was written since the last flush, once with a part of it lost; and "end", when the action has said
+        that it is done, and nothing is there that it did not flush."""
+        before, action = entries(self.file)
+        writes = [at for at, entry in enumerate(action) if entry.data]
+        chosen = set(writes[::max(1, len(writes) // between)][:between]) | {writes[-1]}
+        chance, since, flushed = random.Random(seed), [], before
+        for at, entry in enumerate(action):
             if entry.flags & FLUSH:
-                # What came before it is on the disk for good.
-                yield f"flush {flushes.index(at)}", list(pending), True
-                pending = []
+                flushed, since = flushed + since, []
+                yield State(f"flush {at}", flushed, [])
+                flushed = []
             if entry.data:
-                pending.append(entry)
+                since.append(entry)
             if at in chosen:
-                yield f"write {at}", list(pending), False
-                yield f"write {at}, torn", list(torn(pending, chance)), False
-        # The power goes when the action has said that it is done; nothing was flushed since.
-        yield "end", [entry for entry in pending if entry.flags & FUA], False
+                yield State(f"write {at}", flushed, since)
+                yield State(f"write {at}, torn", [], list(torn(since, chance)))
+                flushed = []
+        yield State("end", flushed, [entry for entry in since if entry.flags & FUA])
 
-    def images(self, between, place, seed=0):
+    def images(self, states, place):
         """(what it is, a disk in that state), one after the other in the same file."""
         durable, image = place / "durable", place / "state"
         shutil.copyfile(self.base, durable)
-        for what, writes, stays in self.states(between, seed):
-            if stays:
-                apply(writes, durable)
+        for state in states:
+            write(state.flushed, durable)
             tools.run("cp", "--sparse=always", durable, image)
-            apply([] if stays else writes, image)
-            yield what, image
+            write(state.since, image)
+            yield state.what, image
 
 
-def torn(entries, chance):
-    """A part of some writes that no flush followed: disks keep no order among them."""
-    for entry in entries:
+def torn(writes, chance):
+    """A part of the writes that no flush followed: disks keep no order among them."""
+    for entry in writes:
         for at in range(0, len(entry.data), ATOMIC):
             if entry.flags & FUA or chance.random() < 0.5:
                 yield Entry(entry.offset + at, entry.data[at:at + ATOMIC], entry.flags)
 
 
-def apply(entries, image):
+def write(writes, image):
     with open(image, "r+b") as disk:
-        for entry in entries:
+        for entry in writes:
             disk.seek(entry.offset)
             disk.write(entry.data)

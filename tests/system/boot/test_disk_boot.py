@@ -16,6 +16,7 @@ import pytest
 
 import disk
 import model
+import record
 import tools
 
 HOOK = Path(__file__).resolve().parents[3] / "cross/package/hooks/initramfs-tools/hooks/limopack"
@@ -48,6 +49,22 @@ sed -n 's/.*: \\(udevadm trigger\\); .* load them: \\(.*\\)/\\1; \\2/p' said > d
 test -s do; sh -e ./do
 test -c /dev/fuse; : <> /dev/fuse
 grep -q '^fuse ' /proc/modules
+"""
+# The same, and the power goes. What the marker is written to is a file on the disk that is recorded.
+CUT = """
+install -m 755 /dev/payload/limopack /usr/sbin/limopack
+limopack --install
+mark() { cp /dev/payload/marker /root/marker$1; sync -f /root/marker$1; }
+mark 1
+limopack --prune
+mark 2
+"""
+# How many of the states that the disk was in are booted; each takes a minute or two.
+BOOTED = 5
+AGAIN = """
+limopack --prune
+fact checked $(limopack --check && echo yes || echo no)
+fact kept $(find /lib/modules/$(uname -r)/kernel -name '*.ko' | wc -l)
 """
 FILES = {"limopack": Path(tools.binary()), "hook": HOOK}
 # What a wrong prune would do.
@@ -148,3 +165,37 @@ def test_a_kernel_without_the_driver_of_its_disk_does_not_boot(place):
     booted = machine.prove("robbed", version)
     assert list(shortcomings(machine.case, version, booted)) == ["does not boot"]
     assert "LABEL=root does not exist" in str(booted), booted
+
+
+@pytest.mark.long
+def test_a_machine_whose_power_goes_in_a_prune_boots(place, row, capsys):
+    machine = disk.Machine.installed("virtio", place)
+    version, original = machine.versions[0], machine.place / "disk0"
+    base = machine.place / "base"
+    shutil.copyfile(original, base)
+    log = record.Log(base, machine.place / "log")
+    # Sectors of the disk that hold the marker: it is longer than what a file system may keep elsewhere.
+    marker = (record.MARKER + "\n") * 200
+    machine.boot("cut", version, CUT, {**FILES, "marker": marker}, log.file)
+    states = list(log.states(BOOTED))
+    chosen = {at * (len(states) - 1) // (BOOTED - 1) for at in range(BOOTED)}
+    loaded = set(disk.facts(machine.console(f"control-{version}"))["loaded"])
+    report, kept = [], []
+    for at, (what, image) in enumerate(log.images(states, machine.place)):
+        if at not in chosen:
+            continue
+        shutil.copyfile(image, original)
+        booted = machine.prove("cut", version, AGAIN)
+        found = list(shortcomings(machine.case, version, booted))
+        if not found:
+            kept += booted["kept"]
+            if lost := loaded - set(booted["loaded"]):
+                found.append(f"not loaded any more: {' '.join(sorted(lost))}")
+            if booted["checked"] != ["yes"]:
+                found.append("--check has problems")
+        if found:
+            report.append(f"{what}: {'; '.join(found)}\n{tail(machine.console(f'cut-{version}'))}")
+    row("Debian 12, x86-64, disk", f"prune, power cut at {len(chosen)} of {len(states)} states, boot, prune again")
+    with capsys.disabled():
+        print(f"\n{len(states)} states, {len(chosen)} booted; kept then: {' '.join(kept)}")
+    assert len(set(kept)) == 1 and not report, "\n\n".join([f"kept: {kept}", *report])

@@ -186,6 +186,7 @@ def unpack(package, directory):
             raise FetchError(f"{package}: cannot be unpacked into {directory}")
 
 
+@functools.cache
 def dependencies(suite, arch, *packages):
     """The packages and all that they depend on, as apt would install them."""
     plan = apt(archive(suite, arch), "apt-get", "install", "--simulate", "-qq",
