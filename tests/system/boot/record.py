@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boot
+import chroots
 import fetch
 import tools
 import trees
@@ -112,8 +113,9 @@ class FileSystem:
     size: int
     module: str           # that mounts it
     package: str          # whose programs make and check it
-    make: tuple           # commands; IMAGE, TREE and SECTORS stand for what they are
+    make: tuple           # commands; IMAGE, KIB, BYTES and SECTORS stand for what they are
     check: tuple
+    fill: tuple = ()      # puts TREE on it, where this machine's kernel does not mount it
 
     def program(self, name, *args):
         """The command line of one of the package's programs, with its own libraries."""
@@ -131,6 +133,14 @@ class FileSystem:
                  "KIB": f"{self.size // 1024}k", "BYTES": self.size}
         for command in self.make:
             tools.run(*self.program(*(words.get(word, word) for word in command)))
+        if self.mounts_here:
+            at = Path(f"{image}.mounted")
+            at.mkdir()
+            chroots.mount("-o", "loop", image, at)
+            tools.run("cp", "-a", f"{tree}/.", at)
+            tools.run("umount", at)
+        else:
+            tools.run(*self.program(*(words.get(word, word) for word in self.fill)))
         return image
 
     @property
@@ -145,14 +155,15 @@ class FileSystem:
 
 FILE_SYSTEMS = {
     "ext4": FileSystem("ext4", 64 * MIB, "ext4", "e2fsprogs",
-                       (("mke2fs", "-q", "-t", "ext4", "-d", "TREE", "IMAGE", "KIB"),),
+                       (("mke2fs", "-q", "-t", "ext4", "IMAGE", "KIB"),),
                        ("e2fsck", "-f", "-n", "IMAGE")),
+    # Its `mkfs -r` makes directories of which the replay of a log loses names.
     "btrfs": FileSystem("btrfs", 128 * MIB, "btrfs", "btrfs-progs",
-                        (("mkfs.btrfs", "-q", "-r", "TREE", "-b", "BYTES", "IMAGE"),),
+                        (("mkfs.btrfs", "-q", "-b", "BYTES", "IMAGE"),),
                         ("btrfs", "check", "--readonly", "IMAGE")),
     "f2fs": FileSystem("f2fs", 128 * MIB, "f2fs", "f2fs-tools",
-                       (("mkfs.f2fs", "-q", "IMAGE", "SECTORS"), ("sload.f2fs", "-f", "TREE", "IMAGE")),
-                       ("fsck.f2fs", "-f", "--dry-run", "IMAGE")),
+                       (("mkfs.f2fs", "-q", "IMAGE", "SECTORS"),),
+                       ("fsck.f2fs", "-f", "--dry-run", "IMAGE"), ("sload.f2fs", "-f", "TREE", "IMAGE")),
 }
 
 
