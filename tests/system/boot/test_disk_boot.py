@@ -53,6 +53,7 @@ grep -q '^fuse ' /proc/modules
 # The same, and the power goes. What the marker is written to is a file on the disk that is recorded.
 CUT = """
 install -m 755 /dev/payload/limopack /usr/sbin/limopack
+sync
 limopack --install
 mark() { cp /dev/payload/marker /root/marker$1; sync -f /root/marker$1; }
 mark 1
