@@ -4,9 +4,9 @@ use crate::format::render;
 use crate::system::Folder;
 use crate::text::{bare_lines, find_word, words};
 
-/// Where the word is, the word, and what it asks for: a name, an alias, or with `sys:` all devices
+/// Where the word is, the word, and what it asks for: names, aliases, or with `sys:` all devices
 /// of a directory of /sys. A `*` at the end of the word is its rest, and stands for it at the end
-/// of the name.
+/// of a name.
 /// (linux: Documentation/ABI/testing/sysfs-*, drivers/md, net/core/net-sysfs.c, fs/nls/nls_base.c,
 /// net/9p/mod.c, net/sunrpc/auth_gss; crypttab(5), initramfs-tools' hook-functions)
 const TABLE: &str = concat!(
@@ -33,14 +33,10 @@ const TABLE: &str = concat!(
     "/ bcache* bcache\n",
     "/ zram* zram\n",
     "/ ubiblock* sys:class/mtd\n",
-    "/ nbd* nbd\n",
-    "/ nbd* sys:class/net\n",
-    "/ rbd* rbd\n",
-    "/ rbd* sys:class/net\n",
-    "/ drbd* drbd\n",
-    "/ drbd* sys:class/net\n",
-    "/ session* iscsi_tcp\n",
-    "/ session* sys:class/net\n",
+    "/ nbd* nbd sys:class/net\n",
+    "/ rbd* rbd sys:class/net\n",
+    "/ drbd* drbd sys:class/net\n",
+    "/ session* iscsi_tcp sys:class/net\n",
     "/ nvme-fabrics sys:class/net\n",
     // The kernel's command line.
     "rootfstype * fs-*\n",
@@ -76,12 +72,8 @@ const TABLE: &str = concat!(
     "filesystems * fs-*\n",
     // On which others depend, though older kernels do not say which. What has no devices of its
     // own is known by the names of the loaded modules.
-    "boards * sys:class/regulator\n",
-    "boards * sys:class/phy\n",
-    "boards * sys:class/gpio\n",
-    "boards * sys:class/pwm\n",
-    "boards * sys:class/extcon\n",
-    "boards * sys:class/rtc\n",
+    "boards * sys:class/regulator sys:class/phy sys:class/gpio sys:class/pwm sys:class/extcon \
+        sys:class/rtc\n",
     "board clk_* clk_*\n",
     "board phy_* phy_*\n",
     "board pinctrl_* pinctrl_*\n",
@@ -89,20 +81,9 @@ const TABLE: &str = concat!(
     // Which targets a mapped device has is not to be seen.
     "mapped dm_* dm_*\n",
     // Where a disk is not known, it may be any; one that is not active may be made of anything.
-    "any * sys:class/block\n",
-    "any * sys:class/mtd\n",
-    "any * sys:bus/virtio/devices\n",
-    "away * dm_mod\n",
-    "away * dm_crypt\n",
-    "away * dm_mirror\n",
-    "away * dm_raid\n",
-    "away * dm_snapshot\n",
-    "away * dm_thin_pool\n",
-    "away * dm_cache_smq\n",
-    "away * raid0\n",
-    "away * raid1\n",
-    "away * raid10\n",
-    "away * raid456\n",
+    "any * sys:class/block sys:class/mtd sys:bus/virtio/devices\n",
+    "away * dm_mod dm_crypt dm_mirror dm_raid dm_snapshot dm_thin_pool dm_cache_smq raid0 raid1 \
+        raid10 raid456\n",
 );
 
 /// Calls `add` with all that a word asks for.
@@ -110,17 +91,21 @@ pub fn each(place: &[u8], word: &[u8], add: &mut dyn FnMut(&[u8])) {
     for row in bare_lines(TABLE.as_bytes()) {
         let mut row = words(row);
         let is_it = row.next() == Some(place);
-        let (true, Some(head), Some(name)) = (is_it, row.next(), row.next()) else {
+        let (true, Some(head)) = (is_it, row.next()) else {
             continue;
         };
         let rest = match head {
             [head @ .., b'*'] => word.strip_prefix(head),
             _ => word.strip_prefix(head).filter(|rest| rest.is_empty()),
         };
-        match (rest, name) {
-            (Some(rest), [name @ .., b'*']) => add(render(msg!("{}{}"), &[name, rest])),
-            (Some(_), name) => add(name),
-            (None, _) => {}
+        let Some(rest) = rest else {
+            continue;
+        };
+        for name in row {
+            match name {
+                [name @ .., b'*'] => add(render(msg!("{}{}"), &[name, rest])),
+                name => add(name),
+            }
         }
     }
 }
@@ -164,11 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn every_row_has_three_words_and_a_rest_where_it_is_used() {
+    fn every_row_has_a_name_and_a_rest_where_it_is_used() {
         for row in TABLE.lines() {
             let row: Vec<&str> = row.split(' ').collect();
-            assert_eq!(row.len(), 3, "{row:?}");
-            assert!(row[1].ends_with('*') || !row[2].ends_with('*'), "{row:?}");
+            let names = &row[2..];
+            assert!(!names.is_empty() && !names.contains(&""), "{row:?}");
+            let has_rest = names.iter().any(|name| name.ends_with('*'));
+            assert!(row[1].ends_with('*') || !has_rest, "{row:?}");
         }
     }
 
