@@ -96,11 +96,12 @@ impl Error {
         Error::new(ErrorKind::Refused, template, &[one, two])
     }
 
-    /// A system call's error: what was tried (`open`, `read`, …), on which path, as the user
-    /// would write it, and the kernel's answer.
+    /// A system call's error: what was tried, on which path, as the user would write it, and the
+    /// kernel's answer.
     #[cold]
-    pub fn io(verb: &str, path: &[u8], errno: Errno) -> Error {
-        let parts: [&[u8]; 3] = [verb.as_bytes(), path, errno_text(errno)];
+    pub fn io(verb: Verb, path: &[u8], errno: Errno) -> Error {
+        let verb = bare_lines(VERBS.text()).nth(verb as usize);
+        let parts = [verb.unwrap_or_default(), path, errno_text(errno)];
         Error::new(ErrorKind::Io, msg!("cannot {} {}: {}"), &parts)
     }
 
@@ -153,6 +154,38 @@ impl Error {
 #[cfg(test)]
 pub fn kind_of<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
+}
+
+/// Numbers and a text with a line for each.
+macro_rules! verbs {
+    ($($name:ident $words:literal)*) => {
+        /// What a system call was to do. A number, because every call that may fail passes it on: with
+        /// a text for it, five words instead of four, the last one would go over the stack.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Verb {
+            $(#[doc = concat!("cannot ", $words, " …")] $name),*
+        }
+        const VERBS: Template = msg!(concat!($($words, "\n"),*));
+    };
+}
+
+verbs! {
+    Open "open"
+    Read "read"
+    Stat "stat"
+    Map "map"
+    Create "create"
+    MakePlace "make a place for"
+    Write "write"
+    WriteIn "write in"
+    SetMode "set the mode of"
+    Sync "sync"
+    SyncFileSystem "sync the file system of"
+    Lock "lock"
+    Keep "keep"
+    Replace "replace"
+    Move "move"
+    Remove "remove"
 }
 
 /// A list of numbers and a text with a line for each: pairs would be as large again.
@@ -221,7 +254,7 @@ mod tests {
 
     #[test]
     fn messages_name_verb_path_and_line() {
-        let io = Error::io("open", b"/x", Errno::NOENT);
+        let io = Error::io(Verb::Open, b"/x", Errno::NOENT);
         assert_eq!(messages(&io), ["cannot open /x: No such file or directory"]);
         assert_eq!(
             messages(&Error::parse(b"f", 7, msg!("bad"), &[])),

@@ -1,7 +1,7 @@
 //! A directory held open: listing it, locking it, replacing files in it so that every reader
 //! sees the old file or the new one, before and after a power cut.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Verb};
 use crate::format::{keep, render, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::{
@@ -82,10 +82,14 @@ impl Staged<'_> {
             if self.naming == Naming::Dpkg {
                 let old = render(msg!("{}-old"), &[name]);
                 folder.unlink(old)?;
-                io("keep", folder.shown(old), folder.link(name, folder, old))?;
+                io(
+                    Verb::Keep,
+                    folder.shown(old),
+                    folder.link(name, folder, old),
+                )?;
             }
             let new = self.naming.temporary(name);
-            io("replace", folder.shown(name), folder.rename(new, name))?;
+            io(Verb::Replace, folder.shown(name), folder.rename(new, name))?;
             self.waiting.pop();
         }
         folder.sync()
@@ -121,7 +125,7 @@ impl Folder {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
                 let shown = root.shown(path);
-                let fd = io("open", shown, opened)?;
+                let fd = io(Verb::Open, shown, opened)?;
                 Ok(Some(Folder::of(fd, shown)))
             }
         }
@@ -148,7 +152,7 @@ impl Folder {
         let above = Folder::create(root, above)?;
         match above.mkdir(name) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return io("create", root.shown(path), Err(errno)),
+            Err(errno) => return io(Verb::Create, root.shown(path), Err(errno)),
         }
         let made = Folder::open(root, path)?;
         made.ok_or_else(|| Error::refused(msg!("{} is gone again"), &[root.shown(path)]))
@@ -167,13 +171,13 @@ impl Folder {
     pub fn lock(&self, patience: Patience) -> Result<()> {
         let lock = |how| retry(|| rustix::fs::flock(&self.fd, how));
         if patience == Patience::Endless {
-            return io("lock", self.shown, lock(FlockOperation::LockExclusive));
+            return io(Verb::Lock, self.shown, lock(FlockOperation::LockExclusive));
         }
         // Tenths of a second. (Rejected: an alarm, which needs a signal's handler.)
         for _ in 0..100 {
             match lock(FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => {}
-                locked => return io("lock", self.shown, locked),
+                locked => return io(Verb::Lock, self.shown, locked),
             }
             let _ = rustix::thread::nanosleep(&Timespec {
                 tv_sec: 0,
@@ -199,7 +203,7 @@ impl Folder {
             )),
             opened => {
                 let shown = self.shown(name);
-                mapped::text(io("open", shown, opened)?.as_fd(), shown).map(Some)
+                mapped::text(io(Verb::Open, shown, opened)?.as_fd(), shown).map(Some)
             }
         }
     }
@@ -252,7 +256,7 @@ impl Folder {
     /// Any step; nothing is left behind then.
     pub fn stage(&self, naming: Naming, files: &[(&[u8], &[&[u8]])]) -> Result<Staged<'_>> {
         // Without memory the process ends at once, and what it has staged would stay.
-        io("write in", self.shown, heap::reserve())?;
+        io(Verb::WriteIn, self.shown, heap::reserve())?;
         let mut staged = Staged {
             folder: self,
             naming,
@@ -275,10 +279,10 @@ impl Folder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(NEW_MODE);
         let created = open_in(self.fd.as_fd(), temporary, flags, mode);
-        let file = io("create", shown, created)?;
-        io("write", shown, write_parts(&file, parts))?;
-        io("set the mode of", shown, keep_mode(&file, old.as_ref()))?;
-        io("sync", shown, retry(|| rustix::fs::fsync(&file)))
+        let file = io(Verb::Create, shown, created)?;
+        io(Verb::Write, shown, write_parts(&file, parts))?;
+        io(Verb::SetMode, shown, keep_mode(&file, old.as_ref()))?;
+        io(Verb::Sync, shown, retry(|| rustix::fs::fsync(&file)))
     }
 
     /// Removes a file, or a symbolic link itself. One that is gone already is fine.
@@ -287,7 +291,7 @@ impl Folder {
     /// It cannot be removed.
     pub fn unlink(&self, name: &[u8]) -> Result<()> {
         let removed = c_string(name).and_then(|name| remove_file_in(self.fd.as_fd(), name));
-        removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
+        removed.or_else(|errno| io(Verb::Remove, self.shown(name), Err(errno)))
     }
 
     /// Removes a directory if it is empty. One that is gone, or that somebody has filled, is fine.
@@ -296,7 +300,7 @@ impl Folder {
     /// It cannot be removed for another reason.
     pub fn remove_empty(&self, name: &[u8]) -> Result<()> {
         let removed = c_string(name).and_then(|name| remove_empty_in(self.fd.as_fd(), name));
-        removed.or_else(|errno| io("remove", self.shown(name), Err(errno)))
+        removed.or_else(|errno| io(Verb::Remove, self.shown(name), Err(errno)))
     }
 
     /// Keeps what the file `name` of a directory is now, too, as `second` in this one; it is missing
@@ -357,7 +361,7 @@ impl Folder {
     /// As there.
     pub fn list(&self, listing: &mut Listing) -> Result<Mark> {
         self.rewind()?;
-        io("read", self.shown, listing.add(self.fd.as_fd()))
+        io(Verb::Read, self.shown, listing.add(self.fd.as_fd()))
     }
 
     /// Lets the next listing begin at the start.
@@ -365,7 +369,7 @@ impl Folder {
         match self.is_listed.replace(true) {
             true => {
                 let start = rustix::fs::seek(&self.fd, SeekFrom::Start(0));
-                io("read", self.shown, start.map(drop))
+                io(Verb::Read, self.shown, start.map(drop))
             }
             false => Ok(()),
         }
@@ -373,7 +377,7 @@ impl Folder {
 
     fn stat(&self, name: &[u8]) -> Result<Option<Stat>> {
         let stat = c_string(name).and_then(|name| stat_if_there(self.fd.as_fd(), name));
-        stat.or_else(|errno| io("stat", self.shown(name), Err(errno)))
+        stat.or_else(|errno| io(Verb::Stat, self.shown(name), Err(errno)))
     }
 
     /// The size of an entry in bytes; 0 for one that is gone.
@@ -392,7 +396,7 @@ impl Folder {
     pub fn enter(&self, name: &[u8]) -> Result<Option<Box<Folder>>> {
         let shown = self.shown(name);
         let opened = c_string(name).and_then(|name| enter_in(self.fd.as_fd(), name));
-        let opened = io("open", shown, opened)?;
+        let opened = io(Verb::Open, shown, opened)?;
         Ok(opened.map(|fd| Folder::of(fd, shown)))
     }
 
@@ -420,7 +424,7 @@ impl Folder {
     /// # Errors
     /// It cannot be found out.
     pub fn device(&self) -> Result<u64> {
-        let stat = io("stat", self.shown, stat_in(self.fd.as_fd(), b""));
+        let stat = io(Verb::Stat, self.shown, stat_in(self.fd.as_fd(), b""));
         stat.map(|stat| stat.st_dev)
     }
 
@@ -432,7 +436,7 @@ impl Folder {
     /// The disk; Linux tells it since 5.8.
     pub fn sync_file_system(&self) -> Result<()> {
         let synced = retry(|| rustix::fs::syncfs(&self.fd));
-        io("sync the file system of", self.shown, synced)
+        io(Verb::SyncFileSystem, self.shown, synced)
     }
 
     /// Makes renames and unlinks in the directory durable.
@@ -444,7 +448,7 @@ impl Folder {
         // Some file systems have no directory to sync (EINVAL); nothing is lost by that.
         match synced {
             Err(Errno::INVAL) => Ok(()),
-            synced => io("sync", self.shown, synced),
+            synced => io(Verb::Sync, self.shown, synced),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Record locks as dpkg, apt and opkg take them: `fcntl(F_SETLK)` over a whole file, never
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Verb};
 use crate::format::{decimal, render, Text};
 use crate::system::{io, is_missing, open_in, retry, stat_in, Root};
 use rustix::fd::{AsFd, OwnedFd};
@@ -35,7 +35,7 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
     let shown = root.shown(path);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NOCTTY;
     let opened = root.create_at(path, flags, Mode::from_raw_mode(0o640));
-    let file = io("open", shown, opened)?;
+    let file = io(Verb::Open, shown, opened)?;
     match retry(|| rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(RecordLock { file }),
         Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::new(
@@ -43,7 +43,7 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
             msg!("{}"),
             &[holder(&file, shown)],
         )),
-        Err(errno) => io("lock", shown, Err(errno)),
+        Err(errno) => io(Verb::Lock, shown, Err(errno)),
     }
 }
 
@@ -54,7 +54,7 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
 pub fn is_locked(root: &Root, path: &[u8]) -> Result<bool> {
     let file = match root.open_at(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOCTTY) {
         Err(errno) if is_missing(errno) || errno == Errno::ACCESS => return Ok(false),
-        file => io("open", root.shown(path), file)?,
+        file => io(Verb::Open, root.shown(path), file)?,
     };
     let held = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock));
     Ok(held.map_or(false, |held| held.is_some()))

@@ -6,7 +6,7 @@
 //! Every writer of these files (depmod, dpkg, limopack) replaces them by rename, so a mapping
 //! keeps the file that was opened. /proc has to be read: mapping it fails, and its size is 0.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::system::{io, open_in, stat_in};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, CWD};
@@ -18,21 +18,21 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 /// # Errors
 /// Not a regular file, or it cannot be read.
 pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
-    let stat = io("stat", path, stat_in(file, b""))?;
+    let stat = io(Verb::Stat, path, stat_in(file, b""))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
-        FileType::Directory => return io("read", path, Err(Errno::ISDIR)),
+        FileType::Directory => return io(Verb::Read, path, Err(Errno::ISDIR)),
         _ => return Err(Error::refused(msg!("{} is not a regular file"), &[path])),
     }
     let length = io(
-        "map",
+        Verb::Map,
         path,
         usize::try_from(stat.st_size).map_err(|_| Errno::FBIG),
     )?;
     // Some file systems cannot map; all can read.
     match map(file, length) {
         Some(bytes) => Ok(bytes),
-        None => io("read", path, read_all(file)).map(|bytes| &*bytes.leak()),
+        None => io(Verb::Read, path, read_all(file)).map(|bytes| &*bytes.leak()),
     }
 }
 
@@ -42,13 +42,13 @@ pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
 /// # Errors
 /// It cannot be opened or read.
 pub fn argument(path: &[u8]) -> Result<&'static [u8]> {
-    let read = |file| io("read", path, read_all(file)).map(|bytes| &*bytes.leak());
+    let read = |file| io(Verb::Read, path, read_all(file)).map(|bytes| &*bytes.leak());
     if path == b"-" {
         return read(rustix::stdio::stdin());
     }
     let flags = OFlags::RDONLY | OFlags::NOCTTY;
-    let file = io("open", path, open_in(CWD, path, flags, Mode::empty()))?;
-    let stat = io("stat", path, stat_in(file.as_fd(), b""))?;
+    let file = io(Verb::Open, path, open_in(CWD, path, flags, Mode::empty()))?;
+    let stat = io(Verb::Stat, path, stat_in(file.as_fd(), b""))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => text(file.as_fd(), path),
         _ => read(file.as_fd()),

@@ -15,7 +15,7 @@ pub use folder::Folder;
 pub use report::Report;
 pub use root::Root;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::format::{keep, Text};
 use crate::text::{memchr, rfind};
 use core::ffi::{c_char, CStr};
@@ -26,7 +26,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 /// Adds verb and path to a system call's error; EINTR is the caller's to repeat.
-pub(crate) fn io<T>(verb: &'static str, path: &[u8], result: rustix::io::Result<T>) -> Result<T> {
+pub(crate) fn io<T>(verb: Verb, path: &[u8], result: rustix::io::Result<T>) -> Result<T> {
     result.map_err(|errno| Error::io(verb, path, errno))
 }
 
@@ -176,7 +176,7 @@ pub fn fill_standard_descriptors() -> Result<()> {
                 .all(|fd| rustix::io::fcntl_getfd(fd).is_ok());
             return match is_open {
                 true => Ok(()),
-                false => io("open", b"/dev/null", null.map(drop)),
+                false => io(Verb::Open, b"/dev/null", null.map(drop)),
             };
         };
         if null.as_raw_fd() > 2 {

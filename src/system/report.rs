@@ -2,7 +2,7 @@
 //! Each message is one write, so that parallel calls do not mix their lines.
 //! The print macros are not used: they panic on a closed pipe.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::format::{decimal, push_escaped, render};
 use crate::system::{io, retry, write_all};
 use crate::template::Template;
@@ -173,6 +173,6 @@ pub fn write_stderr(bytes: &[u8]) {
 pub fn print(data: &[u8]) -> Result<()> {
     match write_all(rustix::stdio::stdout(), data) {
         Err(Errno::PIPE) => Ok(()),
-        written => io("write", b"standard output", written),
+        written => io(Verb::Write, b"standard output", written),
     }
 }

@@ -4,7 +4,7 @@
 //! `RESOLVE_IN_ROOT` does it in the kernel; before Linux 5.6, and where a sandbox forbids the
 //! call, each component is opened by hand.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::format::{decimal, keep, render, Text};
 use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
 use core::mem::MaybeUninit;
@@ -52,7 +52,11 @@ impl Root {
             None
         } else {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
-            Some(io("open", path, open_in(CWD, path, flags, Mode::empty()))?)
+            Some(io(
+                Verb::Open,
+                path,
+                open_in(CWD, path, flags, Mode::empty()),
+            )?)
         };
         Ok(Root {
             shown: if dir.is_none() { b"" } else { shown },
@@ -120,7 +124,7 @@ impl Root {
             Err(errno) if is_missing(errno) => Ok(None),
             opened => {
                 let shown = self.shown(path);
-                mapped::text(io("open", shown, opened)?.as_fd(), shown).map(Some)
+                mapped::text(io(Verb::Open, shown, opened)?.as_fd(), shown).map(Some)
             }
         }
     }
@@ -139,7 +143,7 @@ impl Root {
     /// As [`Root::text`], and where the file is missing.
     pub fn needed_text(&self, path: &[u8]) -> Result<&'static [u8]> {
         self.text(path)?
-            .ok_or_else(|| Error::io("open", self.shown(path), Errno::NOENT))
+            .ok_or_else(|| Error::io(Verb::Open, self.shown(path), Errno::NOENT))
     }
 
     /// Whether there is anything at `path`.
@@ -150,7 +154,7 @@ impl Root {
         match self.open_at(path, OFlags::PATH) {
             Ok(_) => Ok(true),
             Err(errno) if is_missing(errno) => Ok(false),
-            Err(errno) => io("open", self.shown(path), Err(errno)),
+            Err(errno) => io(Verb::Open, self.shown(path), Err(errno)),
         }
     }
 
@@ -163,7 +167,7 @@ impl Root {
     /// # Errors
     /// There is none, or it cannot be found out.
     pub fn stamp(&self, path: &[u8]) -> Result<Stamp> {
-        let stat = io("open", self.shown(path), self.stat(path))?;
+        let stat = io(Verb::Open, self.shown(path), self.stat(path))?;
         Ok(Stamp {
             device: stat.st_dev,
             inode: stat.st_ino,
@@ -207,7 +211,7 @@ impl Root {
         for path in [first, second] {
             let stat = match self.stat(path) {
                 Err(errno) if is_missing(errno) => return Ok(false),
-                stat => io("open", self.shown(path), stat)?,
+                stat => io(Verb::Open, self.shown(path), stat)?,
             };
             let file = Some((stat.st_dev, stat.st_ino));
             if before == file {

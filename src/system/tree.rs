@@ -6,7 +6,7 @@
 //! opened anew for it: what was moved or covered meanwhile is not ours any more. (Rejected: to keep
 //! the descriptors of the first look; it saves one of eighty milliseconds.)
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::format::{render, Text};
 use crate::system::folder::{
     enter_in, make_in, move_file_in, remove_empty_in, remove_file_in, size_of, stat_if_there,
@@ -221,7 +221,7 @@ impl Walk<'_> {
         let listed = self
             .listing
             .add(fd)
-            .map_err(|errno| failed("read", errno))?;
+            .map_err(|errno| failed(Verb::Read, errno))?;
         let entries = listed.count..self.listing.count();
         self.is_pruned = is_pruned(&self.path);
         let mut fate = Fate::Goes;
@@ -285,7 +285,7 @@ impl Walk<'_> {
             return Ok(Fate::Stays);
         }
         let opened = enter_in(fd, self.listing.c_name(at));
-        let opened = opened.map_err(|errno| Error::io("open", self.shown(name), errno));
+        let opened = opened.map_err(|errno| Error::io(Verb::Open, self.shown(name), errno));
         let Some(inner) = opened? else {
             let shown = self.shown(name);
             (self.warn)(shown);
@@ -316,7 +316,7 @@ impl Walk<'_> {
 
     fn stat(&self, fd: BorrowedFd<'_>, at: usize) -> Result<Option<Stat>> {
         let stat = stat_if_there(fd, self.listing.c_name(at));
-        stat.map_err(|errno| Error::io("stat", self.shown(self.listing.name(at)), errno))
+        stat.map_err(|errno| Error::io(Verb::Stat, self.shown(self.listing.name(at)), errno))
     }
 }
 
@@ -466,12 +466,12 @@ impl Clearing<'_> {
         let name = c_text(&removal.names, directory.name);
         if removal.has_work_in(own) {
             let opened = enter_in(above, name);
-            let opened = opened.map_err(|errno| self.failed("open", path, errno))?;
+            let opened = opened.map_err(|errno| self.failed(Verb::Open, path, errno))?;
             if let Some(fd) = opened {
                 let target = match target {
                     Some(target) => {
                         let made = make_in(target, name, fd.as_fd());
-                        Some(made.map_err(|errno| self.failed("make a place for", path, errno))?)
+                        Some(made.map_err(|errno| self.failed(Verb::MakePlace, path, errno))?)
                     }
                     None => None,
                 };
@@ -480,7 +480,7 @@ impl Clearing<'_> {
         }
         match directory.fate {
             Fate::Goes => {
-                remove_empty_in(above, name).map_err(|errno| self.failed("remove", path, errno))
+                remove_empty_in(above, name).map_err(|errno| self.failed(Verb::Remove, path, errno))
             }
             Fate::Stays => Ok(()),
         }
@@ -501,7 +501,7 @@ impl Clearing<'_> {
             };
             if let Err(errno) = done {
                 let path = path_of(removal.text(removal.directories[own].path), name.to_bytes());
-                let verb = target.map_or("remove", |_| "move");
+                let verb = target.map_or(Verb::Remove, |_| Verb::Move);
                 return Err(self.failed(verb, path, errno));
             }
             (self.tick)();
@@ -514,7 +514,7 @@ impl Clearing<'_> {
         Ok(())
     }
 
-    fn failed(&self, verb: &'static str, path: &[u8], errno: Errno) -> Error {
+    fn failed(&self, verb: Verb, path: &[u8], errno: Errno) -> Error {
         Error::io(verb, self.folder.shown(path), errno)
     }
 }
