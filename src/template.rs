@@ -164,14 +164,15 @@ static EIGHTHS: [u16; 16] = {
 /// What a byte from 0x80 on stands for, one per line; cross/build/fragments.py chooses them.
 #[rustfmt::skip]
 const FRAGMENTS: &[u8] = concat!(
-    " '..'\n ACTION\n NAME:\n a\n by\n d\n i\n l\n m\n module\n p\n s\n w\n':'\n, \n--\n",
-    ".md5sums\n/lib/\n: \n; \n; run depmod\nPACKAGE\nPKG\na \nac\nad\nag\nal\nam\nan\napp\nar\n",
-    "as\nat\nay\nbe\nboo\nbr\nbu\nch\nch \ncomm\nd \nde\ndoe\ne \ned\nem\nen\ner\nes\nfiel\n",
-    "fil\nfo/\nft\ng \nge\ngiv\ngott\nha\nhelp\nigu\nil\nin\nis\nit\nk \nkeep\nkep\nkernel \n",
-    "le\nlib/modules/\nlimopack\nll\nload\nlock\nm \nmov\nnam\nnd-\nne\nng\nno\nnz\nof\nof \n",
-    "old\non\nop\nor\nou\nown\npackag\npkg\npr\nprun\nqueu\nrdw\nre\nregister\nri\nro\ns \n",
-    "s.dep\nse\nskipp\nsta\nsymbolic l\nsys\nt \nte\nth\nti\nto\nto \ntoo \ntr\nts\nun\nup\n",
-    "us\nuse=btrf\nvic\nwh\nwi\nxpect\ny \n{}\n",
+    " --\n a\n again\n al\n and\n asks for\n b\n by\n c\n d\n does n\n f\n file\n for\n",
+    " hardware\n has\n in\n installed\n is\n is left\n it\n kep\n kernel\n line\n lo\n m\n",
+    " module\n modules\n modules.dep\n n\n name\n ne\n needs\n no\n not\n o\n of\n on\n or\n",
+    " p\n package\n r\n re\n s\n st\n that\n the\n to\n w\n was \n what\n with\n {}\n, but\n",
+    ", which \n/{}\n: \n: {}\n; \n; run depmod\n; see --\n\t --us\nad\nan\nanother\nar\nas\n",
+    "at\nbuilt in\nch\nck\nde\ne \ne=btrfs\ned\negistered\nel\nen\ner\nes\nge\ngotten\nin\n",
+    "in kernel {}\ninstall\nis\nist\nkeep\nkernel\nle\nlib/\nlimopack\nme\nmod\nng\nno\nnot\n",
+    "nt\non\none\nor\not\nothing\nou\npkg\nprint \nprun\nqueued\nre\nremov\nri\nro\ns \nse\n",
+    "t \nta\nte\nth\nthis\ntion\nus\nwn\nys\n{}\n{} is\n{}/{}\n{}:\n{}; did you mean\n",
 )
 .as_bytes();
 
