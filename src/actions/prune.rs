@@ -162,7 +162,7 @@ pub fn execute(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) ->
         );
         if plan.goal == Goal::Restore && plan.park.root.is_host() {
             let what = msg!(
-                "devices that wait for them: udevadm trigger; device nodes that load them: \
+                "devices that wait for them: udevadm trigger --action=add; device nodes that load them: \
                  kmod static-nodes --format=tmpfiles | systemd-tmpfiles --boot --create -"
             );
             report.note(what, &[]);

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result, Verb};
 use crate::format::{decimal, push_escaped, render};
-use crate::system::{io, retry, write_all};
+use crate::system::{io, retry, write_all, Text};
 use crate::template::Template;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use rustix::io::Errno;
@@ -148,8 +148,13 @@ impl Progress {
         }
         self.second = now();
         self.is_shown = true;
+        write_stderr(&self.line());
+    }
+
+    /// What the terminal shows meanwhile; no verb, because a restore and a park count as a prune does.
+    fn line(&self) -> Text {
         let (done, total) = (decimal(self.done), decimal(self.total));
-        write_stderr(render(msg!("\rlimopack: removed {} of {}"), &[done, total]));
+        render(msg!("\rlimopack: {} of {} modules"), &[done, total])
     }
 
     /// The work ended; how many steps were done.
@@ -174,5 +179,18 @@ pub fn print(data: &[u8]) -> Result<()> {
     match write_all(rustix::stdio::stdout(), data) {
         Err(Errno::PIPE) => Ok(()),
         written => io(Verb::Write, b"standard output", written),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Story: `--prune --park` and `--restore` of a whole kernel showed "removed 544 of 3925" meanwhile.
+    #[test]
+    fn progress_does_not_say_that_what_is_restored_is_removed() {
+        let mut progress = Progress::new(3925, Volume::Quiet);
+        (0..544).for_each(|_| progress.tick());
+        assert_eq!(&progress.line()[..], b"\rlimopack: 544 of 3925 modules");
     }
 }

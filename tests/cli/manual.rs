@@ -18,6 +18,7 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Flags of other programs that the documents may name.
 const OTHERS: &[&str] = &[
+    "action",
     "create",
     "format",
     "locked",

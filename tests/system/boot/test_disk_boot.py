@@ -45,7 +45,7 @@ limopack --restore 2> said
 cat said
 modprobe -n fuse
 rm -f /dev/fuse
-sed -n 's/.*: \\(udevadm trigger\\); .* load them: \\(.*\\)/\\1; \\2/p' said > do
+sed -n 's/.*: \\(udevadm trigger --action=add\\); .* load them: \\(.*\\)/\\1; \\2/p' said > do
 test -s do; sh -e ./do
 test -c /dev/fuse; : <> /dev/fuse
 grep -q '^fuse ' /proc/modules
