@@ -53,7 +53,8 @@ test-system: release ## the real world: Debian kernels, depmod, modprobe (root, 
 	/usr/bin/python3 -m pytest -n $(JOBS) --dist loadgroup --durations 20 -m "not long" tests/system
 
 test-machines: export OVERSIZE = warn
-test-machines: release cross ## what takes longest: more machines that boot, other processors, updates of each suite (root, network)
+test-machines: release cross ## what takes longest: whole systems, other processors, power cuts, updates of each suite (root, network)
+	$(MAKE) deb ARCH=amd64
 	/usr/bin/python3 -m pytest -v -n $(JOBS) --dist loadgroup -m long tests/system
 
 faults: release ## a fault at every system call of every action that writes (root, network)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 # A folder's tests find their own modules and those of the others.
-sys.path[1:1] = [str(Path(__file__).parent / folder) for folder in ("lib", "kernel", "boot", "bench")]
+sys.path[1:1] = [str(Path(__file__).parent / folder) for folder in ("lib", "kernel", "boot", "dpkg", "bench")]
 
 import fetch
 import model

@@ -212,16 +212,17 @@ def accelerator():
     return kvm if b"Unable to mount root" in done.stdout else tcg
 
 
-def qemu(kernel, initramfs, command_line, devices, log):
-    """Boots until the machine powers off; the console's text, which stays in `log`, too."""
-    argv = [*QEMU, *accelerator(), "-kernel", kernel, "-initrd", initramfs,
+def qemu(kernel, initramfs, command_line, devices, log, board=None, limit=LIMIT):
+    """Boots until the machine powers off; the console's text, which stays in `log`, too. `board` is qemu
+    and its machine, where that is no PC."""
+    argv = [*(board or (*QEMU, *accelerator())), "-kernel", kernel, "-initrd", initramfs,
             "-append", f"{COMMAND_LINE} {command_line}", *devices]
     with open(log, "wb") as console:
         try:
             code = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=console, stderr=console,
-                                  timeout=LIMIT).returncode
+                                  timeout=limit).returncode
         except subprocess.TimeoutExpired:
-            code = f"none after {LIMIT} s"
+            code = f"none after {limit} s"
     text = console_of(log)
     if code != 0 or boot.DONE not in text:
         raise Failed(f"{text}\n[exit status {code}]")

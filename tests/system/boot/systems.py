@@ -1,0 +1,386 @@
+"""Whole Debian systems in qemu: systemd is process 1, and nothing of the system is a script of ours.
+
+Owns their disk images, the archives of kernels inside of these, and the boots. An image is what debootstrap and
+apt make: the distribution's kernel, the generator of its initramfs, a network, file systems of more than one
+kind. A unit, last of all, runs the script of a boot, which debugfs writes to the disk before, and powers off. The
+boot loader is qemu's, with what /boot holds at that time. Must not decide what is right.
+
+While a script runs it may say `monitor: plug`, and a USB stick and a serial adapter are plugged in through qemu's
+monitor.
+"""
+import functools
+import json
+import re
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import boot
+import chroots
+import disk
+import fetch
+import kernels
+import packages
+import tools
+
+MIB = 1 << 20
+# Where the partitions are, in MiB: start, size.
+ESP, SWAP, HOME, ROOT = (1, 64), (65, 64), (129, 320), (449, 4600)
+TABLE = f"""label: gpt
+start={ESP[0]}M, size={ESP[1]}M, type=uefi
+start={SWAP[0]}M, size={SWAP[1]}M, type=swap
+start={HOME[0]}M, size={HOME[1]}M, type=linux
+start={ROOT[0]}M, size={ROOT[1]}M, type=linux
+"""
+# A host name, files that do not wait for a first boot, and no unit that only takes time.
+CONFIGURE = """
+systemd-machine-id-setup
+systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \\
+    man-db.timer logrotate.timer e2scrub_reap.service 2>&1
+systemctl enable boot-script.service 2>&1
+mkdir -p /boot/efi /home
+"""
+UNIT = """[Unit]
+Description=The script of this boot
+After=multi-user.target
+
+[Service]
+Type=oneshot
+Environment=LC_ALL=C HOME=/root DEBIAN_FRONTEND=noninteractive
+ExecStart=/usr/local/sbin/boot-script
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/console
+
+[Install]
+WantedBy=boot-script.target
+"""
+TARGET = """[Unit]
+Description=A boot with a script
+Requires=multi-user.target
+After=multi-user.target
+AllowIsolate=yes
+"""
+RUN = f"""#!/bin/sh
+cd /root
+bash -e /root/script && said="{boot.DONE}" || said="boot: the script failed"
+echo; echo "$said"
+systemctl poweroff
+"""
+# The first initramfs is made where initramfs-tools sees another machine, and has most drivers; later ones would
+# take minutes with these. disk.py has machines that go on so.
+INSTALL = """
+apt-get -qq update
+apt-get -y --no-install-recommends install linux-image-{} >&2
+apt-get clean
+rm -rf /var/cache/apt/*.bin
+[ ! -d /etc/initramfs-tools/conf.d ] || echo MODULES=dep > /etc/initramfs-tools/conf.d/modules
+"""
+NETWORKS = {
+    "ifupdown": {"etc/network/interfaces.d/card": "allow-hotplug {card}\niface {card} inet dhcp\n"},
+    "networkd": {"etc/systemd/network/card.network": "[Match]\nName={card}\n\n[Network]\nDHCP=yes\n"},
+}
+# A module that is built for each kernel, as DKMS does.
+HELLO = """#include <linux/module.h>
+static int __init hello_init(void) { pr_info("hello\\n"); return 0; }
+static void __exit hello_exit(void) { }
+module_init(hello_init);
+module_exit(hello_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("hello");
+"""
+DKMS = """PACKAGE_NAME="hello"
+PACKAGE_VERSION="1.0"
+BUILT_MODULE_NAME[0]="hello"
+DEST_MODULE_LOCATION[0]="/updates/dkms"
+AUTOINSTALL="yes"
+"""
+# What DKMS' own hook does for a new kernel, with what was built before.
+DKMS_HOOK = """#!/bin/sh
+set -e
+[ -d "/usr/local/hello/$1" ] || exit 0
+mkdir -p "/lib/modules/$1/updates/dkms"
+cp /usr/local/hello/$1/hello.ko* "/lib/modules/$1/updates/dkms"
+depmod "$1"
+"""
+# What a user plugs in, for qemu's monitor.
+PLUGGED = ({"driver": "usb-storage", "drive": "stick", "bus": "usb.0", "id": "plugged-stick"},
+           {"driver": "usb-serial", "chardev": "serial", "bus": "usb.0", "id": "plugged-adapter", "always-plugged": True})
+# Prints what is true of the running system, for disk.facts().
+FACTS = r"""
+fact() { echo; echo "fact $*"; }
+address() { ip -o -4 addr show scope global | awk '{ print $4 }'; }
+for _ in $(seq 60); do [ -z "$(address)" ] || break; sleep 1; done
+udevadm settle
+fact kernel $(uname -r)
+fact state $(systemctl list-jobs --no-legend | wc -l) $(systemctl --failed --plain --no-legend | awk '{ print $1 }')
+fact unmounted $(awk '$2 ~ "^/" { print $2 }' /etc/fstab | while read at; do mountpoint -q $at || echo $at; done)
+fact swap $(awk 'NR > 1 { print $1 }' /proc/swaps)
+fact address $(address)
+fact loaded $(cut -d ' ' -f 1 /proc/modules | sort)
+fact files $(find /lib/modules/$(uname -r)/kernel -name '*.ko*' | wc -l)
+"""
+
+
+@dataclass(frozen=True)
+class System:
+    """What tells one system from another."""
+    suite: str
+    network: str                     # in NETWORKS
+    home: str                        # the type of /home
+    packages: tuple                  # the generator of the initramfs, and what /home needs
+    remake: str                      # the command that makes the initramfs of the running kernel anew
+    devices: tuple                   # qemu's: where the disk is, and the card
+    card: str = "enp0s16"            # what udev calls it
+    arch: str = "amd64"
+    flavour: str = "amd64"
+    board: tuple = None              # qemu and its machine, where that is no PC
+    successor: str = ""              # the flavour of the second kernel, where the suite has one kernel only
+
+    @property
+    def fstab(self):
+        return (f"LABEL=root / ext4 errors=remount-ro 0 1\nLABEL=ESP /boot/efi vfat umask=0077 0 1\n"
+                f"LABEL=home /home {self.home} defaults 0 2\nLABEL=swap none swap sw 0 0\n")
+
+
+COMMON = ("systemd-sysv", "udev", "dbus", "kmod", "zstd", "e2fsprogs", "fdisk", "dosfstools", "iproute2")
+CARD = "netdev=net,addr=0x10"
+SYSTEMS = {
+    "Debian 12, x86-64": System(
+        "bookworm", "ifupdown", "xfs", ("initramfs-tools", "xfsprogs", "ifupdown", "isc-dhcp-client"),
+        "update-initramfs -u", ("-device", "virtio-blk-pci,drive=disk", "-device", f"virtio-net-pci,{CARD}")),
+}
+MAKE_HOME = {"xfs": "mkfs.xfs -q -L home", "ext4": "mkfs.ext4 -q -L home", "btrfs": "mkfs.btrfs -q -L home"}
+LIMIT = 3600  # seconds for one boot, in which apt upgrades kernels
+
+
+# ------------------------------------------------------------------------- kernels
+
+@functools.cache
+def releases(system):
+    """The kernels that a machine goes through, as kernels.Kernel: the one before, and the suite's newest."""
+    def images(flavour):
+        # Flavours like rt-amd64 have a name that ends alike.
+        return [name for name in fetch.images(system.suite, system.arch, flavour) if re.search(rf"\d-{flavour}$", name)]
+    own = images(system.flavour)
+    old, new = [*own[-1:], *images(system.successor)[-1:]] if system.successor else own[-2:]
+    return [kernel(system, image) for image in (old, new)]
+
+
+def kernel(system, image):
+    needed = [name for name in fetch.dependencies(system.suite, system.arch, image)
+              if name.endswith(image.removeprefix("linux-image-"))]
+    debs = fetch.debs(system.suite, system.arch, needed)
+    return kernels.Kernel(image.removeprefix("linux-image-"), kernels.version_of(debs[0]), tuple(debs))
+
+
+def archives(system, out):
+    """Makes an archive below `out` for each of the machine's kernels: `old`, `revised`, which is that one under the
+    next version, and `new`, each with the metapackage."""
+    old, new = releases(system)
+    next_version = f"{old.version}.1"
+    for folder in ("old", "revised", "new"):
+        (out / folder).mkdir(parents=True)
+    for deb in old.debs:
+        shutil.copy(deb, out / "old")
+        kernels.remade(deb, out / "revised", (old.version, next_version))
+    for deb in new.debs:
+        shutil.copy(deb, out / "new")
+    # The metapackage names the suite's newest kernel.
+    meta = fetch.deb(system.suite, system.arch, f"linux-image-{system.flavour}")
+    newest = old if system.successor else new
+    for folder, kernel, version in (("old", old, old.version), ("revised", old, next_version),
+                                    ("new", new, f"{new.version}.2")):
+        kernels.remade(meta, out / folder, (newest.release, kernel.release), (newest.version, version))
+    for folder in ("old", "revised", "new"):
+        packages.index(out / folder)
+
+
+def built_module(system):
+    """The cache's entry with hello.ko for each kernel, built by DKMS with the suite's compiler and headers."""
+    names = [kernel.release for kernel in releases(system)]
+
+    def build(directory):
+        tree = directory / "tree"
+        tree.mkdir()
+        tools.run("tar", "-C", tree, "-xf", chroots.tarball(system.suite))
+        install(system, tree, "dkms", *(f"linux-headers-{name}" for name in names))
+        source = tree / "usr/src/hello-1.0"
+        source.mkdir(parents=True)
+        (source / "hello.c").write_text(HELLO)
+        (source / "Makefile").write_text("obj-m := hello.o\n")
+        (source / "dkms.conf").write_text(DKMS)
+        for name in names:
+            chroots.inside(tree, f"mkdir -p /lib/modules/{name}; dkms build hello/1.0 -k {name} >&2")
+            (directory / name).mkdir()
+            built, = (tree / f"var/lib/dkms/hello/1.0/{name}").rglob("hello.ko*")
+            shutil.copy(built, directory / name)
+        shutil.rmtree(tree)
+    return fetch.entry(disk.recipe(f"hello-{system.suite}-{system.arch}", names, HELLO, DKMS), build)
+
+
+# ------------------------------------------------------------------------- images
+
+def install(system, tree, *names):
+    """Installs the suite's packages in a tree, with what they depend on."""
+    present = chroots.inside(tree, "dpkg-query -W -f '${Package}\\n'").stdout.split()
+    needed = sorted(set(fetch.dependencies(system.suite, system.arch, *names)) - set(present))
+    debs = tree / "debs"
+    debs.mkdir()
+    for deb in fetch.debs(system.suite, system.arch, needed):
+        shutil.copy(deb, debs)
+    chroots.inside(tree, "apt-get install -qq --no-install-recommends -o APT::Sandbox::User=root /debs/*.deb")
+    shutil.rmtree(debs)
+
+
+def configuration(system):
+    """The files that make a system of the suite's packages this one: path → text."""
+    files = {"etc/fstab": system.fstab, "etc/hostname": "board\n", "etc/modules-load.d/hello.conf": "hello\n",
+             "etc/systemd/system/boot-script.service": UNIT, "etc/systemd/system/boot-script.target": TARGET,
+             "etc/apt/sources.list": "deb [trusted=yes] file:/repo/old ./\n",
+             "etc/apt/apt.conf.d/00here": chroots.APT_CONF}
+    for path, text in NETWORKS[system.network].items():
+        files[path] = text.format(card=system.card)
+    if "initramfs-tools" in system.packages:
+        files["etc/initramfs-tools/conf.d/fast"] = "COMPRESSLEVEL=1\n"
+        files["etc/initramfs-tools/conf.d/resume"] = "RESUME=none\n"
+    if "dracut" in system.packages:
+        # The first one is made here, where dracut sees another machine.
+        files["etc/dracut.conf.d/any.conf"] = 'hostonly="no"\n'
+    return files
+
+
+def image(system):
+    """The cache's entry with a disk on which the suite is installed with the older kernel, `stick`, and /boot."""
+    names, hello, files = (*COMMON, *system.packages), built_module(system), configuration(system)
+
+    def build(directory):
+        tree = directory / "tree"
+        tree.mkdir()
+        tools.run("tar", "-C", tree, "-xf", chroots.tarball(system.suite))
+        install(system, tree, *names)
+        for path, text in files.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text(text)
+        boot.program(tree / "usr/local/sbin/boot-script", RUN)
+        shutil.copytree(hello, tree / "usr/local/hello")
+        boot.program(tree / "etc/kernel/postinst.d/dkms", DKMS_HOOK)
+        archives(system, tree / "repo")
+        chroots.inside(tree, CONFIGURE)
+        if system.network == "networkd":
+            chroots.inside(tree, "systemctl enable systemd-networkd 2>&1")
+        chroots.inside(tree, INSTALL.format(system.flavour))
+        pack(system, tree, directory)
+        shutil.rmtree(tree)
+    kernel_versions = [kernel.version for kernel in releases(system)]
+    parts = (system, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, DKMS_HOOK, MAKE_HOME, INSTALL)
+    return fetch.entry(disk.recipe(f"systemd-{system.suite}-{system.arch}", *parts), build)
+
+
+def pack(system, tree, directory):
+    """Makes the disk of a tree, whose own programs make what is not ext4."""
+    work = tree / "work"
+    work.mkdir()
+    for name, (_, size) in {"esp": ESP, "swap": SWAP, "home": HOME, "stick": (0, 32)}.items():
+        sparse(work / name, size)
+    sparse(work / "disk", ROOT[0] + ROOT[1] + 1)
+    (work / "table").write_text(TABLE)
+    chroots.inside(tree, f"cd /work; sfdisk -q disk < table; mkfs.vfat -n ESP esp; mkfs.vfat -n STICK stick; "
+                         f"mkswap -L swap swap; {MAKE_HOME[system.home]} home")
+    for name in ("disk", "stick"):
+        (work / name).rename(directory / name)
+    for name, (start, _) in {"esp": ESP, "swap": SWAP, "home": HOME}.items():
+        tools.run("dd", f"if={work / name}", f"of={directory / 'disk'}", "bs=1M", f"seek={start}", "conv=notrunc,sparse")
+    shutil.rmtree(work)
+    tools.run("/sbin/mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", tree, "-E", f"offset={ROOT[0] * MIB}",
+              directory / "disk", f"{ROOT[1]}M")
+
+
+def sparse(path, size):
+    with open(path, "wb") as file:
+        file.truncate(size * MIB)
+
+
+def package(arch):
+    """limopack's own package, as `make deb` has made it."""
+    found = list((fetch.TOP / "target/deb").glob(f"limopack_*_{arch}.deb"))
+    assert len(found) == 1, f"one package for {arch} in target/deb expected, found {found}: make deb ARCH={arch}"
+    return found[0]
+
+
+# ------------------------------------------------------------------------ machines
+
+class Machine:
+    """A system's disk in a directory of its own."""
+
+    def __init__(self, system, place):
+        self.system, self.place, self.seconds = system, Path(place), {}
+        tools.run("cp", "-a", "--sparse=always", "--reflink=auto", f"{image(system)}/.", place)
+        self._debugfs(f"write {package(system.arch)} root/limopack.deb")
+
+    def boot(self, name, release, script):
+        """Boots a kernel and runs `script`; the console's text."""
+        self._write_script(script)
+        top = self._read_boot()
+        # The path of a socket has to be short.
+        monitor = tempfile.mktemp(prefix="qmp-")
+        log = self.place / f"{name}.log"
+        log.write_bytes(b"")
+        over = threading.Event()
+        plugged = threading.Thread(target=watch, args=(log, monitor, over))
+        devices = ("-drive", f"if=none,id=disk,format=raw,cache=unsafe,file={self.place}/disk",
+                   *self.system.devices, "-netdev", "user,id=net,restrict=on", "-device", "qemu-xhci,id=usb,addr=0x11",
+                   "-drive", f"if=none,id=stick,format=raw,file={self.place}/stick",
+                   "-chardev", "null,id=serial",
+                   "-qmp", f"unix:{monitor},server=on,wait=off", "-m", "1024")
+        started = time.monotonic()
+        try:
+            plugged.start()
+            return disk.qemu(top / f"vmlinuz-{release}", top / f"initrd.img-{release}",
+                             "root=LABEL=root ro quiet systemd.unit=boot-script.target", devices, log,
+                             self.system.board, LIMIT)
+        finally:
+            self.seconds[name] = time.monotonic() - started
+            over.set()
+            plugged.join()
+            Path(monitor).unlink(missing_ok=True)
+
+    def _debugfs(self, *commands):
+        for command in commands:
+            done = tools.run("/sbin/debugfs", "-w", "-R", command, f"{self.place}/disk?offset={ROOT[0] * MIB}")
+            bad = [line for line in done.stderr.splitlines() if not line.startswith("debugfs ")]
+            assert not bad or command.startswith("rm "), f"{command}: {done.stderr}"
+
+    def _write_script(self, script):
+        text = self.place / "script"
+        text.write_text(script)
+        self._debugfs("rm root/script", f"write {text} root/script")
+
+    def _read_boot(self):
+        """The directory with a copy of /boot as it is now."""
+        out = self.place / "now"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        tools.run("/sbin/debugfs", "-R", f"rdump /boot {out}", f"{self.place}/disk?offset={ROOT[0] * MIB}")
+        return out / "boot"
+
+
+def watch(log, monitor, over):
+    """Plugs what is PLUGGED in once the console asks for it; ends when the boot is over."""
+    while b"monitor: plug" not in log.read_bytes():
+        if over.wait(1):
+            return
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(monitor)
+        with client.makefile("rw") as stream:
+            stream.readline()  # the greeting
+            for command, arguments in (("qmp_capabilities", {}), *(("device_add", device) for device in PLUGGED)):
+                stream.write(json.dumps({"execute": command, "arguments": arguments}))
+                stream.flush()
+                while not {"return", "error"} & json.loads(said := stream.readline()).keys():
+                    pass
+                assert "error" not in json.loads(said), said
