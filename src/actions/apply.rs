@@ -293,7 +293,7 @@ impl Selection {
     ) -> Result<()> {
         let Some(at) = task.find(note.package) else {
             let what = msg!("{} is not installed; skipped");
-            task.report.debug(what, &[note.package]);
+            task.report.note(what, &[note.package]);
             self.gone.push(*note);
             self.settled.push(*note);
             return Ok(());

@@ -284,13 +284,13 @@ impl<'t> Stanza<'t> {
         trim(value)
     }
 
-    /// The third word of `Status`.
+    /// The third word of `Status`; all of one that has fewer.
     pub fn state(&self) -> &'t [u8] {
         const USUAL: &[u8] = b"install ok installed";
         if is_equal(self.status, USUAL) {
             return &self.status[b"install ok ".len()..];
         }
-        crate::text::words(self.status).nth(2).unwrap_or(b"")
+        crate::text::words(self.status).nth(2).unwrap_or(self.status)
     }
 
     /// Whether the package's files are there, in whatever state of configuration: then its
@@ -315,6 +315,16 @@ impl<'t> Stanza<'t> {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+
+    /// Story: a byte of status changed, so that `install ok` of the kernel's package was one word. Without
+    /// a third one the package counted as absent, and `--settle` deleted all modules of its kernel.
+    #[test]
+    fn a_status_of_two_words_is_not_that_of_an_absent_package() {
+        let text = b"Package: k\nStatus: installpok installed\n";
+        let stanza = parse(text, b"f").unwrap().all[0];
+        assert!(stanza.is_there() && !stanza.is_settled());
+        assert!(!parse(b"Package: k\n", b"f").unwrap().all[0].is_there());
+    }
 
     const TEXT: &[u8] = b"Package: a\nStatus: install ok installed\nArchitecture: armhf\n\
         Depends: b,\n c (>= 1)\nVersion: 1\n\n\nstatus: hold ok half-configured\npackage:b\n\n";

@@ -131,6 +131,11 @@ def underscores(name):
     return re.sub(r"\[.*?\]|-", lambda hit: "_" if hit[0] == "-" else hit[0], name)
 
 
+def is_alias(name):
+    """Whether a name is an alias by its looks, which no module can have for a name."""
+    return ":" in name or name.startswith(("fs-", "crypto-", "net-pf-", "char-major-", "block-major-"))
+
+
 def name_of(path):
     """The module name of a file: base name up to the first dot, in kernel spelling."""
     return os.path.basename(path).split(".")[0].replace("-", "_")
@@ -140,7 +145,7 @@ def lines(path):
     """The lines of a text that may be missing, without comments."""
     if not path.exists():
         return []
-    return [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    return [line for line in path.read_text(errors="surrogateescape").split("\n")[:-1] if not line.startswith("#")]
 
 
 class Index:
@@ -177,8 +182,9 @@ class Index:
     @cached_property
     def aliases(self):
         """[(pattern, module)] as depmod wrote them, patterns in kernel spelling."""
-        return [(underscores(line.split()[1]), line.split()[2])
-                for line in lines(self.vdir / "modules.alias")]
+        # A pattern may have spaces in it.
+        found = [line.removeprefix("alias ").rsplit(" ", 1) for line in lines(self.vdir / "modules.alias")]
+        return [(underscores(pattern), module) for pattern, module in found]
 
     @cached_property
     def _heads(self):
@@ -254,7 +260,7 @@ def read_trie(path):
 
     def text(at):
         end = data.index(b"\0", at)
-        return data[at:end].decode(), end + 1
+        return data[at:end].decode(errors="surrogateescape"), end + 1
 
     def node(offset, key):
         at = offset & 0x0FFFFFFF
