@@ -126,7 +126,7 @@ def ground(tmp_path_factory, scratch):
 
     def get(name):
         if name not in made:
-            root = scratch / f"damage-dpkg-{name}"
+            root = Path(tempfile.mkdtemp(prefix=f"damage-dpkg-{name}-", dir=scratch))
             sample(root)
             GROUNDS[name](root)
             made[name] = damage.Ground(root), model.Index(root / LIB / VERSION)
@@ -206,7 +206,7 @@ def modules_of(state, version):
     return {model.name_of(path) for path in state if path.startswith(f"{LIB}/{version}/") and path.endswith(".ko")}
 
 
-def judge(one, index, args):
+def classify(one, index, args):
     wanted = {MODULES, TWIN} if args == SETTLE else {MODULES}
     gone, came = database_sound(one, wanted)
     for version in (VERSION, OTHER):
@@ -250,5 +250,5 @@ def registered_otherwise(one, index):
 def test_no_changed_byte_costs_a_stanza_without_a_word(case, ground, row):
     name, file, args = case
     place, index = ground(name)
-    counts = damage.campaign(place, file, args, lambda one: judge(one, index, args))
-    row(f"damage: {os.path.basename(file)}, {damage.PLACES} bytes", f"{name}, {args[0]}: {damage.told(counts)}")
+    counts = damage.campaign(place, file, args, lambda one: classify(one, index, args))
+    row(f"damage: {os.path.basename(file)}, {damage.PLACES} bytes", f"{name}, {args[0]}: {damage.summary(counts)}")

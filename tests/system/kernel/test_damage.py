@@ -5,6 +5,8 @@ run keeps is there, indexed, with its dependencies. Where no reader can tell the
 somebody meant, `excuse` says so, by a predicate on the damaged line; what it excuses is counted.
 """
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +49,8 @@ BASE = "usr/lib/modules"
 def whole(scratch):
     """A root with a small kernel, a registry and a file of needs.d; module files are empty, as nothing
     here reads them."""
-    root, source = scratch / "damage", trees.directory(fetch.kernel_tree("bookworm"))
+    # Its own, whenever it is made again: between two groups of this file, a process may run other files.
+    root, source = Path(tempfile.mkdtemp(prefix="damage-", dir=scratch)), trees.directory(fetch.kernel_tree("bookworm"))
     index = model.Index(source)
     trees.pick(source, root, index.paths(index.needs(SEEDS)))
     fetch.kmod("30").depmod(root, source.name)
@@ -140,7 +143,7 @@ def grounds(whole, scratch):
 
     def get(name):
         if name not in made:
-            root = trees.copy(whole, scratch / f"damage-{name}", shutil.copy2)
+            root = trees.copy(whole, tempfile.mkdtemp(prefix=f"damage-{name}-", dir=scratch), shutil.copy2)
             GROUNDS[name](root)
             made[name] = damage.Ground(root)
         return truth, made[name]
@@ -160,9 +163,9 @@ def test_no_changed_byte_costs_a_module_without_a_word(case, grounds, row):
     truth, place = grounds(ground)
     folder = truth.park if name.startswith(".parked/") else truth.place
     file = name if name == NEEDS else f"{folder}/{name.removeprefix('.parked/')}"
-    judge = {LIST[0]: listed, PRUNE[0]: pruned, RESTORE[0]: restored, BRING[0]: registered, RELEASE[0]: registered}
-    counts = damage.campaign(place, file, args, lambda one: judge[args[0]](one, truth, ground, args))
-    row(f"damage: {name}, {damage.PLACES} bytes", f"{ground}, {' '.join(args)}: {damage.told(counts)}")
+    classify = {LIST[0]: listed, PRUNE[0]: pruned, RESTORE[0]: restored, BRING[0]: registered, RELEASE[0]: registered}
+    counts = damage.campaign(place, file, args, lambda one: classify[args[0]](one, truth, ground, args))
+    row(f"damage: {name}, {damage.PLACES} bytes", f"{ground}, {' '.join(args)}: {damage.summary(counts)}")
 
 
 def names_in(state, place):

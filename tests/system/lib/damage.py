@@ -1,7 +1,7 @@
 """One byte of a file changed, at many places: what a call then does, and what that is called.
 
 Owns the places, the bytes, the ground on which a call runs again and again, and the count of what
-came of it. What is right after a call is for the tests to say: their `judge` gets a `Try`.
+came of it. What is right after a call is for the tests to say: their `classify` gets a `Try`.
 Everything is deterministic: the same file has the same damages in every run.
 """
 import os
@@ -159,12 +159,12 @@ def spoken(one):
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", one.err), "control bytes"
 
 
-def campaign(ground, file, args, judge):
-    """Tries all damages: how often each answer of `judge` came. It returns the name of what came of a
+def campaign(ground, file, args, classify):
+    """Tries all damages: how often each answer of `classify` came. It returns the name of what came of a
     success, and raises AssertionError for what must not be."""
     counts, broken, tries = Counter(), [], ground.tries(file, args)
     sound = next(tries)
-    assert sound.code == 0 and judge(sound) == "harmless", f"undamaged: {sound}"
+    assert sound.code == 0 and classify(sound) == "harmless", f"undamaged: {sound}"
     for one in tries:
         try:
             spoken(one)
@@ -172,7 +172,7 @@ def campaign(ground, file, args, judge):
                 refused(one)
                 counts["refused"] += 1
             else:
-                counts[judge(one)] += 1
+                counts[classify(one)] += 1
         except Exception as problem:  # the model reads nothing that is torn
             broken.append(f"{one}\n  {problem!r}")
     # What the model read may have bytes that no text has.
@@ -181,6 +181,6 @@ def campaign(ground, file, args, judge):
     return counts
 
 
-def told(counts):
+def summary(counts):
     """The counts for people."""
     return ", ".join(f"{count} {what}" for what, count in counts.items())
