@@ -362,7 +362,12 @@ pub(crate) mod tests {
     fn a_dependency_is_a_module_by_its_whole_path() {
         let scratch = Scratch::new("whole");
         let root = scratch.root();
-        for dependencies in ["k/b.kokk/c.ko", "q/b.ko k/c.ko", "k/b.ko k:c.ko", "k/b.ko.xz"] {
+        for dependencies in [
+            "k/b.kokk/c.ko",
+            "q/b.ko k/c.ko",
+            "k/b.ko k:c.ko",
+            "k/b.ko.xz",
+        ] {
             let dep = format!("k/a.ko: {dependencies}\nk/b.ko:\nk/c.ko:\n");
             scratch.write("lib/modules/1/modules.dep", dep);
             let kernel = Kernel::open(&root, b"1").unwrap();

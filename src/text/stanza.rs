@@ -290,7 +290,9 @@ impl<'t> Stanza<'t> {
         if is_equal(self.status, USUAL) {
             return &self.status[b"install ok ".len()..];
         }
-        crate::text::words(self.status).nth(2).unwrap_or(self.status)
+        crate::text::words(self.status)
+            .nth(2)
+            .unwrap_or(self.status)
     }
 
     /// Whether the package's files are there, in whatever state of configuration: then its
