@@ -148,7 +148,7 @@ impl Progress {
         }
         self.second = now();
         self.is_shown = true;
-        write_stderr(&self.line());
+        write_stderr(self.line());
     }
 
     /// What the terminal shows meanwhile; no verb, because a restore and a park count as a prune does.
@@ -191,6 +191,6 @@ mod tests {
     fn progress_does_not_say_that_what_is_restored_is_removed() {
         let mut progress = Progress::new(3925, Volume::Quiet);
         (0..544).for_each(|_| progress.tick());
-        assert_eq!(&progress.line()[..], b"\rlimopack: 544 of 3925 modules");
+        assert_eq!(progress.line(), b"\rlimopack: 544 of 3925 modules");
     }
 }
