@@ -99,14 +99,18 @@ BUILT_MODULE_NAME[0]="hello"
 DEST_MODULE_LOCATION[0]="/updates/dkms"
 AUTOINSTALL="yes"
 """
-# What DKMS' own hook does for a new kernel, with what was built before.
-DKMS_HOOK = """#!/bin/sh
+# What DKMS' own hooks do for a kernel that comes, with what was built before, and for one that goes.
+HOOKS = {
+    "etc/kernel/postinst.d/dkms": """#!/bin/sh
 set -e
-[ -d "/usr/local/hello/$1" ] || exit 0
 mkdir -p "/lib/modules/$1/updates/dkms"
 cp /usr/local/hello/$1/hello.ko* "/lib/modules/$1/updates/dkms"
 depmod "$1"
-"""
+""",
+    "etc/kernel/prerm.d/dkms": """#!/bin/sh
+rm -rf "/lib/modules/$1/updates"
+""",
+}
 # What a user plugs in, for qemu's monitor.
 PLUGGED = ({"driver": "usb-storage", "drive": "stick", "bus": "usb.0", "id": "plugged-stick"},
            {"driver": "usb-serial", "chardev": "serial", "bus": "usb.0", "id": "plugged-adapter", "always-plugged": True})
@@ -268,7 +272,9 @@ def image(system):
             (tree / path).write_text(text)
         boot.program(tree / "usr/local/sbin/boot-script", RUN)
         shutil.copytree(hello, tree / "usr/local/hello")
-        boot.program(tree / "etc/kernel/postinst.d/dkms", DKMS_HOOK)
+        for path, text in HOOKS.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            boot.program(tree / path, text)
         archives(system, tree / "repo")
         chroots.inside(tree, CONFIGURE)
         if system.network == "networkd":
@@ -277,7 +283,7 @@ def image(system):
         pack(system, tree, directory)
         shutil.rmtree(tree)
     kernel_versions = [kernel.version for kernel in releases(system)]
-    parts = (system, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, DKMS_HOOK, MAKE_HOME, INSTALL)
+    parts = (system, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, HOOKS, MAKE_HOME, INSTALL)
     return fetch.entry(disk.recipe(f"systemd-{system.suite}-{system.arch}", *parts), build)
 
 
