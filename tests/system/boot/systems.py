@@ -9,6 +9,7 @@ While a script runs it may say `monitor: plug`, and a USB stick and a serial ada
 monitor.
 """
 import functools
+import inspect
 import json
 import re
 import shutil
@@ -143,7 +144,6 @@ class System:
     arch: str = "amd64"
     flavour: str = "amd64"
     board: tuple = None              # qemu and its machine, where that is no PC
-    successor: str = ""              # the flavour of the second kernel, where the suite has one kernel only
 
     @property
     def fstab(self):
@@ -167,11 +167,9 @@ LIMIT = 3600  # seconds for one boot, in which apt upgrades kernels
 @functools.cache
 def releases(system):
     """The kernels that a machine goes through, as kernels.Kernel: the one before, and the suite's newest."""
-    def images(flavour):
-        # Flavours like rt-amd64 have a name that ends alike.
-        return [name for name in fetch.images(system.suite, system.arch, flavour) if re.search(rf"\d-{flavour}$", name)]
-    own = images(system.flavour)
-    old, new = [*own[-1:], *images(system.successor)[-1:]] if system.successor else own[-2:]
+    # Flavours like rt-amd64 have a name that ends alike.
+    old, new = [name for name in fetch.images(system.suite, system.arch, system.flavour)
+                if re.search(rf"\d-{system.flavour}$", name)][-2:]
     return [kernel(system, image) for image in (old, new)]
 
 
@@ -196,10 +194,9 @@ def archives(system, out):
         shutil.copy(deb, out / "new")
     # The metapackage names the suite's newest kernel.
     meta = fetch.deb(system.suite, system.arch, f"linux-image-{system.flavour}")
-    newest = old if system.successor else new
-    for folder, kernel, version in (("old", old, old.version), ("revised", old, next_version),
-                                    ("new", new, f"{new.version}.2")):
-        kernels.remade(meta, out / folder, (newest.release, kernel.release), (newest.version, version))
+    shutil.copy(meta, out / "new")
+    for folder, version in (("old", old.version), ("revised", next_version)):
+        kernels.remade(meta, out / folder, (new.release, old.release), (new.version, version))
     for folder in ("old", "revised", "new"):
         packages.index(out / folder)
 
@@ -283,7 +280,8 @@ def image(system):
         pack(system, tree, directory)
         shutil.rmtree(tree)
     kernel_versions = [kernel.version for kernel in releases(system)]
-    parts = (system, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, HOOKS, MAKE_HOME, INSTALL)
+    archived = inspect.getsource(archives)
+    parts = (system, archived, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, HOOKS, MAKE_HOME, INSTALL)
     return fetch.entry(disk.recipe(f"systemd-{system.suite}-{system.arch}", *parts), build)
 
 
