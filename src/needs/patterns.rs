@@ -116,7 +116,7 @@ impl Patterns {
         }
         let mut last = None;
         for &number in &room.found {
-            // What is found in several ways is found once.
+            // What is found in several ways is passed on once.
             if last != Some(number) {
                 visit(number)?;
             }

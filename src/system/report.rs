@@ -3,8 +3,8 @@
 //! The print macros are not used: they panic on a closed pipe.
 
 use crate::error::{Error, Result, Verb};
-use crate::format::{decimal, push_escaped, render};
-use crate::system::{io, retry, write_all, Text};
+use crate::format::{decimal, push_escaped, render, Text};
+use crate::system::{io, retry, write_all};
 use crate::template::Template;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use rustix::io::Errno;

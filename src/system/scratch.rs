@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// An empty directory, named after the test's name.
+    /// An empty directory, named after the test.
     pub fn new(test: &str) -> Scratch {
         let name = format!("limopack-unit-{}-{test}", std::process::id());
         let path = std::env::temp_dir().join(name);

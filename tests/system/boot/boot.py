@@ -177,11 +177,7 @@ class Installed:
             (root / name).mkdir(parents=True)
         shutil.copy2(fetch.busybox(self.machine.arch, self.machine.suite), root / "bin/busybox")
         program(root / "init", INITRAMFS_INIT)
-        depends = tools.Modprobe(self.machine.kmod, pristine).show_depends(list(names))
-        ordered = dict.fromkeys(path for name in names for path in depends[name])
-        for at, path in enumerate(ordered):
-            shutil.copy2(trees.directory(pristine) / path,
-                         root / f"modules/{at:02}-{os.path.basename(path)}")
+        put_modules(root / "modules", pristine, names, self.machine.kmod)
         pack(root, self.initramfs)
         shutil.rmtree(root)
 
@@ -218,6 +214,14 @@ class Installed:
         done = tools.run("/sbin/debugfs", "-R", f"rdump /results/{script} {out}", self.disk)
         assert (out / script).is_dir(), done.stderr
         return {path.name: path.read_text(errors="replace") for path in (out / script).iterdir()}
+
+
+def put_modules(folder, pristine, names, kmod):
+    """Copies modules with all that they need, numbered in the order in which they load."""
+    depends = tools.Modprobe(kmod, pristine).show_depends(list(names))
+    ordered = dict.fromkeys(path for name in names for path in depends[name])
+    for at, path in enumerate(ordered):
+        shutil.copy2(trees.directory(pristine) / path, folder / f"{at:02}-{os.path.basename(path)}")
 
 
 def pack(root, target):

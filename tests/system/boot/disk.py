@@ -24,7 +24,6 @@ from pathlib import Path
 import boot
 import chroots
 import fetch
-import record
 import tools
 import trees
 
@@ -35,7 +34,7 @@ MIB = 1 << 20
 DISK_SIZE = 1200 * MIB
 # What makes systems small. No machine here has the hardware of these drivers.
 UNUSED = """usr/share/doc usr/share/man usr/share/locale usr/share/info usr/share/zoneinfo
-            usr/share/perl usr/lib/x86_64-linux-gnu/perl var/cache var/lib/apt/lists debs""".split()
+            usr/share/perl usr/lib/x86_64-linux-gnu/perl var/cache var/lib/apt/lists""".split()
 UNUSED_DRIVERS = """sound drivers/gpu drivers/media drivers/infiniband drivers/staging drivers/iio
                     drivers/net/wireless""".split()
 # With a second processor, an emulated machine spends more on keeping both in step than it gains.
@@ -212,10 +211,9 @@ def accelerator():
     return kvm if b"Unable to mount root" in done.stdout else tcg
 
 
-def qemu(kernel, initramfs, command_line, devices, log, board=None, limit=LIMIT):
-    """Boots until the machine powers off; the console's text, which stays in `log`, too. `board` is qemu
-    and its machine, where that is no PC."""
-    argv = [*(board or (*QEMU, *accelerator())), "-kernel", kernel, "-initrd", initramfs,
+def qemu(kernel, initramfs, command_line, devices, log, limit=LIMIT):
+    """Boots until the machine powers off; the console's text, which stays in `log`, too."""
+    argv = [*QEMU, *accelerator(), "-kernel", kernel, "-initrd", initramfs,
             "-append", f"{COMMAND_LINE} {command_line}", *devices]
     with open(log, "wb") as console:
         try:
@@ -237,9 +235,14 @@ def drive(name, file, device, snapshot, log=None):
     """The arguments for one disk; `log` is a file in which `record` finds what is written to it. The
     installer finds disks by their serial numbers."""
     if log:
-        return (*record.logged(name, file, log), "-device", f"{device},drive={name},serial={name}")
-    return ("-drive", f"if=none,id={name},format=raw,file={file},snapshot={snapshot}",
-            "-device", f"{device},drive={name},serial={name}")
+        log.touch()
+        nodes = (f"driver=file,filename={file},node-name={name}-file",
+                 f"driver=file,filename={log},node-name={name}-log",
+                 f"driver=blklogwrites,file={name}-file,log={name}-log,node-name={name}")
+        words = [word for node in nodes for word in ("-blockdev", node)]
+    else:
+        words = ["-drive", f"if=none,id={name},format=raw,file={file},snapshot={snapshot}"]
+    return (*words, "-device", f"{device},drive={name},serial={name}")
 
 
 def with_payload(image, target, script, files):
@@ -281,7 +284,7 @@ def system(case):
         tree = directory / "tree"
         tree.mkdir()
         tools.run("tar", "-C", tree, "-xf", chroots.tarball(SUITE))
-        install_packages(tree, packages)
+        chroots.install(tree, SUITE, ARCH, *packages)
         for name, version in zip(case.kernels, versions):
             install_kernel(tree, name, version)
         for unused in UNUSED:
@@ -297,15 +300,6 @@ def system(case):
         shutil.rmtree(tree)
     parts = (packages, versions, UNUSED, UNUSED_DRIVERS, INIT, DISK_SIZE)
     return fetch.entry(recipe("-".join(("system", *case.packages)), *parts), build)
-
-
-def install_packages(tree, packages):
-    needed = {name for package in packages for name in fetch.dependencies(SUITE, ARCH, package)}
-    present = chroots.inside(tree, "dpkg-query -W -f '${Package}\\n'").stdout.split()
-    (tree / "debs").mkdir()
-    for deb in fetch.debs(SUITE, ARCH, sorted(needed - set(present))):
-        shutil.copy(deb, tree / "debs")
-    chroots.inside(tree, "apt-get install -qq --no-install-recommends /debs/*.deb")
 
 
 def install_kernel(tree, name, version):

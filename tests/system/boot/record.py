@@ -6,16 +6,15 @@ of the log is that of dm-log-writes. (linux: drivers/md/dm-log-writes.c; qemu: b
 
 Must not decide what is right of a state.
 """
-import functools
 import random
 import shutil
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import boot
 import chroots
+import disk
 import fetch
 import tools
 import trees
@@ -25,7 +24,7 @@ SECTOR = 512
 MIB = 1 << 20
 # What a disk writes whole, or not at all.
 ATOMIC = 4096
-# Behind the file system, where nothing but the marker is written.
+# After the file system, where nothing but the marker is written.
 TAIL = MIB
 MARKER = "limopack: the action has ended"
 LOG_MAGIC, LOG_VERSION = 0x6A736677736872, 1
@@ -101,11 +100,6 @@ umount /results
 """
 
 
-@functools.cache
-def unpacked(package):
-    return fetch.with_dependencies("bookworm", "amd64", package)
-
-
 @dataclass(frozen=True)
 class FileSystem:
     """One that a root may have: how it is made of a tree, and what looks for damage."""
@@ -119,7 +113,7 @@ class FileSystem:
 
     def program(self, name, *args):
         """The command line of one of the package's programs, with its own libraries."""
-        root = unpacked(self.package)
+        root = fetch.with_dependencies("bookworm", "amd64", self.package)
         libraries = f"{root}/usr/lib/x86_64-linux-gnu"
         file = next(file for place in ("usr/sbin", "sbin", "usr/bin")
                     if (file := root / place / name).exists())
@@ -127,8 +121,8 @@ class FileSystem:
 
     def made(self, tree, image):
         """A disk with this file system on it, and on that what is below `tree`."""
-        with open(image, "wb") as disk:
-            disk.truncate(self.size + TAIL)
+        with open(image, "wb") as file:
+            file.truncate(self.size + TAIL)
         words = {"IMAGE": image, "TREE": tree, "SECTORS": self.size // SECTOR,
                  "KIB": f"{self.size // 1024}k", "BYTES": self.size}
         for command in self.make:
@@ -171,7 +165,7 @@ FILE_SYSTEMS = {
 
 def initramfs(place, modules, script, files):
     """Packs busybox, limopack, `modules` with what they need, and `files` (path → text, bytes or Path)."""
-    root, pristine = place / "initramfs.root", fetch.kernel_tree(KERNEL)
+    root = place / "initramfs.root"
     for name in ("bin", "modules"):
         (root / name).mkdir(parents=True)
     shutil.copy2(fetch.busybox(), root / "bin/busybox")
@@ -182,10 +176,7 @@ def initramfs(place, modules, script, files):
             shutil.copy2(content, root / path)
         else:
             (root / path).write_bytes(content if isinstance(content, bytes) else content.encode())
-    names = ("virtio_pci", "virtio_blk", *modules)
-    depends = tools.Modprobe("30", pristine).show_depends(list(names))
-    for at, path in enumerate(dict.fromkeys(path for name in names for path in depends[name])):
-        shutil.copy2(trees.directory(pristine) / path, root / f"modules/{at:02}-{Path(path).name}")
+    boot.put_modules(root / "modules", fetch.kernel_tree(KERNEL), ("virtio_pci", "virtio_blk", *modules), "30")
     boot.pack(root, place / "initramfs")
     shutil.rmtree(root)
     return place / "initramfs"
@@ -195,41 +186,24 @@ def run(place, modules, script, files, devices, limit=LIMIT):
     """Boots, and runs `script` as a part of process 1; the console's text."""
     version = trees.version(fetch.kernel_tree(KERNEL))
     kernel = fetch.unpacked_kernel(KERNEL) / f"boot/vmlinuz-{version}"
-    argv = ["qemu-system-x86_64", "-M", "q35", "-m", "512", "-accel", "tcg", "-nodefaults", "-no-reboot",
-            "-display", "none", "-serial", "stdio", "-kernel", kernel,
-            "-initrd", initramfs(place, modules, script, files),
-            "-append", "console=ttyS0 panic=-1 quiet norandmaps nokaslr mitigations=off", *devices]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
-    text = done.stdout.decode(errors="replace").replace("\r", "")
-    assert done.returncode == 0 and boot.DONE in text, f"{text}\n{done.stderr.decode()}"
-    return text
-
-
-def logged(name, disk, log):
-    """The arguments for a drive whose writes go to a log, too."""
-    Path(log).touch()
-    words = (f"driver=file,filename={disk},node-name={name}-file", f"driver=file,filename={log},node-name={name}-log",
-             f"driver=blklogwrites,file={name}-file,log={name}-log,node-name={name}")
-    return [argument for word in words for argument in ("-blockdev", word)]
+    return disk.qemu(kernel, initramfs(place, modules, script, files), "quiet", devices, place / "console", limit)
 
 
 def record(kind, actions, place):
-    """Runs limopack on copies of trees, each on a disk of its own, and records what is written.
-
-    `actions` are (tree, arguments); the console's text, and the Log of each.
-    """
+    """Runs limopack on copies of trees, each on a disk of its own, and records what is written: the Log of
+    each. `actions` are (tree, arguments)."""
     logs, lines, devices = [], [], []
     for number, (tree, arguments) in enumerate(actions):
-        disk = kind.made(tree, place / f"disk{number}")
-        logs.append(Log(shutil.copyfile(disk, place / f"base{number}"), place / f"log{number}"))
+        image = kind.made(tree, place / f"disk{number}")
+        logs.append(Log(shutil.copyfile(image, place / f"base{number}"), place / f"log{number}"))
         lines.append(" ".join((kind.name, str(kind.size), *arguments)))
-        devices += logged(f"disk{number}", disk, logs[-1].file)
-        devices += ["-device", f"virtio-blk-pci,drive=disk{number},discard=off,write-zeroes=off"]
+        devices += disk.drive(f"disk{number}", image, "virtio-blk-pci,discard=off,write-zeroes=off", "off",
+                              logs[-1].file)
     tools.run("cc", "-static", "-x", "c", "-o", place / "mark", "-", input=MARK % MARKER)
     files = {"actions": "\n".join(lines) + "\n", "bin/mark": place / "mark"}
     text = run(place, [kind.module], RECORD, files, devices)
     assert text.count("cut: exit 0") == len(actions), text
-    return text, logs
+    return logs
 
 
 def recover(kind, arguments, images, place):
@@ -242,14 +216,11 @@ def recover(kind, arguments, images, place):
         tools.run("dd", f"if={image}", f"of={states}", "bs=1M", "conv=sparse,notrunc",
                   f"seek={len(names) * (size // MIB)}")
         names.append(what)
-    with open(states, "r+b") as disk:
-        disk.truncate(len(names) * size)
+    with open(states, "r+b") as whole:
+        whole.truncate(len(names) * size)
     tools.run("/sbin/mke2fs", "-q", "-t", "ext4", results, "512M")
     lines = [f"{kind.name} {number * size} {' '.join(arguments)}\n" for number in range(len(names))]
-    devices = []
-    for disk in (states, results):
-        devices += ["-drive", f"if=none,id={disk.name},format=raw,file={disk}",
-                    "-device", f"virtio-blk-pci,drive={disk.name}"]
+    devices = [word for file in (states, results) for word in disk.drive(file.name, file, "virtio-blk-pci", "off")]
     # A state takes a few seconds where nothing else runs.
     run(place, ["loop", "ext4", kind.module], RECOVER, {"states": "".join(lines)}, devices,
         LIMIT + 20 * len(names))
@@ -373,7 +344,7 @@ def torn(writes, chance):
 
 
 def write(writes, image):
-    with open(image, "r+b") as disk:
+    with open(image, "r+b") as file:
         for entry in writes:
-            disk.seek(entry.offset)
-            disk.write(entry.data)
+            file.seek(entry.offset)
+            file.write(entry.data)

@@ -79,11 +79,10 @@ apt-get -qq update
 apt-get -y --no-install-recommends install linux-image-{} >&2
 apt-get clean
 rm -rf /var/cache/apt/*.bin
-[ ! -d /etc/initramfs-tools/conf.d ] || echo MODULES=dep > /etc/initramfs-tools/conf.d/modules
+echo MODULES=dep > /etc/initramfs-tools/conf.d/modules
 """
 NETWORKS = {
     "ifupdown": {"etc/network/interfaces.d/card": "allow-hotplug {card}\niface {card} inet dhcp\n"},
-    "networkd": {"etc/systemd/network/card.network": "[Match]\nName={card}\n\n[Network]\nDHCP=yes\n"},
 }
 # A module that is built for each kernel, as DKMS does.
 HELLO = """#include <linux/module.h>
@@ -143,7 +142,6 @@ class System:
     card: str = "enp0s16"            # what udev calls it
     arch: str = "amd64"
     flavour: str = "amd64"
-    board: tuple = None              # qemu and its machine, where that is no PC
 
     @property
     def fstab(self):
@@ -158,7 +156,6 @@ SYSTEMS = {
         "bookworm", "ifupdown", "xfs", ("initramfs-tools", "xfsprogs", "ifupdown", "isc-dhcp-client"),
         "update-initramfs -u", ("-device", "virtio-blk-pci,drive=disk", "-device", f"virtio-net-pci,{CARD}")),
 }
-MAKE_HOME = {"xfs": "mkfs.xfs -q -L home", "ext4": "mkfs.ext4 -q -L home", "btrfs": "mkfs.btrfs -q -L home"}
 LIMIT = 3600  # seconds for one boot, in which apt upgrades kernels
 
 
@@ -209,7 +206,7 @@ def built_module(system):
         tree = directory / "tree"
         tree.mkdir()
         tools.run("tar", "-C", tree, "-xf", chroots.tarball(system.suite))
-        install(system, tree, "dkms", *(f"linux-headers-{name}" for name in names))
+        chroots.install(tree, system.suite, system.arch, "dkms", *(f"linux-headers-{name}" for name in names))
         source = tree / "usr/src/hello-1.0"
         source.mkdir(parents=True)
         (source / "hello.c").write_text(HELLO)
@@ -226,32 +223,16 @@ def built_module(system):
 
 # ------------------------------------------------------------------------- images
 
-def install(system, tree, *names):
-    """Installs the suite's packages in a tree, with what they depend on."""
-    present = chroots.inside(tree, "dpkg-query -W -f '${Package}\\n'").stdout.split()
-    needed = sorted(set(fetch.dependencies(system.suite, system.arch, *names)) - set(present))
-    debs = tree / "debs"
-    debs.mkdir()
-    for deb in fetch.debs(system.suite, system.arch, needed):
-        shutil.copy(deb, debs)
-    chroots.inside(tree, "apt-get install -qq --no-install-recommends -o APT::Sandbox::User=root /debs/*.deb")
-    shutil.rmtree(debs)
-
-
 def configuration(system):
     """The files that make a system of the suite's packages this one: path → text."""
     files = {"etc/fstab": system.fstab, "etc/hostname": "board\n", "etc/modules-load.d/hello.conf": "hello\n",
              "etc/systemd/system/boot-script.service": UNIT, "etc/systemd/system/boot-script.target": TARGET,
              "etc/apt/sources.list": "deb [trusted=yes] file:/repo/old ./\n",
-             "etc/apt/apt.conf.d/00here": chroots.APT_CONF}
+             "etc/apt/apt.conf.d/00here": chroots.APT_CONF,
+             "etc/initramfs-tools/conf.d/fast": "COMPRESSLEVEL=1\n",
+             "etc/initramfs-tools/conf.d/resume": "RESUME=none\n"}
     for path, text in NETWORKS[system.network].items():
         files[path] = text.format(card=system.card)
-    if "initramfs-tools" in system.packages:
-        files["etc/initramfs-tools/conf.d/fast"] = "COMPRESSLEVEL=1\n"
-        files["etc/initramfs-tools/conf.d/resume"] = "RESUME=none\n"
-    if "dracut" in system.packages:
-        # The first one is made here, where dracut sees another machine.
-        files["etc/dracut.conf.d/any.conf"] = 'hostonly="no"\n'
     return files
 
 
@@ -263,7 +244,7 @@ def image(system):
         tree = directory / "tree"
         tree.mkdir()
         tools.run("tar", "-C", tree, "-xf", chroots.tarball(system.suite))
-        install(system, tree, *names)
+        chroots.install(tree, system.suite, system.arch, *names)
         for path, text in files.items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / path).write_text(text)
@@ -274,14 +255,12 @@ def image(system):
             boot.program(tree / path, text)
         archives(system, tree / "repo")
         chroots.inside(tree, CONFIGURE)
-        if system.network == "networkd":
-            chroots.inside(tree, "systemctl enable systemd-networkd 2>&1")
         chroots.inside(tree, INSTALL.format(system.flavour))
         pack(system, tree, directory)
         shutil.rmtree(tree)
     kernel_versions = [kernel.version for kernel in releases(system)]
     archived = inspect.getsource(archives)
-    parts = (system, archived, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, HOOKS, MAKE_HOME, INSTALL)
+    parts = (system, archived, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, HOOKS, INSTALL)
     return fetch.entry(disk.recipe(f"systemd-{system.suite}-{system.arch}", *parts), build)
 
 
@@ -294,7 +273,7 @@ def pack(system, tree, directory):
     sparse(work / "disk", ROOT[0] + ROOT[1] + 1)
     (work / "table").write_text(TABLE)
     chroots.inside(tree, f"cd /work; sfdisk -q disk < table; mkfs.vfat -n ESP esp; mkfs.vfat -n STICK stick; "
-                         f"mkswap -L swap swap; {MAKE_HOME[system.home]} home")
+                         f"mkswap -L swap swap; mkfs.{system.home} -q -L home home")
     for name in ("disk", "stick"):
         (work / name).rename(directory / name)
     for name, (start, _) in {"esp": ESP, "swap": SWAP, "home": HOME}.items():
@@ -345,8 +324,7 @@ class Machine:
         try:
             plugged.start()
             return disk.qemu(top / f"vmlinuz-{release}", top / f"initrd.img-{release}",
-                             "root=LABEL=root ro quiet systemd.unit=boot-script.target", devices, log,
-                             self.system.board, LIMIT)
+                             "root=LABEL=root ro quiet systemd.unit=boot-script.target", devices, log, LIMIT)
         finally:
             self.seconds[name] = time.monotonic() - started
             over.set()

@@ -6,6 +6,7 @@ that a fault left is read by real dpkg and apt, too.
 
 import hashlib
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -78,15 +79,22 @@ def template(system, to):
     return to
 
 
+@contextmanager
+def queue_aside(root):
+    """Without what is queued, which any call would settle in passing."""
+    queue, aside = root / "var/lib/limopack/pending", root / "pending"
+    if queue.exists():
+        queue.rename(aside)
+    yield
+    if aside.exists():
+        aside.rename(queue)
+
+
 def pruned(system, to):
     """The same when nothing is left to prune: what the boot of the whole system needs is none of its business."""
     template(system, to)
-    queue, aside = to / "var/lib/limopack/pending", to / "pending"
-    if queue.exists():
-        queue.rename(aside)  # or it would be settled in passing
-    tools.limopack(to, "--prune")
-    if aside.exists():
-        aside.rename(queue)
+    with queue_aside(to):
+        tools.limopack(to, "--prune")
     return to
 
 
@@ -95,8 +103,9 @@ def unpruned(system, to):
     template(system, to)
     registry = trees.directory(to) / "modules.active"
     registered = registry.read_bytes()
-    tools.limopack(to, "--install", "--static", "--use=vfat,overlay,virtio_net")
-    tools.limopack(to, "--prune", "--force")
+    with queue_aside(to):
+        tools.limopack(to, "--install", "--static", "--use=vfat,overlay,virtio_net")
+        tools.limopack(to, "--prune", "--force")
     registry.unlink()
     registry.write_bytes(registered)
     return to

@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import record
 import tools
 import trees
 from packages import K
-from test_faults import listed_modules, parked, template, unpruned
+from test_faults import listed_modules, parked, unpruned
 from test_locks import queue
 from test_power import mounted
 
@@ -62,21 +61,8 @@ def actions(stocked, roots, place):
     }
     with roots.copy(stocked) as root:
         queue(root)
-        found["settle"] = Action(tree("settle", queued, root), ["--settle"])
+        found["settle"] = Action(tree("settle", unpruned, root), ["--settle"])
     return found
-
-
-def queued(system, to):
-    """A kernel with a few modules to delete, whose package waits to be forgotten."""
-    pending = to / "var/lib/limopack/pending"
-    template(system, to)
-    text = pending.read_text()
-    pending.unlink()
-    shutil.rmtree(to)
-    to.mkdir()
-    with_queue = unpruned(system, to)
-    pending.write_text(text)
-    return with_queue
 
 
 def contents(root):
@@ -201,7 +187,7 @@ def case(name, between):
 def test_what_a_power_cut_leaves_is_sound(stocked, roots, row, tmp_path, name, between):
     kind = record.FILE_SYSTEMS[name]
     table = actions(stocked, roots, tmp_path / "trees")
-    _, logs = record.record(kind, [(action.old, action.arguments) for action in table.values()], tmp_path)
+    logs = record.record(kind, [(action.old, action.arguments) for action in table.values()], tmp_path)
     report, tried = [], []
     for (action, made), log in zip(table.items(), logs):
         *here, count = problems(kind, action, log, Reference(made, tmp_path), between, tmp_path)

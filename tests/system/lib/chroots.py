@@ -79,6 +79,17 @@ def inside(tree, script):
     return run("unshare", "--mount", "sh", "-ec", enter, tree, script, env=ENV)
 
 
+def install(tree, suite, arch, *packages):
+    """Installs the suite's packages in a directory with a Debian, with what they depend on."""
+    needed = set(fetch.dependencies(suite, arch, *packages))
+    present = inside(tree, "dpkg-query -W -f '${Package}\\n'").stdout.split()
+    (tree / "debs").mkdir()
+    for deb in fetch.debs(suite, arch, sorted(needed - set(present))):
+        shutil.copy(deb, tree / "debs")
+    inside(tree, "apt-get install -qq --no-install-recommends -o APT::Sandbox::User=root /debs/*.deb")
+    shutil.rmtree(tree / "debs")
+
+
 class Roots:
     """Where the tests' roots lie: in memory, because dpkg syncs so often."""
 
