@@ -116,6 +116,7 @@ PLUGGED = ({"driver": "usb-storage", "drive": "stick", "bus": "usb.0", "id": "pl
            {"driver": "usb-serial", "chardev": "serial", "bus": "usb.0", "id": "plugged-adapter", "always-plugged": True})
 # Prints what is true of the running system, for disk.facts().
 FACTS = r"""
+dmesg -n 1  # nobody else writes to the console now, and splits a line
 fact() { echo; echo "fact $*"; }
 address() { ip -o -4 addr show scope global | awk '{ print $4 }'; }
 for _ in $(seq 60); do [ -z "$(address)" ] || break; sleep 1; done
@@ -324,7 +325,7 @@ class Machine:
         try:
             plugged.start()
             return disk.qemu(top / f"vmlinuz-{release}", top / f"initrd.img-{release}",
-                             "root=LABEL=root ro quiet systemd.unit=boot-script.target", devices, log, LIMIT)
+                             "root=LABEL=root ro quiet systemd.show_status=no systemd.unit=boot-script.target", devices, log, LIMIT)
         finally:
             self.seconds[name] = time.monotonic() - started
             over.set()
