@@ -7,7 +7,7 @@
 
 use crate::text::alias::alias;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{lines, memchr, split_at_byte, words};
+use crate::text::{is_same, lines, memchr, split_at_byte, words};
 
 /// Which word of a line says whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub fn filter<'t>(
             stays = comments == Comments::Stay;
         }
         if let Some(found) = &found {
-            if found.module != last.0 {
+            if !is_same(found.module, last.0) {
                 last = (found.module, position(ModuleName::new(found.module)));
             }
             stays = last.1.is_some();

@@ -12,7 +12,7 @@ use crate::text::active::{Hold, Registry, ACTIVE};
 use crate::text::alias::alias;
 use crate::text::dep::{DepLine, DepText};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{bare_lines, split_at_byte, until};
+use crate::text::{bare_lines, is_same, split_at_byte, until};
 
 /// Beside a modules.dep that lists only what stays, the one that listed what is still being
 /// deleted. It is there while a prune is unfinished, and tells its leftovers from modules that
@@ -324,13 +324,20 @@ impl<'r> Survey<'r> {
         if let Some(index) = self.kernel.index()? {
             for line in bare_lines(self.kernel.file_or_empty(b"modules.dep")?) {
                 let path = ModulePath(until(line, b':'));
-                if index.find(path.name())? != Some(line) {
+                let found = index.find(path.name())?;
+                if !found.map_or(false, |found| is_same(found, line)) {
                     self.find(Kind::Differs, path.0, b"");
                 }
             }
         }
+        // The aliases of a module are one after the other.
+        let mut last: Text = b"";
         for line in bare_lines(self.kernel.file_or_empty(b"modules.alias")?) {
             if let Some((_, module)) = alias(line) {
+                if is_same(module, last) {
+                    continue;
+                }
+                last = module;
                 let name = ModuleName::new(module);
                 // A prune writes modules.dep anew first of all.
                 if !self.kernel.lists(name)? && !is_left(&self.unfinished, name) {
