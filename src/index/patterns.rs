@@ -5,13 +5,12 @@
 //! which for `of:N*T*C...` is all of them. (kmod: libkmod/libkmod-index.c, `index_searchwild`)
 
 use crate::error::Result;
-use crate::index::trie::{number, until_nul, Node, Trie, HAS_PREFIX, POSITION};
+use crate::index::trie::{Below, Node, Trie, HAS_PREFIX, POSITION};
 use crate::text::alias::{is_special, matches};
 use crate::text::memchr;
 use crate::text::table::{finished, mixed, Table};
 
-/// A path with more wildcards, or a pattern with more bytes after a bracket, is a loop in a
-/// damaged file.
+/// A path with more wildcards is a loop in a damaged file.
 const DEEPEST: usize = 200;
 
 /// Called with the priority and the value of each entry that is found.
@@ -142,43 +141,27 @@ impl<'t> AliasSearch<'_, 't> {
 
     /// Compares each pattern from `offset` on: brackets may stretch over several nodes. The
     /// pattern in `room` begins where the name is not eaten yet.
-    fn each(&mut self, mut offset: u32, eaten: usize) -> Option<()> {
-        let before = self.room.pattern.len();
-        let mut rest = self.trie.at(offset)?;
-        if offset & HAS_PREFIX != 0 {
-            let prefix = until_nul(rest)?;
-            self.room.pattern.extend_from_slice(prefix);
-            rest = &rest[prefix.len() + 1..];
-            offset &= !HAS_PREFIX;
-        }
-        if self.room.pattern.len() > DEEPEST * 8 {
-            return None;
-        }
-        let node = Node::parse(offset, rest)?;
-        if !node.values.is_empty() && matches(&self.room.pattern, &self.name[eaten..]) {
-            self.values(node)?;
-        }
-        for label in 0..256_u32 {
-            if let Some(child) = node.child(label as u8) {
-                self.room.pattern.push(label as u8);
-                self.each(child, eaten)?;
-                self.room.pattern.pop();
-            }
-        }
-        self.room.pattern.truncate(before);
-        Some(())
+    fn each(&mut self, offset: u32, eaten: usize) -> Option<()> {
+        let AliasSearch {
+            trie,
+            name,
+            visit,
+            room,
+        } = self;
+        let mut below = Below {
+            trie,
+            key: &mut room.pattern,
+            left: trie.bytes.len(),
+            visit: &mut |pattern, node| match matches(pattern, &name[eaten..]) {
+                true => node.each_value(visit),
+                false => Some(()),
+            },
+        };
+        below.add(offset)
     }
 
     fn values(&mut self, node: Node<'t>) -> Option<()> {
-        let Some(mut rest) = node.values.get(4..) else {
-            return Some(());
-        };
-        for _ in 0..number(node.values, 0)? {
-            let value = until_nul(rest.get(4..)?)?;
-            (self.visit)(number(rest, 0)?, value);
-            rest = &rest[4 + value.len() + 1..];
-        }
-        Some(())
+        node.each_value(self.visit)
     }
 }
 

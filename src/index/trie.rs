@@ -8,6 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::index::patterns::MatchBuffer;
+use crate::text::alias::checksum;
 use crate::text::memchr;
 use crate::text::name::{kernel_byte, ModuleName};
 use std::cell::RefCell;
@@ -23,6 +24,9 @@ pub(crate) const HAS_VALUES: u32 = 0x4000_0000;
 pub(crate) const HAS_CHILDREN: u32 = 0x2000_0000;
 pub(crate) const POSITION: u32 = 0x0FFF_FFFF;
 
+/// A longer key is a loop in a damaged file.
+const LONGEST: usize = 1600;
+
 /// In which order the nodes stand in the file. Readers do not care; we write what the machine's
 /// own depmod would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ pub enum Layout {
 
 /// A binary index over borrowed bytes.
 pub struct Trie<'t> {
-    bytes: &'t [u8],
+    pub(super) bytes: &'t [u8],
     file: &'t [u8],
     pub(super) root: u32,
     pub(super) room: RefCell<MatchBuffer>,
@@ -76,6 +80,19 @@ impl<'t> Node<'t> {
     /// Whether no key goes on after this node.
     pub(super) fn is_last(&self) -> bool {
         self.children.is_empty()
+    }
+
+    /// Calls back with the priority and the text of each value.
+    pub(super) fn each_value(&self, visit: &mut dyn FnMut(u32, &'t [u8])) -> Option<()> {
+        let Some(mut rest) = self.values.get(4..) else {
+            return Some(());
+        };
+        for _ in 0..number(self.values, 0)? {
+            let value = until_nul(rest.get(4..)?)?;
+            visit(number(rest, 0)?, value);
+            rest = &rest[4 + value.len() + 1..];
+        }
+        Some(())
     }
 
     /// The offset of the child with a label.
@@ -175,9 +192,72 @@ impl<'t> Trie<'t> {
         }
     }
 
+    /// The sum of the [checksums](checksum) of all entries, whatever the order of their nodes.
+    ///
+    /// # Errors
+    /// The index is damaged.
+    pub fn checksum(&self) -> Result<u64> {
+        let mut sum = 0_u64;
+        let mut below = Below {
+            trie: self,
+            key: &mut Vec::new(),
+            left: self.bytes.len(),
+            visit: &mut |key, node| {
+                node.each_value(&mut |_, value| {
+                    sum = sum.wrapping_add(checksum(key, ModuleName::new(value).hash()))
+                })
+            },
+        };
+        below.add(self.root).ok_or_else(|| self.broken())?;
+        Ok(sum)
+    }
+
     /// What is in the file where an offset points to.
     pub(super) fn at(&self, offset: u32) -> Option<&'t [u8]> {
         self.bytes.get((offset & POSITION) as usize..)
+    }
+}
+
+/// A walk over a node and all below it.
+pub(super) struct Below<'b, 't> {
+    pub(super) trie: &'b Trie<'t>,
+    /// What leads to the node that the walk is at.
+    pub(super) key: &'b mut Vec<u8>,
+    /// How many nodes may still come: no sound file has more of them than bytes.
+    pub(super) left: usize,
+    /// Called with each node that has values, and what leads there.
+    pub(super) visit: &'b mut dyn FnMut(&[u8], Node<'t>) -> Option<()>,
+}
+
+impl Below<'_, '_> {
+    /// Walks; `None` where the index is damaged.
+    pub(super) fn add(&mut self, mut offset: u32) -> Option<()> {
+        let before = self.key.len();
+        let mut rest = self.trie.at(offset)?;
+        if offset & HAS_PREFIX != 0 {
+            let prefix = until_nul(rest)?;
+            self.key.extend_from_slice(prefix);
+            rest = &rest[prefix.len() + 1..];
+            offset &= !HAS_PREFIX;
+        }
+        self.left = self.left.checked_sub(1)?;
+        if self.key.len() > LONGEST {
+            return None;
+        }
+        let node = Node::parse(offset, rest)?;
+        if !node.values.is_empty() {
+            (self.visit)(self.key, node)?;
+        }
+        for (label, child) in (node.first..=u8::MAX).zip(node.children.chunks_exact(4)) {
+            let child = number(child, 0)?;
+            if child != 0 {
+                self.key.push(label);
+                self.add(child)?;
+                self.key.pop();
+            }
+        }
+        self.key.truncate(before);
+        Some(())
     }
 }
 
@@ -255,6 +335,26 @@ mod tests {
     }
 
     #[test]
+    fn the_sum_is_that_of_the_entries_and_of_no_other_ones() {
+        let mut seen = BTreeMap::new();
+        every_set(&mut |map| {
+            let hash = |value: &[u8]| ModuleName::new(value).hash();
+            let entry = |(key, value): (&&[u8], &Vec<u8>)| checksum(key, hash(value));
+            let wanted = map.iter().map(entry).fold(0, u64::wrapping_add);
+            for (order, _) in ORDERS {
+                let bytes = index(&entries(map), order);
+                assert_eq!(Trie::new(&bytes, b"f").unwrap().checksum().unwrap(), wanted);
+            }
+            assert_eq!(seen.insert(wanted, map.len()), None);
+        });
+        let twice: [Entry<'_>; 3] = [(b"a", 1, b"one"), (b"a", 1, b"one"), (b"a", 3, b"two")];
+        let bytes = index(&twice, Order::Pre);
+        let [one, two] = [b"one", b"two"].map(|v| checksum(b"a", ModuleName::new(v).hash()));
+        let sum = Trie::new(&bytes, b"f").unwrap().checksum().unwrap();
+        assert_eq!(sum, one.wrapping_add(one).wrapping_add(two));
+    }
+
+    #[test]
     fn of_several_values_the_one_with_the_lowest_priority_number_is_found() {
         let values: [Entry<'_>; 3] = [(b"a", 2, b"two"), (b"a", 1, b"one"), (b"a", 3, b"three")];
         for (order, _) in ORDERS {
@@ -295,6 +395,7 @@ mod tests {
                 let Ok(trie) = Trie::new(bytes, b"f") else {
                     return;
                 };
+                let _ = trie.checksum();
                 let range = bytes.as_ptr_range();
                 every_text(&[b"a", b"b", b"_", b"\0"], 3, &mut |name| {
                     if let Ok(Some(value)) = trie.find(ModuleName::new(name)) {

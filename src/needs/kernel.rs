@@ -164,6 +164,17 @@ impl<'r> Kernel<'r> {
         dep_index(self.root, self.version)
     }
 
+    /// The index of its modules' aliases, if it has one.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn alias_index(&self) -> Result<Option<&'static Trie<'static>>> {
+        Ok(match self.aliases(ALIASES)? {
+            AliasFile::Index(index) => Some(index),
+            AliasFile::Text(_) => None,
+        })
+    }
+
     /// A file of this kernel, if it is there.
     ///
     /// # Errors
@@ -324,7 +335,10 @@ impl<'r> Kernel<'r> {
         // depmod leaves an empty file where it had nothing to list.
         let aliases = match bytes.filter(|bytes| !bytes.is_empty()) {
             Some(bytes) => {
-                mapped::read_here_and_there(bytes);
+                // Whoever deletes reads all of it.
+                if let DepSource::Index(_) = &self.lines {
+                    mapped::read_here_and_there(bytes);
+                }
                 AliasFile::Index(Trie::new(bytes, self.shown(index))?)
             }
             None => AliasFile::of_text(self.file_or_empty(text)?, format),

@@ -9,7 +9,7 @@ use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
 use crate::system::{Folder, Root};
 use crate::template::Template;
 use crate::text::active::{Hold, Registry, ACTIVE};
-use crate::text::alias::alias;
+use crate::text::alias::{alias, checksum, has_open_bracket};
 use crate::text::dep::{DepLine, DepText};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{bare_lines, is_same, split_at_byte, until};
@@ -40,6 +40,8 @@ pub enum Kind {
     Unlisted,
     /// modules.alias names a module that modules.dep does not list.
     Stray,
+    /// modules.alias.bin lists other aliases than modules.alias.
+    Aliases,
     /// The kernel does not know the root file system.
     Root,
     /// It does not know another one.
@@ -106,6 +108,7 @@ pub const KINDS: &[About] = &[
     about(Kind::Differs, Weight::Refusal, msg!("index modules.dep.bin: modules.dep and modules.dep.bin differ; run depmod")),
     about(Kind::Unlisted, Weight::Refusal, msg!("index modules.dep: on disk, but not in modules.dep; run depmod")),
     about(Kind::Stray, Weight::Refusal, msg!("index modules.alias: in modules.alias, but not in modules.dep; run depmod")),
+    about(Kind::Aliases, Weight::Refusal, msg!("index: an index and its text differ; run depmod")),
     about(Kind::Root, Weight::Refusal, msg!("root: the root file system is unknown to this kernel")),
     about(Kind::FileSystem, Weight::Warning, msg!("boot: file systems of the boot that this kernel does not know")),
     about(Kind::Sibling, Weight::Refusal, msg!("sibling: static in another kernel's registry, and nothing keeps them here")),
@@ -331,17 +334,30 @@ impl<'r> Survey<'r> {
             }
         }
         // The aliases of a module are one after the other.
-        let mut last: Text = b"";
+        let (mut last, mut hash, mut sum): (Text, u32, u64) = (b"", 0, 0);
         for line in bare_lines(self.kernel.file_or_empty(b"modules.alias")?) {
-            if let Some((_, module)) = alias(line) {
-                if is_same(module, last) {
-                    continue;
+            if let Some((pattern, module)) = alias(line) {
+                if !is_same(module, last) {
+                    last = module;
+                    let name = ModuleName::new(module);
+                    hash = name.hash();
+                    // A prune writes modules.dep anew first of all.
+                    if !self.kernel.lists(name)? && !is_left(&self.unfinished, name) {
+                        self.find(Kind::Stray, module, b"");
+                    }
                 }
-                last = module;
-                let name = ModuleName::new(module);
-                // A prune writes modules.dep anew first of all.
-                if !self.kernel.lists(name)? && !is_left(&self.unfinished, name) {
-                    self.find(Kind::Stray, module, b"");
+                // depmod leaves such a pattern out of the index.
+                if !has_open_bracket(pattern) {
+                    sum = sum.wrapping_add(checksum(pattern, hash));
+                }
+            }
+        }
+        // While a prune is unfinished, the text may be the new one and the index the old.
+        if self.unfinished.is_none() {
+            if let Some(index) = self.kernel.alias_index()? {
+                if index.checksum()? != sum {
+                    let text = Kind::Aliases.about().what();
+                    self.find(Kind::Aliases, b"modules.alias.bin", text);
                 }
             }
         }

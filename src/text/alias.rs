@@ -6,7 +6,8 @@
 //! and names alike. Character classes (`[:alpha:]`) are not known; no kernel writes them.
 //! (kmod: shared/util.c, `alias_normalize`; libkmod/libkmod-module.c)
 
-use crate::text::name::kernel_byte;
+use crate::text::name::{kernel_byte, ModuleName};
+use crate::text::table::mixed;
 use crate::text::{has, memchr, rfind};
 
 /// Pattern and module of an `alias PATTERN MODULE` line.
@@ -69,6 +70,12 @@ pub fn has_open_bracket(pattern: &[u8]) -> bool {
         }
     }
     is_inside
+}
+
+/// A number for a pattern and its module, whose hash this is. The sum of these, over all lines of a text, is
+/// that of the index which depmod makes from it.
+pub fn checksum(pattern: &[u8], module: u32) -> u64 {
+    mixed(ModuleName::new(pattern).hash().into(), module.into())
 }
 
 /// Whether a byte has a meaning of its own in a pattern.

@@ -345,6 +345,7 @@ fn trie(data: &[u8]) {
         assert!(is_inside(&whole, value));
     }
     let _ = trie.search_patterns(name, &mut |_, value| assert!(is_inside(&whole, value)));
+    let _ = trie.checksum();
     trie.layout();
 }
 

@@ -72,17 +72,26 @@ bash -e /root/script && said="{boot.DONE}" || said="boot: the script failed"
 echo; echo "$said"
 systemctl poweroff
 """
-# The first initramfs is made where initramfs-tools sees another machine, and has most drivers; later ones would
+# The first initramfs is made where its generator sees another machine, and has most drivers; later ones would
 # take minutes with these. disk.py has machines that go on so.
 INSTALL = """
 apt-get -qq update
 apt-get -y --no-install-recommends install linux-image-{} >&2
 apt-get clean
 rm -rf /var/cache/apt/*.bin
-echo MODULES=dep > /etc/initramfs-tools/conf.d/modules
+{}
 """
+# What makes the generator ready for a machine that it does not see, and what tells it afterwards that it does.
+GENERATORS = {
+    "initramfs-tools": ({"etc/initramfs-tools/conf.d/fast": "COMPRESSLEVEL=1\n",
+                         "etc/initramfs-tools/conf.d/resume": "RESUME=none\n"},
+                        "echo MODULES=dep > /etc/initramfs-tools/conf.d/modules"),
+    "dracut": ({"etc/dracut.conf.d/here.conf": 'hostonly="no"\n'},
+               "echo 'hostonly=\"yes\"' > /etc/dracut.conf.d/here.conf"),
+}
 NETWORKS = {
     "ifupdown": {"etc/network/interfaces.d/card": "allow-hotplug {card}\niface {card} inet dhcp\n"},
+    "systemd-networkd": {"etc/systemd/network/card.network": "[Match]\nName={card}\n\n[Network]\nDHCP=yes\n"},
 }
 # A module that is built for each kernel, as DKMS does.
 HELLO = """#include <linux/module.h>
@@ -137,12 +146,14 @@ class System:
     suite: str
     network: str                     # in NETWORKS
     home: str                        # the type of /home
-    packages: tuple                  # the generator of the initramfs, and what /home needs
+    generator: str                   # of the initramfs, in GENERATORS
+    packages: tuple                  # what the network and /home need
     remake: str                      # the command that makes the initramfs of the running kernel anew
     devices: tuple                   # qemu's: where the disk is, and the card
     card: str = "enp0s16"            # what udev calls it
     arch: str = "amd64"
     flavour: str = "amd64"
+    successor: str = None            # the flavour of the next kernel, where the suite has one version of this one
 
     @property
     def fstab(self):
@@ -154,8 +165,15 @@ COMMON = ("systemd-sysv", "udev", "dbus", "kmod", "zstd", "e2fsprogs", "fdisk", 
 CARD = "netdev=net,addr=0x10"
 SYSTEMS = {
     "Debian 12, x86-64": System(
-        "bookworm", "ifupdown", "xfs", ("initramfs-tools", "xfsprogs", "ifupdown", "isc-dhcp-client"),
+        "bookworm", "ifupdown", "xfs", "initramfs-tools", ("xfsprogs", "ifupdown", "isc-dhcp-client"),
         "update-initramfs -u", ("-device", "virtio-blk-pci,drive=disk", "-device", f"virtio-net-pci,{CARD}")),
+    "Debian 13, x86-64": System(
+        "trixie", "systemd-networkd", "btrfs", "initramfs-tools", ("btrfs-progs",),
+        "update-initramfs -u", ("-device", "ide-hd,drive=disk", "-device", f"e1000e,{CARD}")),
+    "Debian 14, x86-64": System(
+        "forky", "systemd-networkd", "ext4", "dracut", (), "dracut --force",
+        ("-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk", "-device", f"virtio-net-pci,{CARD}"),
+        successor="rt-amd64"),
 }
 LIMIT = 3600  # seconds for one boot, in which apt upgrades kernels
 
@@ -164,11 +182,19 @@ LIMIT = 3600  # seconds for one boot, in which apt upgrades kernels
 
 @functools.cache
 def releases(system):
-    """The kernels that a machine goes through, as kernels.Kernel: the one before, and the suite's newest."""
-    # Flavours like rt-amd64 have a name that ends alike.
-    old, new = [name for name in fetch.images(system.suite, system.arch, system.flavour)
-                if re.search(rf"\d-{system.flavour}$", name)][-2:]
-    return [kernel(system, image) for image in (old, new)]
+    """The kernels that a machine goes through, as kernels.Kernel: the one before, and the newest."""
+    return [kernel(system, image) for image in images(system)]
+
+
+def images(system):
+    """The packages of these."""
+    def of(flavour):
+        # Flavours like rt-amd64 have a name that ends alike.
+        return [name for name in fetch.images(system.suite, system.arch, system.flavour)
+                if re.search(rf"\d(\+\w+)?-{flavour}$", name)]
+    if system.successor:
+        return of(system.flavour)[-1], of(system.successor)[-1]
+    return of(system.flavour)[-2:]
 
 
 def kernel(system, image):
@@ -183,18 +209,21 @@ def archives(system, out):
     next version, and `new`, each with the metapackage."""
     old, new = releases(system)
     next_version = f"{old.version}.1"
+    # A flavour that follows has the version of the one before.
+    new_version = f"{new.version}.2" if system.successor else new.version
     for folder in ("old", "revised", "new"):
         (out / folder).mkdir(parents=True)
     for deb in old.debs:
         shutil.copy(deb, out / "old")
         kernels.remade(deb, out / "revised", (old.version, next_version))
     for deb in new.debs:
-        shutil.copy(deb, out / "new")
-    # The metapackage names the suite's newest kernel.
+        kernels.remade(deb, out / "new", (new.version, new_version))
+    # The metapackage names the suite's newest kernel of the flavour.
     meta = fetch.deb(system.suite, system.arch, f"linux-image-{system.flavour}")
-    shutil.copy(meta, out / "new")
-    for folder, version in (("old", old.version), ("revised", next_version)):
-        kernels.remade(meta, out / folder, (new.release, old.release), (new.version, version))
+    named = old if system.successor else new
+    for folder, release, version in (("old", old.release, old.version), ("revised", old.release, next_version),
+                                     ("new", new.release, new_version)):
+        kernels.remade(meta, out / folder, (named.release, release), (named.version, version))
     for folder in ("old", "revised", "new"):
         packages.index(out / folder)
 
@@ -229,9 +258,7 @@ def configuration(system):
     files = {"etc/fstab": system.fstab, "etc/hostname": "board\n", "etc/modules-load.d/hello.conf": "hello\n",
              "etc/systemd/system/boot-script.service": UNIT, "etc/systemd/system/boot-script.target": TARGET,
              "etc/apt/sources.list": "deb [trusted=yes] file:/repo/old ./\n",
-             "etc/apt/apt.conf.d/00here": chroots.APT_CONF,
-             "etc/initramfs-tools/conf.d/fast": "COMPRESSLEVEL=1\n",
-             "etc/initramfs-tools/conf.d/resume": "RESUME=none\n"}
+             "etc/apt/apt.conf.d/00here": chroots.APT_CONF, **GENERATORS[system.generator][0]}
     for path, text in NETWORKS[system.network].items():
         files[path] = text.format(card=system.card)
     return files
@@ -239,7 +266,8 @@ def configuration(system):
 
 def image(system):
     """The cache's entry with a disk on which the suite is installed with the older kernel, `stick`, and /boot."""
-    names, hello, files = (*COMMON, *system.packages), built_module(system), configuration(system)
+    names, hello, files = (*COMMON, system.generator, *system.packages), built_module(system), configuration(system)
+    is_here = GENERATORS[system.generator][1]
 
     def build(directory):
         tree = directory / "tree"
@@ -256,12 +284,14 @@ def image(system):
             boot.program(tree / path, text)
         archives(system, tree / "repo")
         chroots.inside(tree, CONFIGURE)
-        chroots.inside(tree, INSTALL.format(system.flavour))
+        if system.network == "systemd-networkd":
+            chroots.inside(tree, "systemctl enable systemd-networkd 2>&1")
+        chroots.inside(tree, INSTALL.format(system.flavour, is_here))
         pack(system, tree, directory)
         shutil.rmtree(tree)
     kernel_versions = [kernel.version for kernel in releases(system)]
     archived = inspect.getsource(archives)
-    parts = (system, archived, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, HOOKS, INSTALL)
+    parts = (system, archived, names, files, hello.name, kernel_versions, TABLE, CONFIGURE, RUN, HOOKS, INSTALL, is_here)
     return fetch.entry(disk.recipe(f"systemd-{system.suite}-{system.arch}", *parts), build)
 
 

@@ -123,7 +123,8 @@ ADD, RELEASE = ["--install", "--owner=two", "--use=dummy"], ["--remove", "--owne
 CASES = [
     *(("indexed", name, PRUNE) for name in [*INDEXES, "modules.active", NEEDS]),
     *(("indexed", name, LIST) for name in [*LISTED, "modules.active", NEEDS]),
-    *(("indexed", name, PARKS) for name in ("modules.dep", "modules.active")),
+    *(("indexed", name, PARKS) for name in ("modules.dep", "modules.alias", "modules.alias.bin", "modules.active")),
+    ("indexed", "modules.alias.bin", PRUNE),
     *(("indexed", "modules.active", args) for args in (ADD, RELEASE)),
     *(("text", name, args) for name in TEXTS for args in (PRUNE, LIST)),
     *(("unfinished", name, PRUNE) for name in (".modules.dep.limopack-old", "modules.dep")),
@@ -206,6 +207,12 @@ def pruned(one, truth, ground, args):
         assert not gone or "were parked" in one.err, f"gone from the park without a word: {sorted(gone)}"
         if gone:
             return build(one, gone)
+    # Both say what modprobe finds under an alias, and only one of them is damaged.
+    if (one.root / truth.place / "modules.alias.bin").exists():
+        keys = model.read_trie(one.root / truth.place / "modules.alias.bin")
+        found = {(key, model.underscores(module)) for key, values in keys.items() for _, module in values}
+        lost = {(alias, module) for alias, module in truth.index.aliases if module in there} - found
+        assert not lost, f"aliases lost without a word: {sorted(lost)[:3]}"
     return accounted(one, truth, truth.kept(ground) - there)
 
 
