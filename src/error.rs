@@ -106,10 +106,24 @@ impl Error {
     }
 
     /// A parse error in `file`, as the user would write it. `line` counts from 1; it is 0 where
-    /// the format has no lines.
-    #[cold]
+    /// the format has no lines. What has no parts goes by registers.
+    #[inline(always)]
     pub fn parse(file: &[u8], line: usize, template: Template, parts: &[&[u8]]) -> Error {
-        let what = render(template, parts);
+        match parts {
+            [] => Error::parse_plain(file, line, template),
+            _ => Error::parse_rendered(file, line, render(template, parts)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn parse_plain(file: &[u8], line: usize, template: Template) -> Error {
+        Error::parse_rendered(file, line, render(template, &[]))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn parse_rendered(file: &[u8], line: usize, what: Text) -> Error {
         let kind = ErrorKind::Parse { line };
         match line {
             0 => Error::new(kind, msg!("{}: {}"), &[file, what]),

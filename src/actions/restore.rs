@@ -54,7 +54,7 @@ pub fn restore(session: &Session) -> Result<()> {
             }
             Some(from) => {
                 let closure = wanted.map(|_| &closure);
-                plans.push(restore::plan(park, folder, from, closure)?);
+                plans.push(restore::plan(park, folder, from, closure, report)?);
             }
         }
     }
@@ -140,7 +140,7 @@ pub fn bring_back(
     wanted.complete(&full)?;
     // The lock is that of the caller.
     let folder = kernels::open(root, version, Mode::DryRun)?;
-    let plan = restore::plan(park, folder, from, Some(&wanted))?;
+    let plan = restore::plan(park, folder, from, Some(&wanted), report)?;
     // Files may be there already that no index lists.
     if !plan.is_done() {
         execute(vec![plan], request, report)?;

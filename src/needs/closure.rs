@@ -136,6 +136,18 @@ impl Closure {
         new
     }
 
+    /// Adds to `paths` those of dependencies that are not among the modules, each as often as it is needed.
+    pub fn missing(&self, paths: &mut Vec<Text>) {
+        for module in &self.modules {
+            for path in module.dependencies {
+                let found = self.position(path.name());
+                if found.map_or(true, |position| self.modules[position].path != path) {
+                    paths.push(path.0);
+                }
+            }
+        }
+    }
+
     /// Brings in everything that the modules need, whether or not modules.dep is transitive.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use crate::plan::indexes::part_of;
 use crate::system::folder::on_other_mount;
 use crate::system::tree::{walk, Fate, Leaf, Removal, Scope, Sizes};
 use crate::system::{Folder, Root};
+use crate::text::dep::DepLine;
 use crate::text::name::ModuleName;
 
 /// What tells one build of a kernel from another: written when it is built, and by nobody later.
@@ -246,19 +247,23 @@ impl<'a> Whole<'a> {
         })
     }
 
+    /// The line of a module, and whether it has been installed anew, elsewhere: then it is that in place.
+    pub fn line(&self, name: ModuleName<'_>) -> Option<(DepLine<'static>, bool)> {
+        // Every line has been checked.
+        let line = |kernel: &Kernel<'_>| kernel.line(name).ok().flatten();
+        match (line(&self.own), line(&self.full)) {
+            (Some(own), Some(full)) if own.path() == full.path() => Some((full, false)),
+            (Some(own), _) => Some((own, true)),
+            (None, full) => full.map(|full| (full, false)),
+        }
+    }
+
     /// One of depmod's texts. Of a module that has been installed anew, the new lines count.
     ///
     /// # Errors
     /// It cannot be read, or is malformed.
     pub fn text(&self, name: Text, format: IndexFormat) -> Result<Text> {
-        let path = |kernel: &Kernel<'_>, name: ModuleName<'_>| match kernel.line(name) {
-            Ok(Some(line)) => Some(line.path()),
-            _ => None,
-        };
-        let is_new = |name: ModuleName<'_>| {
-            let own = path(&self.own, name);
-            own.is_some() && own != path(&self.full, name)
-        };
+        let is_new = |name: ModuleName<'_>| matches!(self.line(name), Some((_, true)));
         let old = |name: ModuleName<'_>| (!is_new(name)).then_some(0);
         let new = |name: ModuleName<'_>| is_new(name).then_some(0);
         let read = |folder: &Folder, comments, position: Position<'_>| {

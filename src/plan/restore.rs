@@ -1,6 +1,7 @@
 //! From a kernel and its park to the plan that restores modules.
 
 use crate::error::Result;
+use crate::format::{some_of, Text};
 use crate::needs::kernel::file_of;
 use crate::needs::survey::Leftover;
 use crate::needs::{Closure, Why};
@@ -8,8 +9,9 @@ use crate::plan::indexes::{rewrites, Order, ORDER};
 use crate::plan::modules::{Goal, Plan};
 use crate::plan::park::{Park, Whole};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
-use crate::system::Folder;
+use crate::system::{Folder, Report};
 use crate::text::name::{ModuleName, ModulePath};
+use crate::text::sort_once;
 
 /// What brings back the modules of `wanted`, which is closed, or all. `folder` is the kernel's
 /// directory, `from` that of its usable park.
@@ -21,23 +23,29 @@ pub fn plan<'r>(
     folder: Box<Folder>,
     from: Box<Folder>,
     wanted: Option<&Closure>,
+    report: &Report,
 ) -> Result<Box<Plan<'r>>> {
     let whole = Whole::read(&park, &from, &folder)?;
     // What will be in place: what is there now, whatever the index says, and what comes.
     let mut placed = Closure::default();
-    let mut place = |name: ModuleName<'_>| {
-        let line = match whole.own.line(name)? {
-            None => whole.full.line(name)?,
-            line => line,
+    // What no line lists as it is.
+    let mut strange: Vec<Text> = Vec::new();
+    let mut is_present = Vec::new();
+    let mut place = |name: ModuleName<'_>, leaf: &Leaf<'_>| {
+        let Some((line, _)) = whole.line(name) else {
+            strange.push(leaf.path());
+            return Ok(());
         };
-        if let Some(line) = line {
-            placed.add(line, Why::Named);
+        let at = placed.add(line, Why::Named);
+        if at == is_present.len() {
+            is_present.push(false);
         }
+        is_present[at] |= leaf.is_at(line.path().0);
         Ok(())
     };
     let sizes = Sizes::Wanted;
     let mut stays = |leaf: &Leaf<'_>| {
-        place(ModulePath(leaf.name).name())?;
+        place(ModulePath(leaf.name).name(), leaf)?;
         Ok(Fate::Stays)
     };
     let kept = walk(&folder, Scope::All, sizes, &mut stays, &mut |_| {})?.kept;
@@ -45,13 +53,25 @@ pub fn plan<'r>(
         let name = ModulePath(leaf.name).name();
         let is_wanted = wanted.map_or(true, |wanted| wanted.position(name).is_some());
         // Of what has been installed since, the newer one stays.
-        if !is_wanted || park.root.has(file_of(park.version, leaf.path()))? {
+        let is_known = whole.line(name).is_some();
+        if (!is_wanted && is_known) || park.root.has(file_of(park.version, leaf.path()))? {
             return Ok(Fate::Stays);
         }
-        place(name)?;
+        place(name, leaf)?;
         Ok(Fate::Goes)
     };
     let mut removal = walk(&from, Scope::All, sizes, &mut comes, &mut |_| {})?;
+    placed.missing(&mut strange);
+    for (module, is_present) in placed.modules().iter().zip(is_present) {
+        if !is_present {
+            strange.push(module.path.0);
+        }
+    }
+    if !strange.is_empty() {
+        sort_once(&mut strange);
+        let what = msg!("kernel {}: modules.dep and the files differ; run depmod: {}");
+        report.warn(what, &[park.version, some_of(&strange)]);
+    }
     // What belongs to a package that stays was never filtered.
     let order = match folder.text(ORDER)? == from.text(ORDER)? {
         true => Order::Leave,

@@ -130,7 +130,9 @@ CASES = [
     *(("unfinished", name, PRUNE) for name in (".modules.dep.limopack-old", "modules.dep")),
     *(("parked", f".parked/{name}", RESTORE) for name in PARK),
     *(("parked", f".parked/{name}", SOME) for name in PARK[1:]),
-    *(("parked", name, args) for name in ("modules.alias", "modules.builtin") for args in (RESTORE, SOME)),
+    *(("parked", name, args) for name in ("modules.dep", "modules.alias", "modules.builtin")
+      for args in (RESTORE, SOME)),
+    *(("parked", ".parked/modules.dep", args) for args in (RESTORE, SOME, BRING)),
     *(("parked", f".parked/{name}", args) for name in ("modules.dep", "modules.alias", "modules.builtin")
       for args in (PARKS, PRUNE)),
     ("parked", ".parked/modules.softdep", BRING),
@@ -228,13 +230,16 @@ def listed(one, truth, ground, args):
 
 
 def restored(one, truth, ground, args):
-    indexed(one, truth)
+    # With a warning the files come back all the same: depmod makes its files from them.
+    is_warned = "modules.dep and the files differ; run depmod" in one.err
+    if not is_warned:
+        indexed(one, truth)
     there, aside = names_in(one.after, truth.place), names_in(one.after, truth.park)
     assert there | aside == truth.all, f"gone: {sorted(truth.all - there - aside)}"
     lost = (truth.all if args == RESTORE else truth.index.needs([PARKED])) - there
     if lost and "nothing is parked" in one.err:
         return build(one, lost)
-    return accounted(one, truth, lost)
+    return "reported" if is_warned and not lost else accounted(one, truth, lost)
 
 
 def build(one, lost):

@@ -222,6 +222,32 @@ def test_a_module_that_was_built_since_stays_listed(small):
     assert not trees.park(small).exists()
 
 
+@pytest.mark.parametrize("place", ["in the park", "in place"])
+@pytest.mark.parametrize("damage", ["path", "dependency"])
+def test_damaged_lines_of_modules_dep_are_reported_and_depmod_mends_them(damage, place, small):
+    """Story: one byte of the park's modules.dep had changed, or of the one in place. A restore trusted it: a module
+    came back under a path that was not its own, or needed what there was not, and nothing said so."""
+    vdir, park = trees.directory(small), trees.park(small)
+    whole = trees.modules(vdir) | trees.modules(park)
+    folder = park if place == "in the park" else vdir
+    dep, there = folder / "modules.dep", trees.modules(folder)
+    lines = dep.read_text().splitlines(keepends=True)
+    at = next(at for at, line in enumerate(lines) if line.count(".ko") == 2 and line.split(":")[0] in there)
+    user, path = lines[at].replace(":", "").split()
+    if damage == "path":
+        path = user
+    wrong = path.replace("kernel/", "kernek/")
+    lines[at] = lines[at].replace(path, wrong, 1)
+    dep.write_text("".join(lines))
+    said = tools.limopack(small, "--restore").stderr
+    if (place, damage) != ("in place", "dependency"):  # of that, the park has the line
+        assert "modules.dep and the files differ; run depmod" in said and wrong in said
+    assert trees.modules(vdir) == whole
+    fetch.kmod("30").depmod(small, vdir.name)
+    assert tools.limopack(small, "--list", "--use=" + model.name_of(path)).stdout
+    assert set(model.Index(vdir).path.values()) == whole
+
+
 def test_what_is_registered_comes_back(small):
     for names in (["e1000e"], ["snd_hda_intel", "dummy"]):
         said = tools.limopack(small, "--install", "--static", "--use=" + ",".join(names))
