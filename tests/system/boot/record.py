@@ -69,10 +69,8 @@ while read -r kind size arguments; do
 done < /actions
 """
 
-# Mounts each state, runs limopack again, and notes what is there before and after. Each is one line of
-# /states: where it begins on the first disk, limopack's arguments.
-RECOVER = """
-mount -t ext4 /dev/vdb /results
+# For contents_of().
+CONTENTS = """
 contents() {
     cd /mnt
     find . -type d
@@ -81,6 +79,12 @@ contents() {
     find . -type f -exec md5sum {} +
     cd /
 }
+"""
+# Mounts each state, runs limopack again, and notes what is there before and after. Each is one line of
+# /states: where it begins on the first disk, limopack's arguments.
+RECOVER = f"""
+mount -t ext4 /dev/vdb /results
+{CONTENTS}
 number=0
 while read -r kind offset arguments; do
     mkdir /results/$number

@@ -206,7 +206,7 @@ def kernel(system, image):
 
 def archives(system, out):
     """Makes an archive below `out` for each of the machine's kernels: `old`, `revised`, which is that one under the
-    next version, and `new`, each with the metapackage."""
+    next version, and `new`, each with the metapackages."""
     old, new = releases(system)
     next_version = f"{old.version}.1"
     # A flavour that follows has the version of the one before.
@@ -218,12 +218,14 @@ def archives(system, out):
         kernels.remade(deb, out / "revised", (old.version, next_version))
     for deb in new.debs:
         kernels.remade(deb, out / "new", (new.version, new_version))
-    # The metapackage names the suite's newest kernel of the flavour.
-    meta = fetch.deb(system.suite, system.arch, f"linux-image-{system.flavour}")
+    # The metapackages name the suite's newest kernel of the flavour.
+    metas = [name for name in fetch.dependencies(system.suite, system.arch, f"linux-image-{system.flavour}")
+             if re.fullmatch(f"linux-[a-z]+-{system.flavour}", name)]
     named = old if system.successor else new
     for folder, release, version in (("old", old.release, old.version), ("revised", old.release, next_version),
                                      ("new", new.release, new_version)):
-        kernels.remade(meta, out / folder, (named.release, release), (named.version, version))
+        for meta in fetch.debs(system.suite, system.arch, metas):
+            kernels.remade(meta, out / folder, (named.release, release), (named.version, version))
     for folder in ("old", "revised", "new"):
         packages.index(out / folder)
 

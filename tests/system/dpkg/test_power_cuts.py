@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import flash
 import model
 import record
 import tools
@@ -177,6 +178,21 @@ def problems(kind, name, log, reference, between, place):
             here.append(f"not sound: {error}")
         yield from (f"{name}, {what}: {problem}; {said}" for problem in here)
     yield tried
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("prepared", ["bookworm"], indirect=True)
+def test_what_a_power_cut_leaves_on_raw_flash_is_sound(stocked, roots, row, tmp_path):
+    report, tried = [], []
+    for name, made in actions(stocked, roots, tmp_path / "trees").items():
+        reference, count = Reference(made, tmp_path), 0
+        for what, before, after, code, said in flash.states(made.old, made.arguments, MANY, tmp_path):
+            count += 1
+            here = [*reference.problems(before, what == "end"), *reference.after(after, code)]
+            report += [f"{name}, {what}: {problem}; {said}" for problem in here]
+        tried.append(f"{name} {count}")
+        row("power cuts on ubifs, NAND flash", f"states tried: {', '.join(tried)}")
+    assert not report, f"{len(report)} problems\n" + "\n".join(report[:20])
 
 
 def case(name, between):
