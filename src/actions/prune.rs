@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::{decimal, push_rendered, render, Text};
 use crate::needs::sources::Machine;
 use crate::needs::survey::{message, Kind, Survey, Weight, KINDS};
+use crate::package::database::Database;
 use crate::plan::indexes::Order;
 use crate::plan::modules::{Goal, Plan};
 use crate::plan::park::Park;
@@ -25,7 +26,12 @@ use crate::text::active::{Registry, Standing, ACTIVE};
 pub fn prune(session: &Session) -> Result<()> {
     let Session { root, request, .. } = session;
     let versions = kernels::to_prune(session)?;
-    let plans = plan(root, versions, Order::Filter, request, &session.report)?;
+    // Of an installed system a package owns the list, and takes it along (see [`crate::actions::apply`]).
+    let order = match Database::find(root, request.root.is_some())? {
+        Some(_) => Order::Leave,
+        None => Order::Filter,
+    };
+    let plans = plan(root, versions, order, request, &session.report)?;
     execute(plans, request, &session.report)
 }
 

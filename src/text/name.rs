@@ -52,15 +52,9 @@ impl<'t> ModuleName<'t> {
 
     /// A hash in which both spellings agree: of eight bytes after the other, from the end on.
     pub fn hash(self) -> u32 {
-        let (mut hash, mut rest) = (0, self.0);
-        while let Some(start) = rest.len().checked_sub(8) {
-            hash = mixed(hash, with_kernel_bytes(eight(&rest[start..])));
-            rest = &rest[..start];
-        }
-        if !rest.is_empty() {
-            hash = mixed(hash, with_kernel_bytes(last(rest)));
-        }
-        finished(hash)
+        let chunks = self.0.rchunks(8);
+        let mixed = chunks.fold(0, |hash, chunk| mixed(hash, with_kernel_bytes(last(chunk))));
+        finished(mixed)
     }
 
     /// Such a hash of the last eight bytes.

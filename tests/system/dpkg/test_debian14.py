@@ -43,6 +43,21 @@ def test_the_modules_package_goes_comes_back_and_goes_again(root, kernel, name):
         root.sh(f"cd /whole; for file in *; do cmp $file /lib/modules/{kernel}/$file; done")
 
 
+@pytest.mark.parametrize("park", ["", "--park"], ids=["deleted", "parked"])
+def test_after_a_prune_by_hand_the_package_comes_back_as_it_was(root, kernel, park):
+    """Story: modules.order belongs to linux-base. A prune filtered it, and an apply forgot the modules' package alone:
+    `dpkg --verify` named the file, and when the modules came back, depmod had lost their order."""
+    modules, whole = f"linux-modules-{kernel}", files(root, kernel)
+    root.sh(f"mkdir /whole; cp /lib/modules/{kernel}/modules.* /whole")
+    root.sh(f"limopack --prune {park}")
+    root.sh(f"limopack --apply --pkname={modules}")
+    forgotten(root, modules, kernel)
+    assert root.sh("dpkg --verify").out == ""
+    root.sh(f"apt-get -y install {modules}")
+    assert files(root, kernel) == whole
+    root.sh(f"cd /whole; for file in *; do cmp $file /lib/modules/{kernel}/$file; done")
+
+
 def test_the_kernel_is_removed_whole_with_its_modules_forgotten(root, kernel):
     root.sh(f"limopack --apply --pkname=linux-modules-{kernel}")
     # by name, because apt never removes the last kernel by itself
