@@ -35,18 +35,14 @@ flash trace /results/log /bin/limopack --root=/mnt $arguments || code=$?
 echo "cut: exit $code"
 umount /mnt
 flash detach
-{record.CONTENTS}
+{record.RECOVERED}
 for number in $(flash states /results/log $most); do
     mkdir /results/$number
     flash load /results/log $number || exit 1
     dmesg -c > /dev/null
     flash attach || exit 1
     if mounted; then
-        contents > /results/$number/before
-        code=0
-        limopack --root=/mnt $arguments 2> /results/$number/said || code=$?
-        echo $code > /results/$number/code
-        contents > /results/$number/after
+        recovered /results/$number
         umount /mnt || exit 1
     fi
     dmesg | grep -i "ubi.*error" > /results/$number/damage

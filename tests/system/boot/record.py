@@ -70,7 +70,7 @@ done < /actions
 """
 
 # For contents_of().
-CONTENTS = """
+RECOVERED = """
 contents() {
     cd /mnt
     find . -type d
@@ -79,22 +79,26 @@ contents() {
     find . -type f -exec md5sum {} +
     cd /
 }
+# Notes in a directory what is in /mnt before and after limopack has run there again.
+recovered() {
+    contents > $1/before
+    code=0
+    limopack --root=/mnt $arguments 2> $1/said || code=$?
+    echo $code > $1/code
+    contents > $1/after
+}
 """
 # Mounts each state, runs limopack again, and notes what is there before and after. Each is one line of
 # /states: where it begins on the first disk, limopack's arguments.
 RECOVER = f"""
 mount -t ext4 /dev/vdb /results
-{CONTENTS}
+{RECOVERED}
 number=0
 while read -r kind offset arguments; do
     mkdir /results/$number
     losetup -o $offset /dev/loop0 /dev/vda || exit 1
     if mount -t $kind /dev/loop0 /mnt; then
-        contents > /results/$number/before
-        code=0
-        limopack --root=/mnt $arguments 2> /results/$number/said || code=$?
-        echo $code > /results/$number/code
-        contents > /results/$number/after
+        recovered /results/$number
         umount /mnt || exit 1
     fi
     losetup -d /dev/loop0
