@@ -6,14 +6,12 @@
 //     flash states LOG MOST                 prints the numbers of some states that differ, and of the last
 //     flash load LOG NUMBER                 what was on the flash in that state
 //
-// The log is a list of records: a place, how many bytes, and these. After those of a state comes one whose
-// place is END, with the number of the system call in place of the bytes' count. The first state is all of
-// the flash. A byte that was never written is 0xff.
-#include <errno.h>
+// The log is a list of records: a place, how many bytes, and these. After those of a state comes one without
+// bytes whose place is END. The first state is all of the flash. A byte that was never written is 0xff.
 #include <fcntl.h>
-#include <signal.h>
 #include <mtd/mtd-user.h>
 #include <mtd/ubi-user.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +83,7 @@ static void volume(void) {
 }
 
 // Adds what has changed on the flash to the log.
-static void note(int flash, FILE *log, uint8_t *before, long number) {
+static void note(int flash, FILE *log, uint8_t *before) {
     uint8_t *now = malloc(info.size);
     if (pread(flash, now, info.size, 0) != (ssize_t)info.size)
         fail("read");
@@ -95,7 +93,7 @@ static void note(int flash, FILE *log, uint8_t *before, long number) {
             fwrite(&record, sizeof record, 1, log);
             fwrite(now + at, info.writesize, 1, log);
         }
-    struct record end = {END, number};
+    struct record end = {END, 0};
     fwrite(&end, sizeof end, 1, log);
     memcpy(before, now, info.size);
     free(now);
@@ -114,7 +112,7 @@ static int trace(const char *path, char **program) {
     must(ioctl(flash, MTDFILEMODE, MTD_FILE_MODE_RAW), "MTDFILEMODE");
     FILE *log = fopen(path, "w");
     uint8_t *before = memset(malloc(info.size), 0xff, info.size);
-    note(flash, log, before, -1);
+    note(flash, log, before);
     pid_t child = must(fork(), "fork");
     if (child == 0) {
         ptrace(PTRACE_TRACEME, 0, 0, 0);
@@ -129,12 +127,12 @@ static int trace(const char *path, char **program) {
         if (WSTOPSIG(status) == (SIGTRAP | 0x80) && !ptrace(PTRACE_GETREGS, child, 0, &registers)) {
             // Of the two stops of a system call, the second.
             if (is_inside && is_writer(registers.orig_rax))
-                note(flash, log, before, registers.orig_rax);
+                note(flash, log, before);
             is_inside = !is_inside;
         }
         ptrace(PTRACE_SYSCALL, child, 0, 0);
     }
-    note(flash, log, before, -1);
+    note(flash, log, before);
     if (fclose(log))
         fail(path);
     return WEXITSTATUS(status);

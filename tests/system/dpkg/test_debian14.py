@@ -18,13 +18,21 @@ def kernel(root):
     return said[0].removeprefix("linux-modules-")
 
 
+def keep_indexes(root, kernel):
+    root.sh(f"mkdir /whole; cp /lib/modules/{kernel}/modules.* /whole")
+
+
+def indexes_are_as_kept(root, kernel):
+    root.sh(f"cd /whole; for file in *; do cmp $file /lib/modules/{kernel}/$file; done")
+
+
 @pytest.mark.parametrize("name", ["linux-modules-{}", "linux-modules-*"], ids=["by name", "by glob"])
 def test_the_modules_package_goes_comes_back_and_goes_again(root, kernel, name):
     modules = f"linux-modules-{kernel}"
     whole = files(root, kernel)
     assert len(whole) > 500
     indexes = root / "whole"
-    root.sh(f"mkdir /whole; cp /lib/modules/{kernel}/modules.* /whole")
+    keep_indexes(root, kernel)
     for _ in range(2):
         root.sh(f"limopack --apply --pkname='{name.format(kernel)}'")
         forgotten(root, modules, kernel)
@@ -40,7 +48,7 @@ def test_the_modules_package_goes_comes_back_and_goes_again(root, kernel, name):
         assert not stand_ins(root)
         assert files(root, kernel) == whole
         assert root.sh("dpkg --verify").out == ""
-        root.sh(f"cd /whole; for file in *; do cmp $file /lib/modules/{kernel}/$file; done")
+        indexes_are_as_kept(root, kernel)
 
 
 @pytest.mark.parametrize("park", ["", "--park"], ids=["deleted", "parked"])
@@ -48,14 +56,14 @@ def test_after_a_prune_by_hand_the_package_comes_back_as_it_was(root, kernel, pa
     """Story: modules.order belongs to linux-base. A prune filtered it, and an apply forgot the modules' package alone:
     `dpkg --verify` named the file, and when the modules came back, depmod had lost their order."""
     modules, whole = f"linux-modules-{kernel}", files(root, kernel)
-    root.sh(f"mkdir /whole; cp /lib/modules/{kernel}/modules.* /whole")
+    keep_indexes(root, kernel)
     root.sh(f"limopack --prune {park}")
     root.sh(f"limopack --apply --pkname={modules}")
     forgotten(root, modules, kernel)
     assert root.sh("dpkg --verify").out == ""
     root.sh(f"apt-get -y install {modules}")
     assert files(root, kernel) == whole
-    root.sh(f"cd /whole; for file in *; do cmp $file /lib/modules/{kernel}/$file; done")
+    indexes_are_as_kept(root, kernel)
 
 
 def test_the_kernel_is_removed_whole_with_its_modules_forgotten(root, kernel):

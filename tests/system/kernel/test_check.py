@@ -19,6 +19,7 @@ LOADED = "e1000e btrfs libcrc32c raid6_pq xor zstd_compress ext4 jbd2 mbcache cr
 STATUS = "Package: myapp\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n"
 NETWORK = "pci:v00008086d00005511sv00008086sd00000000bc02sc00i00"
 SOUND = "pci:v00001D17d00003288sv00001D17sd00000000bc04sc03i00"
+ALIASES = ("index", "modules.alias.bin", "an index and its text differ; run depmod")
 
 
 class Machine:
@@ -99,9 +100,6 @@ def test_a_registered_module_that_is_built_in_is_no_problem(machine):
 def test_a_registered_module_that_was_deleted(machine):
     machine.delete("e1000e")
     machine.finds(("dependency", machine.path("e1000e"), f"{machine.path('e1000e')} is gone"), machine.stale("e1000e"))
-
-
-ALIASES = ("index", "modules.alias.bin", "an index and its text differ; run depmod")
 
 
 @pytest.mark.parametrize("module, user", [("jbd2", "ext4"), ("blake2b_generic", "btrfs"), ("xxhash_generic", "btrfs")],
