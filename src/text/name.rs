@@ -52,9 +52,14 @@ impl<'t> ModuleName<'t> {
 
     /// A hash in which both spellings agree: of eight bytes after the other, from the end on.
     pub fn hash(self) -> u32 {
-        let chunks = self.0.rchunks(8);
-        let mixed = chunks.fold(0, |hash, chunk| mixed(hash, with_kernel_bytes(last(chunk))));
-        finished(mixed)
+        let (mut hash, mut chunks) = (0, self.0.rchunks_exact(8));
+        for chunk in &mut chunks {
+            hash = mixed(hash, with_kernel_bytes(eight(chunk)));
+        }
+        if !chunks.remainder().is_empty() {
+            hash = mixed(hash, with_kernel_bytes(last(chunks.remainder())));
+        }
+        finished(hash)
     }
 
     /// Such a hash of the last eight bytes.

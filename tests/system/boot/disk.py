@@ -211,9 +211,10 @@ def accelerator():
     return kvm if b"Unable to mount root" in done.stdout else tcg
 
 
-def qemu(kernel, initramfs, command_line, devices, log, limit=LIMIT):
-    """Boots until the machine powers off; the console's text, which stays in `log`, too."""
-    argv = [*QEMU, *accelerator(), "-kernel", kernel, "-initrd", initramfs,
+def qemu(kernel, initramfs, command_line, devices, log, limit=LIMIT, emulator=None):
+    """Boots until the machine powers off; the console's text, which stays in `log`, too. `emulator` is another
+    one than that of x86-64."""
+    argv = [*(emulator or (*QEMU, *accelerator())), "-kernel", kernel, "-initrd", initramfs,
             "-append", f"{COMMAND_LINE} {command_line}", *devices]
     with open(log, "wb") as console:
         try:

@@ -154,6 +154,8 @@ class System:
     arch: str = "amd64"
     flavour: str = "amd64"
     successor: str = None            # the flavour of the next kernel, where the suite has one version of this one
+    emulator: tuple = None           # qemu and its board, where that is not disk.QEMU
+    console: str = "ttyS0"
 
     @property
     def fstab(self):
@@ -174,6 +176,14 @@ SYSTEMS = {
         "forky", "systemd-networkd", "ext4", "dracut", (), "dracut --force",
         ("-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk", "-device", f"virtio-net-pci,{CARD}"),
         successor="rt-amd64"),
+    # The disk is an SD card. A kernel without LPAE sees no devices above 4 GiB.
+    "Debian 12, armhf": System(
+        "bookworm", "ifupdown", "xfs", "initramfs-tools", ("xfsprogs", "ifupdown", "isc-dhcp-client"),
+        "update-initramfs -u",
+        ("-device", "sdhci-pci", "-device", "sd-card,drive=disk", "-device", f"virtio-net-pci,{CARD}"),
+        arch="armhf", flavour="armmp", console="ttyAMA0",
+        emulator=("qemu-system-arm", "-M", "virt,highmem=off", "-cpu", "cortex-a15", "-accel", "tcg",
+                  "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio")),
 }
 LIMIT = 3600  # seconds for one boot, in which apt upgrades kernels
 
@@ -237,7 +247,7 @@ def built_module(system):
     def build(directory):
         tree = directory / "tree"
         tree.mkdir()
-        tools.run("tar", "-C", tree, "-xf", chroots.tarball(system.suite))
+        tools.run("tar", "-C", tree, "-xf", chroots.tarball(system.suite, system.arch))
         chroots.install(tree, system.suite, system.arch, "dkms", *(f"linux-headers-{name}" for name in names))
         source = tree / "usr/src/hello-1.0"
         source.mkdir(parents=True)
@@ -274,7 +284,7 @@ def image(system):
     def build(directory):
         tree = directory / "tree"
         tree.mkdir()
-        tools.run("tar", "-C", tree, "-xf", chroots.tarball(system.suite))
+        tools.run("tar", "-C", tree, "-xf", chroots.tarball(system.suite, system.arch))
         chroots.install(tree, system.suite, system.arch, *names)
         for path, text in files.items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -303,7 +313,8 @@ def pack(system, tree, directory):
     work.mkdir()
     for name, (_, size) in {"esp": ESP, "swap": SWAP, "home": HOME, "stick": (0, 32)}.items():
         sparse(work / name, size)
-    sparse(work / "disk", ROOT[0] + ROOT[1] + 1)
+    # An SD card's size is a power of two.
+    sparse(work / "disk", 1 << (ROOT[0] + ROOT[1]).bit_length())
     (work / "table").write_text(TABLE)
     chroots.inside(tree, f"cd /work; sfdisk -q disk < table; mkfs.vfat -n ESP esp; mkfs.vfat -n STICK stick; "
                          f"mkswap -L swap swap; mkfs.{system.home} -q -L home home")
@@ -357,7 +368,8 @@ class Machine:
         try:
             plugged.start()
             return disk.qemu(top / f"vmlinuz-{release}", top / f"initrd.img-{release}",
-                             "root=LABEL=root ro quiet systemd.show_status=no systemd.unit=boot-script.target", devices, log, LIMIT)
+                             f"console={self.system.console} root=LABEL=root ro quiet systemd.show_status=no "
+                             "systemd.unit=boot-script.target", devices, log, LIMIT, self.system.emulator)
         finally:
             self.seconds[name] = time.monotonic() - started
             over.set()

@@ -4,11 +4,14 @@ Owns every mount of the tests. All of them live in a mount namespace of the test
 none outlives it, however it ends. Must never read or write the host's package database.
 """
 
+import atexit
 import ctypes
+import functools
 import os
 import shutil
 import stat
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +30,9 @@ ENV = {
     "DEBIAN_FRONTEND": "noninteractive",
 }
 APT_CONF = 'Dpkg::Use-Pty "0"; APT::Sandbox::User "root"; Acquire::Languages "none";\n'
+# What runs programs for another processor: qemu's name, and how such a file begins, with the bits that count.
+FOREIGN = {"armhf": ("qemu-arm-static", r"\x7fELF\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00",
+                     r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff")}
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 0x40000, 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -62,15 +68,31 @@ def own_mounts():
             raise OSError(ctypes.get_errno(), "a mount namespace needs root")
 
 
-def tarball(suite):
+@functools.cache
+def emulate(arch):
+    """Lets this machine start programs for another processor, in roots that have no emulator, too, until this
+    process ends. The kernel keeps a static qemu of Debian's open for them: binfmt_misc's flag F."""
+    name, magic, mask = FOREIGN[arch]
+    qemu = fetch.unpacked("bookworm", "amd64", ["qemu-user-static"]) / f"usr/bin/{name}"
+    place, entry = tempfile.mkdtemp(), f"limopack-tests-{os.getpid()}"
+    mount("-t", "binfmt_misc", "binfmt_misc", place)
+    (Path(place) / "register").write_text(f":{entry}:M::{magic}:{mask}:{qemu}:F")
+    atexit.register((Path(place) / entry).write_text, "-1")
+
+
+def tarball(suite, arch="amd64"):
     """The suite's minimal system, from the cache or from the archive."""
+    if arch in FOREIGN:
+        emulate(arch)
+
     def build(directory):
         tree = directory / "tree"
-        run("debootstrap", "--variant=minbase", f"--keyring={fetch.keys(suite)[-1]}",
+        run("debootstrap", "--variant=minbase", f"--arch={arch}", f"--keyring={fetch.keys(suite)[-1]}",
             suite, tree, fetch.mirror(), SUITES[suite])
         run("tar", "-C", tree, "-cf", directory / "tree.tar", ".")
         shutil.rmtree(tree)
-    return fetch.entry(f"chroots/{suite}", build) / "tree.tar"
+    name = f"{suite}-{arch}" if arch in FOREIGN else suite
+    return fetch.entry(f"chroots/{name}", build) / "tree.tar"
 
 
 def inside(tree, script):
