@@ -96,9 +96,10 @@ flag $flags -Crelro-level=off -Clink-arg=-znoseparate-code -Clink-arg=--no-roseg
 # The heap takes nothing back (src/system/heap.rs). Only without this step, which joins the ends of
 # branches, does LLVM see that dropping a list then does nothing: a twentieth of the binary.
 flag -Cllvm-args=--sink-common-insts=false
-# Constants and loads are made where they are used, what a loop changes in memory is changed there, and
-# instructions stay in the order in which they were selected: what LLVM moves ahead of a loop or a branch needs a register there, and is spilled.
-# A fiftieth of the binary, for listings of at most one hundredth more instructions.
+# Constants and loads are made where they are used, what a loop changes in memory is changed there,
+# and instructions stay in the order in which they were selected: what LLVM moves ahead of a loop or a
+# branch needs a register there, and is spilled. A fiftieth of the binary, for listings of at most one
+# hundredth more instructions.
 flag -Cllvm-args=--disable-machine-licm -Cllvm-args=--disable-constant-hoisting \
     -Cllvm-args=--disable-licm-promotion -Cllvm-args=--enable-load-pre=false \
     -Cllvm-args=--disable-post-ra
