@@ -247,8 +247,13 @@ impl<'a> Whole<'a> {
         })
     }
 
-    /// The line of a module, and whether it has been installed anew, elsewhere: then it is that in place.
-    pub fn line(&self, name: ModuleName<'_>) -> Option<(DepLine<'static>, bool)> {
+    /// The line of a module. If it has been installed anew, elsewhere, it is that in place.
+    pub fn line(&self, name: ModuleName<'_>) -> Option<DepLine<'static>> {
+        self.latest(name).map(|(line, _)| line)
+    }
+
+    /// The same, and whether it has been installed anew.
+    fn latest(&self, name: ModuleName<'_>) -> Option<(DepLine<'static>, bool)> {
         // Every line has been checked.
         let line = |kernel: &Kernel<'_>| kernel.line(name).ok().flatten();
         match (line(&self.own), line(&self.full)) {
@@ -263,7 +268,7 @@ impl<'a> Whole<'a> {
     /// # Errors
     /// It cannot be read, or is malformed.
     pub fn text(&self, name: Text, format: IndexFormat) -> Result<Text> {
-        let is_new = |name: ModuleName<'_>| matches!(self.line(name), Some((_, true)));
+        let is_new = |name: ModuleName<'_>| matches!(self.latest(name), Some((_, true)));
         let old = |name: ModuleName<'_>| (!is_new(name)).then_some(0);
         let new = |name: ModuleName<'_>| is_new(name).then_some(0);
         let read = |folder: &Folder, comments, position: Position<'_>| {

@@ -10,6 +10,7 @@ use crate::plan::modules::{Goal, Plan};
 use crate::plan::park::{Park, Whole};
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{Folder, Report};
+use crate::text::dep::DepLine;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::sort_once;
 
@@ -31,33 +32,32 @@ pub fn plan<'r>(
     // What no line lists as it is.
     let mut strange: Vec<Text> = Vec::new();
     let mut is_present = Vec::new();
-    let mut place = |name: ModuleName<'_>, leaf: &Leaf<'_>| {
-        let Some((line, _)) = whole.line(name) else {
+    let mut place = |line: Option<DepLine<'static>>, leaf: &Leaf<'_>| {
+        let Some(line) = line else {
             strange.push(leaf.path());
-            return Ok(());
+            return;
         };
         let at = placed.add(line, Why::Named);
         if at == is_present.len() {
             is_present.push(false);
         }
         is_present[at] |= leaf.is_at(line.path().0);
-        Ok(())
     };
     let sizes = Sizes::Wanted;
     let mut stays = |leaf: &Leaf<'_>| {
-        place(ModulePath(leaf.name).name(), leaf)?;
+        place(whole.line(ModulePath(leaf.name).name()), leaf);
         Ok(Fate::Stays)
     };
     let kept = walk(&folder, Scope::All, sizes, &mut stays, &mut |_| {})?.kept;
     let mut comes = |leaf: &Leaf<'_>| {
         let name = ModulePath(leaf.name).name();
+        let line = whole.line(name);
         let is_wanted = wanted.map_or(true, |wanted| wanted.position(name).is_some());
         // Of what has been installed since, the newer one stays.
-        let is_known = whole.line(name).is_some();
-        if (!is_wanted && is_known) || park.root.has(file_of(park.version, leaf.path()))? {
+        if (!is_wanted && line.is_some()) || park.root.has(file_of(park.version, leaf.path()))? {
             return Ok(Fate::Stays);
         }
-        place(name, leaf)?;
+        place(line, leaf);
         Ok(Fate::Goes)
     };
     let mut removal = walk(&from, Scope::All, sizes, &mut comes, &mut |_| {})?;
