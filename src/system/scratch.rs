@@ -2,14 +2,18 @@
 
 use crate::system::Root;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The directory; nothing else uses it.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// An empty directory, named after the test.
+    /// An empty directory, named after the test. The number is for tests that share a name: they run at the
+    /// same time.
     pub fn new(test: &str) -> Scratch {
-        let name = format!("limopack-unit-{}-{test}", std::process::id());
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("limopack-unit-{}-{number}-{test}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
