@@ -55,6 +55,7 @@ test-system: release ## the real world: Debian kernels, depmod, modprobe (root, 
 test-machines: export OVERSIZE = warn
 test-machines: release cross ## what takes longest: whole systems, other processors, power cuts, updates of each suite (root, network)
 	$(MAKE) deb ARCH=amd64
+	$(MAKE) deb ARCH=armhf
 	/usr/bin/python3 -m pytest -v -n $(JOBS) --dist loadgroup -m long tests/system
 
 faults: release ## a fault at every system call of every action that writes (root, network)
