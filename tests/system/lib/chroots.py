@@ -11,7 +11,6 @@ import os
 import shutil
 import stat
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +32,7 @@ APT_CONF = 'Dpkg::Use-Pty "0"; APT::Sandbox::User "root"; Acquire::Languages "no
 # What runs programs for another processor: qemu's name, and how such a file begins, with the bits that count.
 FOREIGN = {"armhf": ("qemu-arm-static", r"\x7fELF\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00",
                      r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff")}
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 0x40000, 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -74,10 +74,10 @@ def emulate(arch):
     process ends. The kernel keeps a static qemu of Debian's open for them: binfmt_misc's flag F."""
     name, magic, mask = FOREIGN[arch]
     qemu = fetch.unpacked("bookworm", "amd64", ["qemu-user-static"]) / f"usr/bin/{name}"
-    place, entry = tempfile.mkdtemp(), f"limopack-tests-{os.getpid()}"
-    mount("-t", "binfmt_misc", "binfmt_misc", place)
-    (Path(place) / "register").write_text(f":{entry}:M::{magic}:{mask}:{qemu}:F")
-    atexit.register((Path(place) / entry).write_text, "-1")
+    mount("-t", "binfmt_misc", "binfmt_misc", BINFMT)
+    entry = BINFMT / f"limopack-tests-{os.getpid()}"
+    (BINFMT / "register").write_text(f":{entry.name}:M::{magic}:{mask}:{qemu}:F")
+    atexit.register(entry.write_text, "-1")
 
 
 def tarball(suite, arch="amd64"):
