@@ -9,11 +9,11 @@ import shutil
 import pytest
 
 import chroots
-from checks import files, registry
+from checks import files, parked, registry
 from conftest import HOOKS
 from packages import IMAGE, K, K_SAME, STATIC, X, deb
 
-NEXT = "6.6.1+rpt-lima", "6.6.2+rpt-lima"
+SLEEPS, NEXT = "6.6.0+rpt-lima", ("6.6.1+rpt-lima", "6.6.2+rpt-lima")
 LINUX = "linux-image-current-lima"
 # What bindeb-pkg writes for each of the four scripts.
 SCRIPT = """#!/bin/sh
@@ -24,6 +24,7 @@ exit 0
 """
 
 pytestmark = pytest.mark.parametrize("prepared", chroots.USUAL, indirect=True)
+in_an_image = pytest.mark.parametrize("machine", [SLEEPS], ids=["in an image"], indirect=True)
 
 
 def image(root, release, version):
@@ -35,7 +36,7 @@ def image(root, release, version):
                {name: SCRIPT.format(name=name, release=release) for name in ("preinst", "postinst", "prerm", "postrm")})
 
 
-@pytest.fixture(params=[os.uname().release, "6.6.0+rpt-lima"], ids=["running", "in an image"])
+@pytest.fixture(params=[os.uname().release, SLEEPS], ids=["running", "in an image"])
 def machine(request, stock):
     """The package is installed with a kernel that runs, or in an image with one that does not; two more wait."""
     release = request.param
@@ -72,3 +73,37 @@ def test_the_registry_goes_with_each_update(machine, order):
         machine.sh(f"limopack --install --use=failover --owner={owner}")
         expected = registry(machine, release)
         assert owner in expected["failover"][1]
+
+
+@in_an_image
+def test_what_is_parked_goes_with_its_kernel(machine):
+    """Story: with each update of a board's kernel, the parked modules of the one before stayed for good, which
+    --check did not see and no purge took."""
+    machine.sh("limopack --apply --park --keep-pruned --pkname='linux-*'")
+    for deb, release in zip(machine.next, NEXT):
+        assert len(parked(machine, machine.release)) > 50
+        machine.sh(f"dpkg -i {inside(machine, deb)}")
+        assert os.listdir(machine / "lib/modules/.parked") == [release]
+        machine.release = release
+    machine.sh(f"dpkg --purge {LINUX}")
+    assert not (machine / "lib/modules/.parked").exists()
+
+
+@in_an_image
+def test_what_is_parked_of_a_kernel_that_is_there_stays(machine):
+    """Of one it is all, one has modules of somebody else's, of one the index is missing, and a restore of one has
+    not ended."""
+    root, kernel, kernels = machine, machine.release, ("6.5.1-all", "6.5.2-other", "6.5.3-index", "6.5.4-begun")
+    for name in kernels:
+        root.sh(f"cp -a /lib/modules/{kernel} /lib/modules/{name}; cd /lib/modules/{name}; echo '#! base' > modules.active")
+    # What is built in, and the root file system of this test, ask for modules, too.
+    root.sh("cd /lib/modules; for name in 6.5.[124]*; do rm -r $name/modules.builtin* $name/kernel/fs/overlayfs;"
+            "depmod $name; done; limopack --prune --park --force -k 6.5.1-all -k 6.5.2-other -k 6.5.4-begun")
+    assert not files(root, "6.5.1-all")
+    root.sh(f"cd /lib/modules; mkdir 6.5.2-other/updates; cp /trees/{X}/kernel/drivers/block/nbd.ko 6.5.2-other/updates;"
+            "depmod 6.5.2-other; limopack --prune --park --force -k 6.5.3-index; rm 6.5.3-index/modules.dep;"
+            "cd 6.5.4-begun; echo kernel/fs/fat/vfat.ko: > modules.dep; touch .modules.dep.limopack-old")
+    before = {name: parked(root, name) for name in kernels}
+    assert all(before.values())
+    root.sh(f"dpkg -i {inside(root, root.next[0])}")
+    assert {name: parked(root, name) for name in before} == before
