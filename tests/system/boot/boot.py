@@ -27,6 +27,8 @@ PACKAGES = {
 # The last words of a script that went well; the init below says them.
 DONE = "boot: done"
 DISK_SIZE = "1G"
+# Of an emulator: nothing but what is asked for, and the console.
+BARE = ("-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio")
 
 # Process 1 of the initramfs: the modules are numbered in the order in which they load. Soft
 # dependencies are among them, which may suit another processor and not load.
@@ -188,8 +190,7 @@ class Installed:
             f"no {emulator[0]}: apt-get install {PACKAGES[emulator[0]]}"
         words = {"console": self.machine.console, "panic": "-1", "script": script,
                  "disk": self.machine.disk, **environment}
-        argv = [*emulator, "-accel", "tcg", "-nodefaults", "-display", "none",
-                "-no-reboot", "-serial", "stdio", "-kernel", self.kernel, "-initrd", self.initramfs,
+        argv = [*emulator, "-accel", "tcg", *BARE, "-kernel", self.kernel, "-initrd", self.initramfs,
                 "-append", " ".join([f"{key}={value}" for key, value in words.items()]
                                     + [self.machine.options]),
                 *(("-dtb", self.tree) if self.tree else ()),

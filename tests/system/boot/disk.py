@@ -38,8 +38,7 @@ UNUSED = """usr/share/doc usr/share/man usr/share/locale usr/share/info usr/shar
 UNUSED_DRIVERS = """sound drivers/gpu drivers/media drivers/infiniband drivers/staging drivers/iio
                     drivers/net/wireless""".split()
 # With a second processor, an emulated machine spends more on keeping both in step than it gains.
-QEMU = ("qemu-system-x86_64", "-M", "q35", "-m", "768", "-nodefaults", "-display", "none",
-        "-no-reboot", "-serial", "stdio")
+QEMU = ("qemu-system-x86_64", "-M", "q35", "-m", "768", *boot.BARE)
 # Emulation is ten times as fast if a program's code is at the same addresses whenever it runs, and
 # if a system call switches no page tables. None of this says which modules are loaded.
 COMMAND_LINE = "console=ttyS0 panic=-1 norandmaps nokaslr mitigations=off init_on_alloc=0"

@@ -182,8 +182,7 @@ SYSTEMS = {
         "update-initramfs -u",
         ("-device", "sdhci-pci", "-device", "sd-card,drive=disk", "-device", f"virtio-net-pci,{CARD}"),
         arch="armhf", flavour="armmp", console="ttyAMA0",
-        emulator=("qemu-system-arm", "-M", "virt,highmem=off", "-cpu", "cortex-a15", "-accel", "tcg",
-                  "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio")),
+        emulator=("qemu-system-arm", "-M", "virt,highmem=off", "-cpu", "cortex-a15", "-accel", "tcg", *boot.BARE)),
 }
 LIMIT = 3600  # seconds for one boot, in which apt upgrades kernels
 

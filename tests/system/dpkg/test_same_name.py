@@ -11,7 +11,7 @@ import pytest
 import chroots
 from checks import files, parked, registry
 from conftest import HOOKS
-from packages import IMAGE, K, K_SAME, STATIC, X, deb
+from packages import ARCH, IMAGE, K, K_SAME, STATIC, X, deb
 
 SLEEPS, NEXT = "6.6.0+rpt-lima", ("6.6.1+rpt-lima", "6.6.2+rpt-lima")
 LINUX = "linux-image-current-lima"
@@ -32,8 +32,9 @@ def image(root, release, version):
     source = root / "trees" / X
     contents = {f"lib/modules/{release}/{file.relative_to(source)}": file
                 for file in source.rglob("*") if file.is_file()}
-    return deb(root / "repo/own", LINUX, version, {f"boot/vmlinuz-{release}": "linux\n", **contents},
-               {name: SCRIPT.format(name=name, release=release) for name in ("preinst", "postinst", "prerm", "postrm")})
+    deb(root / "repo/own", LINUX, version, {f"boot/vmlinuz-{release}": "linux\n", **contents},
+        {name: SCRIPT.format(name=name, release=release) for name in ("preinst", "postinst", "prerm", "postrm")})
+    return f"/repo/own/{LINUX}_{version}_{ARCH}.deb"
 
 
 @pytest.fixture(params=[os.uname().release, SLEEPS], ids=["running", "in an image"])
@@ -44,14 +45,10 @@ def machine(request, stock):
     stock.sh(f"mkdir trees; cp -a /lib/modules/{X} /trees; rm /trees/{X}/modules.active;"
              f"dpkg --purge {IMAGE} {K} {K_SAME}; rm -rf /lib/modules/*")
     old, *stock.next = [image(stock, name, f"{number}.0") for number, name in enumerate((release, *NEXT), 1)]
-    stock.sh(f"dpkg -i {inside(stock, old)}; echo '#! base' > /lib/modules/{release}/modules.active;"
+    stock.sh(f"dpkg -i {old}; echo '#! base' > /lib/modules/{release}/modules.active;"
              f"limopack --install --static --use={STATIC} -k {release}")
     stock.release = release
     return stock
-
-
-def inside(root, path):
-    return f"/{path.relative_to(root.path)}"
 
 
 @pytest.mark.parametrize("order", ["--keep-pruned", ""], ids=["kept pruned", "whole again"])
@@ -63,8 +60,8 @@ def test_the_registry_goes_with_each_update(machine, order):
     kept = files(machine, machine.release)
     assert STATIC in kept and len(kept) < len(whole) / 3
     expected = registry(machine, machine.release)
-    for deb, release, owner in zip(machine.next, NEXT, ("dpkg", "kmod")):
-        said = machine.sh(f"dpkg -i {inside(machine, deb)}")
+    for package, release, owner in zip(machine.next, NEXT, ("dpkg", "kmod")):
+        said = machine.sh(f"dpkg -i {package}")
         assert files(machine, release) == (kept if order else whole), said
         assert registry(machine, release) == expected, said
         assert "unlike" not in said.out + said.err, said
@@ -80,9 +77,9 @@ def test_what_is_parked_goes_with_its_kernel(machine):
     """Story: with each update of a board's kernel, the parked modules of the one before stayed for good, which
     --check did not see and no purge took."""
     machine.sh("limopack --apply --park --keep-pruned --pkname='linux-*'")
-    for deb, release in zip(machine.next, NEXT):
+    for package, release in zip(machine.next, NEXT):
         assert len(parked(machine, machine.release)) > 50
-        machine.sh(f"dpkg -i {inside(machine, deb)}")
+        machine.sh(f"dpkg -i {package}")
         assert os.listdir(machine / "lib/modules/.parked") == [release]
         machine.release = release
     machine.sh(f"dpkg --purge {LINUX}")
@@ -105,5 +102,5 @@ def test_what_is_parked_of_a_kernel_that_is_there_stays(machine):
             "cd 6.5.4-begun; echo kernel/fs/fat/vfat.ko: > modules.dep; touch .modules.dep.limopack-old")
     before = {name: parked(root, name) for name in kernels}
     assert all(before.values())
-    root.sh(f"dpkg -i {inside(root, root.next[0])}")
+    root.sh(f"dpkg -i {root.next[0]}")
     assert {name: parked(root, name) for name in before} == before
