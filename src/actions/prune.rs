@@ -69,6 +69,7 @@ pub fn plan<'r>(
 
 /// What becomes of the modules: what the call says; what an earlier call asked for parks them if the
 /// machine has a park.
+#[inline(never)] // larger in the large frame of its caller
 fn goal(root: &Root, request: &Request) -> Result<Goal> {
     let is_parked = match request.action {
         Action::Prune | Action::Apply => request.park,

@@ -291,6 +291,7 @@ impl<'r> Survey<'r> {
     }
 
     /// What is listed and not there, if fewer of the listed files were found than there are lines.
+    #[inline(never)] // larger in the large frame of its caller
     fn stale(&mut self, found: usize) -> Result<()> {
         let text = self.kernel.file_or_empty(b"modules.dep")?;
         let paths = || {
@@ -323,6 +324,7 @@ impl<'r> Survey<'r> {
     }
 
     /// What depmod's files say of each other.
+    #[inline(never)] // larger in the large frame of its caller
     fn indexes(&mut self) -> Result<()> {
         if let Some(index) = self.kernel.index()? {
             for line in bare_lines(self.kernel.file_or_empty(b"modules.dep")?) {
@@ -402,6 +404,7 @@ impl<'r> Survey<'r> {
     }
 
     /// What stays and is not there.
+    #[inline(never)] // larger in the large frame of its caller
     fn gone(&mut self, is_present: &[bool]) {
         for (position, is_present) in is_present.iter().enumerate() {
             let path = self.keep.modules()[position].path;
