@@ -11,6 +11,35 @@ use rustix::io::Errno;
 /// The result of everything that can fail.
 pub type Result<T> = core::result::Result<T, Error>;
 
+/// Yes or no, where it may fail to be found out. As wide as an error, and so both come back in
+/// registers; a `bool` in a [`Result`] would go over memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Answer {
+    /// It is not so.
+    No,
+    /// It is so.
+    Yes,
+}
+
+impl Answer {
+    /// Whether it is yes.
+    #[inline(always)]
+    pub fn is_yes(self) -> bool {
+        self == Answer::Yes
+    }
+}
+
+impl From<bool> for Answer {
+    #[inline(always)]
+    fn from(is_so: bool) -> Self {
+        match is_so {
+            true => Answer::Yes,
+            false => Answer::No,
+        }
+    }
+}
+
 /// Why an action ended early: its rank, and one message or more. One word wide, because every
 /// call passes it on: the enum with its texts inside cost 13 KB of program on ARMv7.
 #[derive(Debug)]

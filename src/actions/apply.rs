@@ -8,7 +8,7 @@
 use crate::actions::{kernels, prune, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Answer, Error, ErrorKind, Result};
 use crate::format::{join, render, some_of, Text};
 use crate::needs::kernel::directory;
 use crate::needs::sources::declared;
@@ -162,7 +162,7 @@ impl Selection {
         }
         let mut is_taken = false;
         for entry in found {
-            is_taken |= self.take_named(task, ties, entry.at, is_pattern)?;
+            is_taken |= self.take_named(task, ties, entry.at, is_pattern)?.is_yes();
         }
         let gone = task.forgotten_before(&spec);
         if !is_taken && gone.is_empty() {
@@ -180,7 +180,7 @@ impl Selection {
         Ok(())
     }
 
-    /// Takes a package that the user names, or `false`: a pattern skips those without modules.
+    /// Takes a package that the user names, or not: a pattern skips those without modules.
     #[inline(never)] // larger in the large frame of its caller
     fn take_named(
         &mut self,
@@ -188,13 +188,13 @@ impl Selection {
         ties: &Ties,
         at: usize,
         is_pattern: bool,
-    ) -> Result<bool> {
+    ) -> Result<Answer> {
         let stanza = &task.contents.status.all[at];
         let files = task.files(info_name(stanza.package, stanza))?;
         let kernels = kernels_of(files);
         if kernels.is_empty() && is_pattern {
             task.skip_without_modules(stanza.package);
-            return Ok(false);
+            return Ok(Answer::No);
         }
         check_caller(stanza.package)?;
         let others = task.others(ties, stanza, files)?;
@@ -206,7 +206,7 @@ impl Selection {
         }
         let is_plain = task.request.stand_ins == StandIns::Refuse;
         self.choose(task, at, files, kernels, others, is_plain);
-        Ok(true)
+        Ok(Answer::Yes)
     }
 
     /// Takes a package; `files` is its list, `others` what it owns beyond modules, and one that is
@@ -273,7 +273,7 @@ impl Selection {
         // A kernel that has gone since is no reason to fail for ever.
         for note in &self.gone {
             for kernel in note.kernels {
-                if task.root.has(directory(kernel))? {
+                if task.root.has(directory(kernel))?.is_yes() {
                     self.kernels.push(kernel);
                 }
             }
@@ -312,7 +312,7 @@ impl Selection {
         };
         let mut kernels = Vec::new();
         for kernel in note.kernels {
-            if task.root.has(directory(kernel))? {
+            if task.root.has(directory(kernel))?.is_yes() {
                 kernels.push(*kernel);
             }
         }

@@ -6,7 +6,7 @@ use crate::actions::purged::{self, Gone, Purged};
 use crate::actions::settle::standing_orders;
 use crate::actions::{kernels, prune};
 use crate::cli::parse::Mode;
-use crate::error::Result;
+use crate::error::{Answer, Result};
 use crate::format::{join, render, some_of, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::package::database::Caller;
@@ -131,13 +131,15 @@ impl Task<'_> {
             }
             let mut stays = false;
             for &kernel in note.kernels {
-                let is_there = self.root.has(file_of(kernel, b"kernel"))?;
+                let is_there = self.root.has(file_of(kernel, b"kernel"))?.is_yes();
                 if !is_there || marked.binary_search(&kernel).is_ok() {
                     continue;
                 }
                 // Others would have been removed with the last package that needed them.
                 if note.mark != b"manual" {
-                    stays |= self.look_after(&purged, kernel, Gone::Removed, caller)?;
+                    stays |= self
+                        .look_after(&purged, kernel, Gone::Removed, caller)?
+                        .is_yes();
                     continue;
                 }
                 let what = msg!("kernel {}: its modules stay; no package brings them any more");
@@ -159,14 +161,14 @@ impl Task<'_> {
         kernel: Text,
         gone: Gone,
         caller: Caller,
-    ) -> Result<bool> {
+    ) -> Result<Answer> {
         let reason = purged.reason_to_stay(kernel, gone)?;
         if reason.is_empty() {
             match self.request.mode {
                 Mode::DryRun => print(render(msg!("remove kernel {}\n"), &[kernel]))?,
                 Mode::Execute => purged.remove(kernel, gone)?,
             }
-            return Ok(false);
+            return Ok(Answer::No);
         }
         let what = msg!("kernel {} was {}, but {}; its modules stay");
         let parts = [kernel, gone.word(), reason];
@@ -174,7 +176,7 @@ impl Task<'_> {
             true => self.report.debug(what, &parts),
             false => self.report.note(what, &parts),
         }
-        Ok(true)
+        Ok(Answer::Yes)
     }
 
     /// Drops the notes of packages that nobody knows any more, and of whose kernels nothing is left.
@@ -183,7 +185,7 @@ impl Task<'_> {
         for note in self.remembered.all {
             let mut is_left = note.kernels.is_empty() || self.find(note.package).is_some();
             for kernel in note.kernels {
-                is_left = is_left || self.root.has(directory(kernel))?;
+                is_left = is_left || self.root.has(directory(kernel))?.is_yes();
             }
             if !is_left {
                 lost.push(note.package);

@@ -2,7 +2,7 @@
 
 use crate::actions::Session;
 use crate::cli::parse::Mode;
-use crate::error::{Error, Result};
+use crate::error::{Answer, Error, Result};
 use crate::format::{join, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::{declared, running, Machine};
@@ -25,7 +25,7 @@ pub fn to_show(session: &Session) -> Result<&'static [Text]> {
         return named(root, &request.kernels);
     }
     if let Some(running) = running(root)?.filter(|_| root.is_host()) {
-        if is_installed(root, running)? {
+        if is_installed(root, running)?.is_yes() {
             return Ok(vec![running].leak());
         }
     }
@@ -128,7 +128,7 @@ pub fn registered(root: &Root) -> Result<&'static [Text]> {
     let mut kernels = Vec::new();
     let is_base = declared(root)?.is_base;
     for version in installed(root)? {
-        if is_base || root.has(file_of(version, ACTIVE))? {
+        if is_base || root.has(file_of(version, ACTIVE))?.is_yes() {
             kernels.push(*version);
         }
     }
@@ -161,7 +161,7 @@ fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<&'static [Te
         let path = directory(version);
         let mut is_second = false;
         for other in &kept {
-            is_second |= root.is_same_directory(directory(other), path)?;
+            is_second |= root.is_same_directory(directory(other), path)?.is_yes();
         }
         if !is_second {
             kept.push(version);
@@ -190,8 +190,8 @@ pub fn installed(root: &Root) -> Result<&'static [Text]> {
 fn all_installed(root: &Root) -> Result<&'static [Text]> {
     let (mut versions, mut others) = (Vec::new(), Vec::new());
     for entry in Folder::entries_at(root, b"lib/modules")? {
-        if has_index(root, entry.name)? {
-            match has_modules(root, entry.name)? {
+        if has_index(root, entry.name)?.is_yes() {
+            match has_modules(root, entry.name)?.is_yes() {
                 true => versions.push(entry.name),
                 false => others.push(entry.name),
             }
@@ -205,17 +205,23 @@ fn all_installed(root: &Root) -> Result<&'static [Text]> {
 }
 
 /// What `apt remove` leaves of a kernel is its index, and `apt purge` its registry.
-fn is_installed(root: &Root, version: &[u8]) -> Result<bool> {
-    Ok(has_modules(root, version)? && has_index(root, version)?)
+fn is_installed(root: &Root, version: &[u8]) -> Result<Answer> {
+    match has_modules(root, version)? {
+        Answer::Yes => has_index(root, version),
+        Answer::No => Ok(Answer::No),
+    }
 }
 
-fn has_modules(root: &Root, version: &[u8]) -> Result<bool> {
+fn has_modules(root: &Root, version: &[u8]) -> Result<Answer> {
     root.has(file_of(version, b"kernel"))
 }
 
-fn has_index(root: &Root, version: &[u8]) -> Result<bool> {
+fn has_index(root: &Root, version: &[u8]) -> Result<Answer> {
     let has = |name: &[u8]| root.has(file_of(version, name));
-    Ok(has(b"modules.dep")? || has(b"modules.dep.bin")?)
+    match has(b"modules.dep")? {
+        Answer::Yes => Ok(Answer::Yes),
+        Answer::No => has(b"modules.dep.bin"),
+    }
 }
 
 /// The kernels that have modules and a registry, those without an index as well: what they have to
@@ -226,7 +232,9 @@ fn has_index(root: &Root, version: &[u8]) -> Result<bool> {
 pub fn with_registry(root: &Root) -> Result<Vec<Text>> {
     let mut versions = Vec::new();
     for entry in Folder::entries_at(root, b"lib/modules")? {
-        if root.has(file_of(entry.name, ACTIVE))? && has_modules(root, entry.name)? {
+        if root.has(file_of(entry.name, ACTIVE))?.is_yes()
+            && has_modules(root, entry.name)?.is_yes()
+        {
             versions.push(entry.name);
         }
     }

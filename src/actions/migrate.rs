@@ -70,7 +70,7 @@ pub fn migrate(
         let name = entry.name.to_kernel();
         if kernel.line(entry.name)?.is_some() {
             registry.merge(entry.name, entry);
-        } else if kernel.is_builtin(entry.name)? {
+        } else if kernel.is_builtin(entry.name)?.is_yes() {
             built_in.push(name);
         } else if inherited.binary_search(&name).is_err() {
             gone.push(name);
@@ -143,7 +143,7 @@ fn heirs(kernel: &Kernel<'_>, source: &Source) -> Result<Vec<Text>> {
             };
             if heir != entry.name
                 && kernel.line(heir)?.is_some()
-                && !kernel.is_builtin(entry.name)?
+                && !kernel.is_builtin(entry.name)?.is_yes()
             {
                 heirs.push(join(&[heir.to_kernel(), entry.name.to_kernel()], " "));
             }

@@ -70,7 +70,9 @@ pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
         for &kernel in note.kernels {
             let (mark, index) = (file_of(kernel, MARK), file_of(kernel, b"modules.dep"));
             // Whoever has installed modules since has run depmod.
-            if root.has(mark)? && !(root.has(index)? && root.is_newer(index, mark)?) {
+            if root.has(mark)?.is_yes()
+                && !(root.has(index)?.is_yes() && root.is_newer(index, mark)?)
+            {
                 kernels.push(kernel);
             }
         }
@@ -104,7 +106,7 @@ impl Purged<'_> {
         let own = directory(kernel);
         for entry in Folder::entries_at(self.root, b"lib/modules")? {
             let path = directory(entry.name);
-            if entry.name != kernel && self.root.is_same_directory(path, own)? {
+            if entry.name != kernel && self.root.is_same_directory(path, own)?.is_yes() {
                 return Ok(render(msg!("{} leads to it"), &[self.root.shown(path)]));
             }
         }

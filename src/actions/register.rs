@@ -148,7 +148,7 @@ fn add_by_name(
         match line {
             Some(line) => modules.push(line.path().name()),
             // What was loaded from elsewhere is on no disk that a prune could clear.
-            None if kernel.is_builtin(name)? => {}
+            None if kernel.is_builtin(name)?.is_yes() => {}
             None => absent.push(name.to_kernel()),
         }
     }
@@ -490,7 +490,7 @@ fn calling_package(root: &Root) -> Result<Option<Text>> {
     };
     let qualified = render(msg!("{}:{}"), &[package, arch]);
     let list = render(msg!("var/lib/dpkg/info/{}.list"), &[qualified]);
-    Ok(Some(match root.has(list)? {
+    Ok(Some(match root.has(list)?.is_yes() {
         true => qualified,
         false => package,
     }))

@@ -102,7 +102,7 @@ impl Answer<'_> {
                 for module in modules {
                     let name = module.path().name();
                     let path = file_of(self.kernel.version(), module.path().0);
-                    let text = match self.root.has(path)? {
+                    let text = match self.root.has(path)?.is_yes() {
                         true => self.chain(name),
                         false => b"not on disk",
                     };

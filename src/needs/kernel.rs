@@ -3,7 +3,7 @@
 //! `modules.dep.bin` is what modprobe trusts, and a look-up in it costs what the name costs,
 //! not what the tree costs; without it (busybox) modules.dep is read as text.
 
-use crate::error::{Error, Result};
+use crate::error::{Answer, Error, Result};
 use crate::format::{render, Text};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{AliasFile, AliasFormat};
@@ -229,10 +229,10 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// The index is damaged.
-    pub fn lists(&self, name: ModuleName<'_>) -> Result<bool> {
+    pub fn lists(&self, name: ModuleName<'_>) -> Result<Answer> {
         match &self.lines {
-            DepSource::Text(text) => Ok(text.lists(name)),
-            DepSource::Index(index) => Ok(index.find(name)?.is_some()),
+            DepSource::Text(text) => Ok(text.lists(name).into()),
+            DepSource::Index(index) => Ok(index.find(name)?.is_some().into()),
         }
     }
 
@@ -304,8 +304,8 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// modules.builtin cannot be read.
-    pub fn is_builtin(&self, name: ModuleName<'_>) -> Result<bool> {
-        Ok(self.builtin()?.find(name).is_some())
+    pub fn is_builtin(&self, name: ModuleName<'_>) -> Result<Answer> {
+        Ok(self.builtin()?.find(name).is_some().into())
     }
 
     /// The rules that add to modules.dep.
@@ -363,7 +363,7 @@ impl<'r> Kernel<'r> {
         let lines = self.lines_for(room, is_device)?;
         Ok(match lines.is_empty() {
             false => Found::Modules(lines),
-            true if self.has_builtin(&room.name)? => Found::Builtin,
+            true if self.has_builtin(&room.name)?.is_yes() => Found::Builtin,
             true => Found::Nothing,
         })
     }
@@ -421,14 +421,14 @@ impl<'r> Kernel<'r> {
     }
 
     /// Whether what is built in has the name or an alias that it matches.
-    fn has_builtin(&self, name: &[u8]) -> Result<bool> {
-        if !has(name, b':') && self.is_builtin(ModuleName::new(name))? {
-            return Ok(true);
+    fn has_builtin(&self, name: &[u8]) -> Result<Answer> {
+        if !has(name, b':') && self.is_builtin(ModuleName::new(name))?.is_yes() {
+            return Ok(Answer::Yes);
         }
         let mut is_found = false;
         let aliases = self.aliases(BUILTIN)?;
         aliases.search(name, &mut |_| is_found = true)?;
-        Ok(is_found)
+        Ok(is_found.into())
     }
 
     /// What a name that the user gave stands for: a module name in either spelling, a file name
@@ -447,7 +447,7 @@ impl<'r> Kernel<'r> {
         }
         let name = path.name();
         let Some(line) = self.line(name)? else {
-            return Ok(match self.is_builtin(name)? {
+            return Ok(match self.is_builtin(name)?.is_yes() {
                 true => Found::Builtin,
                 false => Found::Nothing,
             });

@@ -6,7 +6,7 @@
 //! machine's; each kernel resolves them for itself, since what one has built in is a module of the
 //! next, perhaps under another name.
 
-use crate::error::Result;
+use crate::error::{Answer, Result};
 use crate::format::{decimal, keep, render, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
@@ -158,7 +158,7 @@ pub fn keep_all(
             Some(line) => {
                 kept.add(line, Why::Registered);
             }
-            None if kernel.is_builtin(entry.name)? => {}
+            None if kernel.is_builtin(entry.name)?.is_yes() => {}
             None => {
                 let text = b"neither listed nor built in";
                 findings.push(Finding::new(Kind::Missing, entry.name.to_kernel(), text));
@@ -166,7 +166,7 @@ pub fn keep_all(
         }
     }
     for (want, place) in &machine.declared.names {
-        if !add(kept, kernel, want.given, Why::Declared(place))?
+        if !add(kept, kernel, want.given, Why::Declared(place))?.is_yes()
             && want.presence == Presence::Required
         {
             let text = render(UNKNOWN, &[place]);
@@ -224,7 +224,7 @@ pub fn add_boot(
     for ask in machine.boot {
         let mut is_known = false;
         for name in words(ask.names) {
-            is_known |= add(kept, kernel, name, Why::Boot(ask.from))?;
+            is_known |= add(kept, kernel, name, Why::Boot(ask.from))?.is_yes();
         }
         let kind = match ask.missing {
             _ if is_known => continue,
@@ -268,16 +268,16 @@ fn add_targets(kept: &mut Closure, kernel: &Kernel<'_>, text: Text) -> Result<()
 }
 
 /// Adds what a name stands for; whether the kernel knows it.
-fn add(kept: &mut Closure, kernel: &Kernel<'_>, name: &'static [u8], why: Why) -> Result<bool> {
+fn add(kept: &mut Closure, kernel: &Kernel<'_>, name: &'static [u8], why: Why) -> Result<Answer> {
     match kernel.look_up(name)? {
         Found::Modules(modules) => {
             for &line in modules {
                 kept.add(line, why);
             }
-            Ok(true)
+            Ok(Answer::Yes)
         }
-        Found::Builtin => Ok(true),
-        Found::Nothing => Ok(false),
+        Found::Builtin => Ok(Answer::Yes),
+        Found::Nothing => Ok(Answer::No),
     }
 }
 

@@ -344,7 +344,7 @@ impl<'r> Survey<'r> {
                     let name = ModuleName::new(module);
                     hash = name.hash();
                     // A prune writes modules.dep anew first of all.
-                    if !self.kernel.lists(name)? && !is_left(&self.unfinished, name) {
+                    if !self.kernel.lists(name)?.is_yes() && !is_left(&self.unfinished, name) {
                         self.find(Kind::Stray, module, b"");
                     }
                 }

@@ -125,7 +125,7 @@ impl Database {
             (Manager::Opkg, b"var/lib/opkg"),
         ];
         for &(manager, directory) in &places {
-            if root.has(render(msg!("{}/status"), &[directory]))? {
+            if root.has(render(msg!("{}/status"), &[directory]))?.is_yes() {
                 let database = Box::new(Database { manager, directory });
                 return Ok(Some(Box::leak(database)));
             }
@@ -479,7 +479,7 @@ fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
 #[inline(never)] // larger in the large frame of its caller
 fn lock_opkg(root: &Root, locks: &mut Vec<RecordLock>) -> Result<()> {
     for &directory in &[&b"var/lock"[..], b"run"] {
-        if root.has(directory)? {
+        if root.has(directory)?.is_yes() {
             let path = render(msg!("{}/opkg.lock"), &[directory]);
             let mut taken = lock(root, path)?;
             for _ in 0..3 {

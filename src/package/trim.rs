@@ -5,7 +5,7 @@
 //! `info/PKG.list` has a path per line, `info/PKG.md5sums` a checksum of 32 digits, two blanks and
 //! a path without its first slash. (dpkg: lib/dpkg/db-fsys-files.c, db-fsys-digest.c)
 
-use crate::error::{Error, Result};
+use crate::error::{Answer, Error, Result};
 use crate::format::Text;
 use crate::system::Root;
 use crate::text::{bare_lines, last_part, lines, sort_once, split_at_byte};
@@ -42,14 +42,15 @@ pub fn others(list: Text) -> &'static [Text] {
 
 /// Whether a module or directory below a kernel's `kernel/` is gone: `going` will be, sorted as
 /// `VERSION/PATH`. `path` has no first slash.
-fn is_gone(root: &Root, path: &[u8], going: &[Text]) -> Result<bool> {
+fn is_gone(root: &Root, path: &[u8], going: &[Text]) -> Result<Answer> {
     let Some(below) = below(path) else {
-        return Ok(false);
+        return Ok(Answer::No);
     };
     if !split_at_byte(below, b'/').1.starts_with(b"kernel/") {
-        return Ok(false);
+        return Ok(Answer::No);
     }
-    Ok(going.binary_search(&below).is_ok() || !root.has(path)?)
+    let is_gone = going.binary_search(&below).is_ok() || !root.has(path)?.is_yes();
+    Ok(is_gone.into())
 }
 
 /// The list and the checksums as they will be. What is gone is among `going`, or not on disk;
@@ -65,7 +66,7 @@ pub fn trim(root: &Root, files: [Text; 2], shown: [Text; 2], going: &[Text]) -> 
         if !line.starts_with(b"/") {
             return Err(Error::parse(shown[0], number, msg!("not a path"), &[]));
         }
-        if !is_gone(root, &line[1..], going)? {
+        if !is_gone(root, &line[1..], going)?.is_yes() {
             push_line(&mut kept, line);
         }
     }
@@ -84,7 +85,7 @@ pub fn trim(root: &Root, files: [Text; 2], shown: [Text; 2], going: &[Text]) -> 
         if !is_sum || path.is_empty() {
             return Err(Error::parse(shown[1], number, msg!("not a checksum"), &[]));
         }
-        if !is_gone(root, path, going)? && !is_index(path) {
+        if !is_gone(root, path, going)?.is_yes() && !is_index(path) {
             push_line(&mut kept_sums, line);
         }
     }

@@ -54,7 +54,9 @@ pub fn plan<'r>(
         let line = whole.line(name);
         let is_wanted = wanted.map_or(true, |wanted| wanted.position(name).is_some());
         // Of what has been installed since, the newer one stays.
-        if (!is_wanted && line.is_some()) || park.root.has(file_of(park.version, leaf.path()))? {
+        if (!is_wanted && line.is_some())
+            || park.root.has(file_of(park.version, leaf.path()))?.is_yes()
+        {
             return Ok(Fate::Stays);
         }
         place(line, leaf);

@@ -4,7 +4,7 @@
 //! `RESOLVE_IN_ROOT` does it in the kernel; before Linux 5.6, and where a sandbox forbids the
 //! call, each component is opened by hand.
 
-use crate::error::{Error, Result, Verb};
+use crate::error::{Answer, Error, Result, Verb};
 use crate::format::{decimal, keep, render, Text};
 use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
 use core::mem::MaybeUninit;
@@ -150,10 +150,10 @@ impl Root {
     ///
     /// # Errors
     /// It cannot be found out.
-    pub fn has(&self, path: &[u8]) -> Result<bool> {
+    pub fn has(&self, path: &[u8]) -> Result<Answer> {
         match self.open_at(path, OFlags::PATH) {
-            Ok(_) => Ok(true),
-            Err(errno) if is_missing(errno) => Ok(false),
+            Ok(_) => Ok(Answer::Yes),
+            Err(errno) if is_missing(errno) => Ok(Answer::No),
             Err(errno) => io(Verb::Open, self.shown(path), Err(errno)),
         }
     }
@@ -202,24 +202,24 @@ impl Root {
         link.unwrap_or(b"")
     }
 
-    /// Whether both paths lead to one directory; `false` where either leads to none.
+    /// Whether both paths lead to one directory; no where either leads to none.
     ///
     /// # Errors
     /// It cannot be found out.
-    pub fn is_same_directory(&self, first: &[u8], second: &[u8]) -> Result<bool> {
+    pub fn is_same_directory(&self, first: &[u8], second: &[u8]) -> Result<Answer> {
         let mut before = None;
         for path in [first, second] {
             let stat = match self.stat(path) {
-                Err(errno) if is_missing(errno) => return Ok(false),
+                Err(errno) if is_missing(errno) => return Ok(Answer::No),
                 stat => io(Verb::Open, self.shown(path), stat)?,
             };
             let file = Some((stat.st_dev, stat.st_ino));
             if before == file {
-                return Ok(true);
+                return Ok(Answer::Yes);
             }
             before = file;
         }
-        Ok(false)
+        Ok(Answer::No)
     }
 }
 
