@@ -6,10 +6,11 @@ use crate::format::{keep, render, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::{
     c_string, heap, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
+    Stat,
 };
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::thread::Timespec;
 use std::cell::Cell;
@@ -333,9 +334,9 @@ impl Folder {
             let name = listing.name(at);
             let kind = match listing.kind(at) {
                 // Some file systems do not tell.
-                FileType::Unknown => self.stat(name)?.map_or(FileType::Unknown, |stat| {
-                    FileType::from_raw_mode(stat.st_mode)
-                }),
+                FileType::Unknown => self
+                    .stat(name)?
+                    .map_or(FileType::Unknown, |stat| stat.kind()),
                 kind => kind,
             };
             entries.push(DirectoryEntry { name, kind });
@@ -385,7 +386,7 @@ impl Folder {
     /// # Errors
     /// It cannot be found out.
     pub fn size(&self, name: &[u8]) -> Result<usize> {
-        Ok(self.stat(name)?.map_or(0, |stat| size_of(&stat)))
+        Ok(self.stat(name)?.map_or(0, |stat| stat.size()))
     }
 
     /// Opens a directory in this one; `None` if it is gone, a symbolic link, or another file
@@ -425,7 +426,7 @@ impl Folder {
     /// It cannot be found out.
     pub fn device(&self) -> Result<u64> {
         let stat = io(Verb::Stat, self.shown, stat_in(self.fd.as_fd(), b""));
-        stat.map(|stat| stat.st_dev)
+        stat.map(|stat| stat.stamp.file.0)
     }
 
     /// Makes everything durable that was done in the directory's file system, in whatever directory.
@@ -504,11 +505,6 @@ pub(super) fn stat_if_there(
         Err(Errno::NOENT) => Ok(None),
         stat => stat.map(Some),
     }
-}
-
-/// A size in bytes, as far as a number holds it.
-pub(super) fn size_of(stat: &Stat) -> usize {
-    usize::try_from(stat.st_size).unwrap_or(usize::MAX)
 }
 
 /// Removes a file, or a symbolic link itself. One that is gone already is fine.
@@ -607,17 +603,17 @@ fn keep_mode(file: &OwnedFd, old: Option<&Stat>) -> rustix::io::Result<()> {
     let new = stat_in(file.as_fd(), b"")?;
     let mut mode = NEW_MODE;
     if let Some(old) = old {
-        mode = old.st_mode & 0o7777;
-        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
-            let owner = Some(rustix::fs::Uid::from_raw(old.st_uid));
-            let group = Some(rustix::fs::Gid::from_raw(old.st_gid));
+        mode = old.mode & 0o7777;
+        if new.owner != old.owner {
+            let owner = Some(rustix::fs::Uid::from_raw(old.owner.0));
+            let group = Some(rustix::fs::Gid::from_raw(old.owner.1));
             match rustix::fs::fchown(file, owner, group) {
                 Ok(()) | Err(Errno::PERM) => {}
                 Err(errno) => return Err(errno),
             }
         }
     }
-    if new.st_mode & 0o7777 != mode {
+    if new.mode & 0o7777 != mode {
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
     }
     Ok(())

@@ -21,7 +21,7 @@ impl RecordLock {
         let there = root.open_at(path, OFlags::PATH);
         let stat = |file: OwnedFd| stat_in(file.as_fd(), b"");
         match (stat_in(self.file.as_fd(), b""), there.and_then(stat)) {
-            (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+            (Ok(a), Ok(b)) => a.stamp.file == b.stamp.file,
             _ => false,
         }
     }

@@ -19,7 +19,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 /// Not a regular file, or it cannot be read.
 pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
     let stat = io(Verb::Stat, path, stat_in(file, b""))?;
-    match FileType::from_raw_mode(stat.st_mode) {
+    match stat.kind() {
         FileType::RegularFile => {}
         FileType::Directory => return io(Verb::Read, path, Err(Errno::ISDIR)),
         _ => return Err(Error::refused(msg!("{} is not a regular file"), &[path])),
@@ -27,7 +27,7 @@ pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
     let length = io(
         Verb::Map,
         path,
-        usize::try_from(stat.st_size).map_err(|_| Errno::FBIG),
+        usize::try_from(stat.stamp.size).map_err(|_| Errno::FBIG),
     )?;
     // Some file systems cannot map; all can read.
     match map(file, length) {
@@ -49,7 +49,7 @@ pub fn argument(path: &[u8]) -> Result<&'static [u8]> {
     let flags = OFlags::RDONLY | OFlags::NOCTTY;
     let file = io(Verb::Open, path, open_in(CWD, path, flags, Mode::empty()))?;
     let stat = io(Verb::Stat, path, stat_in(file.as_fd(), b""))?;
-    match FileType::from_raw_mode(stat.st_mode) {
+    match stat.kind() {
         FileType::RegularFile => text(file.as_fd(), path),
         _ => read(file.as_fd()),
     }

@@ -20,7 +20,7 @@ use crate::format::{keep, Text};
 use crate::text::{memchr, rfind};
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, CWD};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, CWD};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -63,6 +63,37 @@ pub(crate) fn open_in(
     retry(|| rustix::fs::openat(directory, name, flags | OFlags::CLOEXEC, mode))
 }
 
+/// What tells a file from every other one, and from itself before a change of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its file system's number and its own.
+    file: (u64, u64),
+    /// Its size in bytes.
+    size: i64,
+    /// Seconds and nanoseconds of its last change.
+    changed: (i64, usize),
+}
+
+/// What is used of what the kernel tells of a file: all of it would be copied by each caller.
+#[derive(Clone, Copy)]
+pub(crate) struct Stat {
+    stamp: Stamp,
+    mode: u32,
+    owner: (u32, u32),
+}
+
+impl Stat {
+    /// What kind of file it is.
+    fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+
+    /// Its size in bytes, as far as a number holds it.
+    fn size(&self) -> usize {
+        usize::try_from(self.stamp.size).unwrap_or(usize::MAX)
+    }
+}
+
 /// What `name` in a directory is, a link itself; no name means the directory, or whatever else the
 /// descriptor is (Linux 2.6.39, also for `O_PATH`, which fstat takes since 3.6 only).
 pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
@@ -72,7 +103,16 @@ pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Res
 /// The same for a name that is ready for the kernel.
 pub(crate) fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
-    rustix::fs::statat(directory, name, flags)
+    let stat = rustix::fs::statat(directory, name, flags)?;
+    Ok(Stat {
+        stamp: Stamp {
+            file: (stat.st_dev, stat.st_ino),
+            size: stat.st_size,
+            changed: (stat.st_ctime, stat.st_ctime_nsec as usize),
+        },
+        mode: stat.st_mode,
+        owner: (stat.st_uid, stat.st_gid),
+    })
 }
 
 /// The directory of a path, `.` where it names none, and the name in it.

@@ -6,10 +6,12 @@
 
 use crate::error::{Answer, Error, Result, Verb};
 use crate::format::{decimal, keep, render, Text};
-use crate::system::{c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in};
+use crate::system::{
+    c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in, Stamp, Stat,
+};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, CWD};
+use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
 use std::cell::Cell;
 
@@ -26,15 +28,6 @@ pub struct Root {
     /// What the user called it, without a slash at the end; empty for `/`.
     shown: Text,
     openat2_is_missing: Cell<bool>,
-}
-
-/// What tells a file from every other one, and from itself before a change of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: i64,
-    changed: (i64, usize),
 }
 
 /// A path below the root, taken apart from its end.
@@ -167,13 +160,8 @@ impl Root {
     /// # Errors
     /// There is none, or it cannot be found out.
     pub fn stamp(&self, path: &[u8]) -> Result<Stamp> {
-        let stat = io(Verb::Open, self.shown(path), self.stat(path))?;
-        Ok(Stamp {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size,
-            changed: (stat.st_ctime, stat.st_ctime_nsec as usize),
-        })
+        let stat = io(Verb::Open, self.shown(path), self.stat(path));
+        stat.map(|stat| stat.stamp)
     }
 
     /// Whether the one file was changed after the other.
@@ -213,7 +201,7 @@ impl Root {
                 Err(errno) if is_missing(errno) => return Ok(Answer::No),
                 stat => io(Verb::Open, self.shown(path), stat)?,
             };
-            let file = Some((stat.st_dev, stat.st_ino));
+            let file = Some(stat.stamp.file);
             if before == file {
                 return Ok(Answer::Yes);
             }

@@ -9,14 +9,14 @@
 use crate::error::{Error, Result, Verb};
 use crate::format::{render, Text};
 use crate::system::folder::{
-    enter_in, make_in, move_file_in, remove_empty_in, remove_file_in, size_of, stat_if_there,
+    enter_in, make_in, move_file_in, remove_empty_in, remove_file_in, stat_if_there,
 };
 use crate::system::listing::{c_text, Listing};
-use crate::system::Folder;
+use crate::system::{Folder, Stat};
 use crate::text::name::is_module_file;
 use crate::text::rfind;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 /// As deep as we go; Linux's own tree has eight levels.
@@ -259,7 +259,7 @@ impl Walk<'_> {
             return Ok(Fate::Stays);
         }
         let size = match self.sizes {
-            Sizes::Wanted => self.stat(fd, at)?.map_or(0, |stat| size_of(&stat)),
+            Sizes::Wanted => self.stat(fd, at)?.map_or(0, |stat| stat.size()),
             Sizes::Unwanted => 0,
         };
         let leaf = Leaf {
@@ -306,9 +306,7 @@ impl Walk<'_> {
             // Some file systems do not tell.
             FileType::Unknown => {
                 let stat = self.stat(fd, at)?;
-                Ok(stat.map_or(FileType::Unknown, |stat| {
-                    FileType::from_raw_mode(stat.st_mode)
-                }))
+                Ok(stat.map_or(FileType::Unknown, |stat| stat.kind()))
             }
             kind => Ok(kind),
         }
