@@ -10,6 +10,15 @@ use crate::template::Template;
 /// Bytes that stay until the process ends.
 pub type Text = &'static [u8];
 
+/// A list that stays as well. One word wide, so that it comes back in a register, also where an error
+/// may come in its place; a slice would go over memory then.
+pub type List<T> = &'static Vec<T>;
+
+/// A list that was made, as one that stays.
+pub fn keep_list<T>(list: Vec<T>) -> List<T> {
+    Box::leak(Box::new(list))
+}
+
 /// A copy that stays.
 pub fn keep(text: &[u8]) -> Text {
     text.to_vec().leak()

@@ -3,7 +3,7 @@
 use crate::actions::Session;
 use crate::cli::parse::Mode;
 use crate::error::{Answer, Error, Result};
-use crate::format::{join, Text};
+use crate::format::{join, keep_list, List, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::{declared, running, Machine};
 use crate::needs::survey::{Sibling, Survey};
@@ -19,14 +19,14 @@ use crate::text::{is_version, sort_once};
 ///
 /// # Errors
 /// None, or several to choose from.
-pub fn to_show(session: &Session) -> Result<&'static [Text]> {
+pub fn to_show(session: &Session) -> Result<List<Text>> {
     let Session { root, request, .. } = session;
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
     }
     if let Some(running) = running(root)?.filter(|_| root.is_host()) {
         if is_installed(root, running)?.is_yes() {
-            return Ok(vec![running].leak());
+            return Ok(keep_list(vec![running]));
         }
     }
     let all = installed(root)?;
@@ -43,7 +43,7 @@ pub fn to_show(session: &Session) -> Result<&'static [Text]> {
 ///
 /// # Errors
 /// None is installed, or not the one named.
-pub fn to_register(session: &Session) -> Result<&'static [Text]> {
+pub fn to_register(session: &Session) -> Result<List<Text>> {
     let Session { root, request, .. } = session;
     match request.kernels.is_empty() {
         true => installed(root),
@@ -56,7 +56,7 @@ pub fn to_register(session: &Session) -> Result<&'static [Text]> {
 ///
 /// # Errors
 /// A directory that cannot be read; not the kernel that was named.
-pub fn to_release(session: &Session) -> Result<&'static [Text]> {
+pub fn to_release(session: &Session) -> Result<List<Text>> {
     let Session { root, request, .. } = session;
     match request.kernels.is_empty() {
         true => all_installed(root),
@@ -90,7 +90,7 @@ pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Box<Folder>> {
 ///
 /// # Errors
 /// There is none.
-pub fn to_prune(session: &Session) -> Result<&'static [Text]> {
+pub fn to_prune(session: &Session) -> Result<List<Text>> {
     let Session { root, request, .. } = session;
     if !request.kernels.is_empty() {
         return named(root, &request.kernels);
@@ -109,14 +109,14 @@ pub fn to_prune(session: &Session) -> Result<&'static [Text]> {
 ///
 /// # Errors
 /// They cannot be looked for.
-pub fn parked(root: &Root) -> Result<&'static [Text]> {
+pub fn parked(root: &Root) -> Result<List<Text>> {
     let mut kernels = Vec::new();
     for &version in all_installed(root)? {
         if Park::of(root, version).find()?.is_some() {
             kernels.push(version);
         }
     }
-    Ok(kernels.leak())
+    Ok(keep_list(kernels))
 }
 
 /// The installed kernels of which is known what they need: they have a registry, or a file tells it for
@@ -124,7 +124,7 @@ pub fn parked(root: &Root) -> Result<&'static [Text]> {
 ///
 /// # Errors
 /// They cannot be looked for.
-pub fn registered(root: &Root) -> Result<&'static [Text]> {
+pub fn registered(root: &Root) -> Result<List<Text>> {
     let mut kernels = Vec::new();
     let is_base = declared(root)?.is_base;
     for version in installed(root)? {
@@ -132,12 +132,12 @@ pub fn registered(root: &Root) -> Result<&'static [Text]> {
             kernels.push(*version);
         }
     }
-    Ok(kernels.leak())
+    Ok(keep_list(kernels))
 }
 
 /// The kernels of `--kernel`, sorted and each once. That they are installed is seen when they
 /// are opened.
-pub fn named(root: &Root, names: &[Text]) -> Result<&'static [Text]> {
+pub fn named(root: &Root, names: &[Text]) -> Result<List<Text>> {
     if names.iter().any(|name| *name == b"all") {
         return installed(root);
     }
@@ -155,7 +155,7 @@ pub fn named(root: &Root, names: &[Text]) -> Result<&'static [Text]> {
 
 /// Drops the names that lead to the directory of a name before them: one directory is one
 /// kernel, and whoever waits for its lock twice waits for ever.
-fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<&'static [Text]> {
+fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<List<Text>> {
     let mut kept: Vec<Text> = Vec::with_capacity(versions.len());
     for version in versions {
         let path = directory(version);
@@ -167,14 +167,14 @@ fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<&'static [Te
             kept.push(version);
         }
     }
-    Ok(kept.leak())
+    Ok(keep_list(kept))
 }
 
 /// Every version directory with an index, sorted; never empty.
 ///
 /// # Errors
 /// There is none.
-pub fn installed(root: &Root) -> Result<&'static [Text]> {
+pub fn installed(root: &Root) -> Result<List<Text>> {
     let versions = all_installed(root)?;
     if versions.is_empty() {
         let place = root.shown(b"lib/modules");
@@ -187,7 +187,7 @@ pub fn installed(root: &Root) -> Result<&'static [Text]> {
 }
 
 /// Every version directory with an index, sorted; perhaps none.
-fn all_installed(root: &Root) -> Result<&'static [Text]> {
+fn all_installed(root: &Root) -> Result<List<Text>> {
     let (mut versions, mut others) = (Vec::new(), Vec::new());
     for entry in Folder::entries_at(root, b"lib/modules")? {
         if has_index(root, entry.name)?.is_yes() {
@@ -245,12 +245,12 @@ pub fn with_registry(root: &Root) -> Result<Vec<Text>> {
 ///
 /// # Errors
 /// One cannot be read, or is malformed: what it has to keep is unknown then.
-pub fn siblings(root: &Root) -> Result<&'static [Sibling]> {
+pub fn siblings(root: &Root) -> Result<List<Sibling>> {
     let mut siblings = Vec::new();
     for version in with_registry(root)? {
         siblings.push(sibling(root, version)?);
     }
-    Ok(siblings.leak())
+    Ok(keep_list(siblings))
 }
 
 /// A kernel's registry, as one that others are compared with.

@@ -14,9 +14,9 @@
 //! testing/sysfs-*; initramfs-tools' hook-functions, `dep_add_modules`)
 
 use crate::error::Result;
-use crate::format::{keep, push_rendered, render, Text};
+use crate::format::{keep, push_rendered, render, List, Text};
 use crate::needs::facts;
-use crate::system::folder::DirectoryEntry;
+use crate::system::folder::{DirectoryEntry, NO_ENTRIES};
 use crate::system::{Folder, Root};
 use crate::text::{
     bare_lines, find, find_word, first_word, has, last_part, rfind, split_at_byte, until, words,
@@ -580,8 +580,8 @@ impl Boot<'_> {
             .flatten()
     }
 
-    fn entries(&self, directory: &[u8]) -> &'static [DirectoryEntry] {
-        Folder::entries_at(self.root, render(msg!("sys/{}"), &[directory])).unwrap_or_default()
+    fn entries(&self, directory: &[u8]) -> List<DirectoryEntry> {
+        Folder::entries_at(self.root, render(msg!("sys/{}"), &[directory])).unwrap_or(NO_ENTRIES)
     }
 
     /// Whether this path was not looked at before.
@@ -611,7 +611,7 @@ impl Boot<'_> {
         };
         self.fact(b"/", last_part(path));
         let mut text = Vec::new();
-        for DirectoryEntry { name, .. } in folder.entries().unwrap_or_default() {
+        for DirectoryEntry { name, .. } in folder.entries().unwrap_or(NO_ENTRIES) {
             let inner = || render(msg!("{}/{}"), &[path, name]);
             match find_word(b"driver slaves backing_file phydev dm md loop", name) {
                 Some(0) => {

@@ -10,6 +10,7 @@ use crate::format::{join, render, Text};
 use crate::needs::boot::{asks, each_line, parts, types, Ask, Mount};
 use crate::needs::facts;
 use crate::needs::rules::each_file;
+use crate::system::folder::NO_ENTRIES;
 use crate::system::listing::Listing;
 use crate::system::{Folder, Root};
 use crate::text::alias::is_alias;
@@ -213,7 +214,7 @@ impl Census {
         each_line(root, b"proc/mdstat", &mut |line| {
             words(line).for_each(|word| facts::each(b"level", word, &mut |name| self.add(name)));
         })?;
-        for entry in Folder::entries_at(root, b"sys/module").unwrap_or_default() {
+        for entry in Folder::entries_at(root, b"sys/module").unwrap_or(NO_ENTRIES) {
             self.add(entry.name);
         }
         Ok(())

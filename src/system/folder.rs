@@ -2,7 +2,7 @@
 //! sees the old file or the new one, before and after a power cut.
 
 use crate::error::{Error, ErrorKind, Result, Verb};
-use crate::format::{keep, render, Text};
+use crate::format::{keep, keep_list, render, List, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::{
     c_string, heap, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
@@ -31,6 +31,9 @@ pub struct DirectoryEntry {
     /// What it is; a symbolic link is itself.
     pub kind: FileType,
 }
+
+/// The entries of a directory that is empty or not there.
+pub const NO_ENTRIES: List<DirectoryEntry> = &Vec::new();
 
 /// How a file is called until it takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,7 +328,7 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn entries(&self) -> Result<&'static [DirectoryEntry]> {
+    pub fn entries(&self) -> Result<List<DirectoryEntry>> {
         let listing = Box::leak(Box::<Listing>::default());
         self.list(listing)?;
         let listing = &*listing;
@@ -341,17 +344,17 @@ impl Folder {
             };
             entries.push(DirectoryEntry { name, kind });
         }
-        Ok(entries.leak())
+        Ok(keep_list(entries))
     }
 
     /// What is in the directory at `path`, in the same way; nothing, if there is none.
     ///
     /// # Errors
     /// It cannot be opened or read.
-    pub fn entries_at(root: &Root, path: &[u8]) -> Result<&'static [DirectoryEntry]> {
+    pub fn entries_at(root: &Root, path: &[u8]) -> Result<List<DirectoryEntry>> {
         match Folder::open(root, path)? {
             Some(folder) => folder.entries(),
-            None => Ok(&[]),
+            None => Ok(NO_ENTRIES),
         }
     }
 
