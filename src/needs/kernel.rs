@@ -4,7 +4,7 @@
 //! not what the tree costs; without it (busybox) modules.dep is read as text.
 
 use crate::error::{Answer, Error, Result};
-use crate::format::{render, Text};
+use crate::format::{keep_list, render, List, Text};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{AliasFile, AliasFormat};
 use crate::needs::rules::Rules;
@@ -66,12 +66,14 @@ enum DepSource {
 /// What a name stands for in a kernel.
 pub enum Found {
     /// Module files: one that has this name, or all that an alias stands for.
-    Modules(&'static [DepLine<'static>]),
+    Modules(List<DepLine<'static>>),
     /// Part of the kernel itself.
     Builtin,
     /// Nothing that this kernel has.
     Nothing,
 }
+
+const NO_LINES: List<DepLine<'static>> = &Vec::new();
 
 /// The directory of a kernel version, relative to the root.
 pub fn directory(version: &[u8]) -> Text {
@@ -373,7 +375,7 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// A damaged index.
-    pub fn modules_named(&self, name: &[u8]) -> Result<&'static [DepLine<'static>]> {
+    pub fn modules_named(&self, name: &[u8]) -> Result<List<DepLine<'static>>> {
         let room = &mut *self.room.borrow_mut();
         room.set_name(name);
         self.lines_for(room, false)
@@ -385,7 +387,7 @@ impl<'r> Kernel<'r> {
         &self,
         room: &mut LookupBuffer,
         is_device: bool,
-    ) -> Result<&'static [DepLine<'static>]> {
+    ) -> Result<List<DepLine<'static>>> {
         let LookupBuffer { name, modules, .. } = room;
         let rules = self.rules()?;
         rules.alias(name, &mut |module| modules.push(module))?;
@@ -393,8 +395,8 @@ impl<'r> Kernel<'r> {
         if modules.is_empty() {
             if let Some(line) = self.listed(ModuleName::new(name))? {
                 return Ok(match is_hidden(&line) {
-                    true => &[],
-                    false => vec![line].leak(),
+                    true => NO_LINES,
+                    false => keep_list(vec![line]),
                 });
             }
             let source = match name.starts_with(b"symbol:") {
@@ -417,7 +419,7 @@ impl<'r> Kernel<'r> {
                 lines.push(line);
             }
         }
-        Ok(lines.leak())
+        Ok(keep_list(lines))
     }
 
     /// Whether what is built in has the name or an alias that it matches.
@@ -460,7 +462,7 @@ impl<'r> Kernel<'r> {
                 &[given, self.version, name.to_kernel(), line.path().0],
             ));
         }
-        Ok(Found::Modules(vec![line].leak()))
+        Ok(Found::Modules(keep_list(vec![line])))
     }
 }
 

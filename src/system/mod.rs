@@ -124,15 +124,19 @@ pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
+#[inline(always)]
 pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<&'static CStr> {
+    without_zero(name).ok_or(Errno::INVAL)
+}
+
+/// Such a name; `None` where a zero byte is in it. An option comes back in registers, as it would
+/// not with an error number.
+fn without_zero(name: &[u8]) -> Option<&'static CStr> {
     let mut bytes = Vec::with_capacity(name.len() + 1);
     bytes.extend_from_slice(name);
     bytes.push(0);
     let text = c_text(bytes.leak());
-    match text.to_bytes().len() == name.len() {
-        true => Ok(text),
-        false => Err(Errno::INVAL),
-    }
+    (text.to_bytes().len() == name.len()).then_some(text)
 }
 
 /// The text at the start that ends with a zero byte; an empty one where there is none. std's way
