@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorKind, Result, Verb};
 use crate::format::{keep, keep_list, render, List, Text};
 use crate::system::listing::{Listing, Mark};
+use crate::system::mapped::{Content, NO_CONTENT};
 use crate::system::{
     c_string, heap, io, is_missing, mapped, open_in, retry, split_last, stat_at, stat_in, Root,
     Stat,
@@ -197,7 +198,12 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be opened or read, or is no regular file.
-    pub fn text(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
+    #[inline(always)]
+    pub fn text(&self, name: &[u8]) -> Result<Option<Text>> {
+        self.content(name).map(|text| text.copied())
+    }
+
+    fn content(&self, name: &[u8]) -> Result<Option<Content>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         match open_in(self.fd.as_fd(), name, flags, Mode::empty()) {
             Err(errno) if is_missing(errno) => Ok(None),
@@ -221,8 +227,13 @@ impl Folder {
     ///
     /// # Errors
     /// As there.
-    pub fn text_or_empty(&self, name: &[u8]) -> Result<&'static [u8]> {
-        Ok(self.text(name)?.unwrap_or(b""))
+    #[inline(always)]
+    pub fn text_or_empty(&self, name: &[u8]) -> Result<Text> {
+        self.content_or_empty(name).copied()
+    }
+
+    fn content_or_empty(&self, name: &[u8]) -> Result<Content> {
+        Ok(self.content(name)?.unwrap_or(NO_CONTENT))
     }
 
     /// Reads a small file in the directory into `bytes`, in place of what was in there: one buffer

@@ -7,17 +7,29 @@
 //! keeps the file that was opened. /proc has to be read: mapping it fails, and its size is 0.
 
 use crate::error::{Error, Result, Verb};
+use crate::format::Text;
 use crate::system::{io, open_in, stat_in};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, CWD};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+/// The bytes of a file, by reference: one word, which comes back in a register also where an error may
+/// come in its place. The bytes themselves, two words, would go over memory.
+pub(super) type Content = &'static Text;
+
+fn keep_content(bytes: Text) -> Content {
+    Box::leak(Box::new(bytes))
+}
+
+/// The content of what is not there.
+pub(super) const NO_CONTENT: Content = &(b"" as Text);
+
 /// The bytes behind a descriptor; `path` is for messages.
 ///
 /// # Errors
 /// Not a regular file, or it cannot be read.
-pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
+pub(super) fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<Content> {
     let stat = io(Verb::Stat, path, stat_in(file, b""))?;
     match stat.kind() {
         FileType::RegularFile => {}
@@ -31,8 +43,8 @@ pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
     )?;
     // Some file systems cannot map; all can read.
     match map(file, length) {
-        Some(bytes) => Ok(bytes),
-        None => io(Verb::Read, path, read_all(file)).map(|bytes| &*bytes.leak()),
+        Some(bytes) => Ok(keep_content(bytes)),
+        None => read(file, path),
     }
 }
 
@@ -41,25 +53,25 @@ pub fn text(file: BorrowedFd<'_>, path: &[u8]) -> Result<&'static [u8]> {
 ///
 /// # Errors
 /// It cannot be opened or read.
-pub fn argument(path: &[u8]) -> Result<&'static [u8]> {
-    let read = |file| io(Verb::Read, path, read_all(file)).map(|bytes| &*bytes.leak());
+pub fn argument(path: &[u8]) -> Result<Text> {
     if path == b"-" {
-        return read(rustix::stdio::stdin());
+        return read(rustix::stdio::stdin(), path).copied();
     }
     let flags = OFlags::RDONLY | OFlags::NOCTTY;
     let file = io(Verb::Open, path, open_in(CWD, path, flags, Mode::empty()))?;
     let stat = io(Verb::Stat, path, stat_in(file.as_fd(), b""))?;
     match stat.kind() {
         FileType::RegularFile => text(file.as_fd(), path),
-        _ => read(file.as_fd()),
+        _ => read(file.as_fd(), path),
     }
+    .copied()
 }
 
 /// Reads to the end, in steps that suit /proc, which gives 4 KiB at most for each call.
-fn read_all(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+fn read(file: BorrowedFd<'_>, path: &[u8]) -> Result<Content> {
     let mut bytes = Vec::new();
-    read_to_end(file, &mut bytes)?;
-    Ok(bytes)
+    io(Verb::Read, path, read_to_end(file, &mut bytes))?;
+    Ok(keep_content(bytes.leak()))
 }
 
 /// Reads to the end, after what is in `bytes` already.

@@ -6,6 +6,7 @@
 
 use crate::error::{Answer, Error, Result, Verb};
 use crate::format::{decimal, keep, render, Text};
+use crate::system::mapped::{Content, NO_CONTENT};
 use crate::system::{
     c_string, io, is_missing, mapped, open_in, retry, split_last, stat_in, Stamp, Stat,
 };
@@ -110,7 +111,12 @@ impl Root {
     ///
     /// # Errors
     /// It cannot be opened or read, or is no regular file.
-    pub fn text(&self, path: &[u8]) -> Result<Option<&'static [u8]>> {
+    #[inline(always)]
+    pub fn text(&self, path: &[u8]) -> Result<Option<Text>> {
+        self.content(path).map(|text| text.copied())
+    }
+
+    fn content(&self, path: &[u8]) -> Result<Option<Content>> {
         // O_NONBLOCK: a FIFO of that name must not hold us up.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         match self.open_at(path, flags) {
@@ -126,8 +132,13 @@ impl Root {
     ///
     /// # Errors
     /// As there.
-    pub fn text_or_empty(&self, path: &[u8]) -> Result<&'static [u8]> {
-        Ok(self.text(path)?.unwrap_or(b""))
+    #[inline(always)]
+    pub fn text_or_empty(&self, path: &[u8]) -> Result<Text> {
+        self.content_or_empty(path).copied()
+    }
+
+    fn content_or_empty(&self, path: &[u8]) -> Result<Content> {
+        Ok(self.content(path)?.unwrap_or(NO_CONTENT))
     }
 
     /// The bytes of a file that must be there.
