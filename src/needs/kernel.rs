@@ -76,11 +76,13 @@ pub enum Found {
 const NO_LINES: List<DepLine<'static>> = &Vec::new();
 
 /// The directory of a kernel version, relative to the root.
+#[inline(never)] // larger at every call
 pub fn directory(version: &[u8]) -> Text {
     render(msg!("lib/modules/{}"), &[version])
 }
 
 /// A file in that directory, relative to the root.
+#[inline(never)] // larger at every call
 pub fn file_of(version: &[u8], name: &[u8]) -> Text {
     render(msg!("lib/modules/{}/{}"), &[version, name])
 }

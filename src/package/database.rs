@@ -146,6 +146,7 @@ impl Database {
         })
     }
 
+    #[inline(never)] // larger at every call
     fn path(&self, name: &[u8]) -> Text {
         render(msg!("{}/{}"), &[self.directory, name])
     }

@@ -164,6 +164,7 @@ impl Folder {
     }
 
     /// A file in the directory as the user would write it.
+    #[inline(never)] // larger at every call
     pub fn shown(&self, name: &[u8]) -> Text {
         render(msg!("{}/{}"), &[self.shown, name])
     }

@@ -65,6 +65,7 @@ impl Root {
     }
 
     /// A path below the root as the user would write it; `path` has no slash at its start.
+    #[inline(never)] // larger at every call
     pub fn shown(&self, path: &[u8]) -> Text {
         render(msg!("{}/{}"), &[self.shown, path])
     }
