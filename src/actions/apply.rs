@@ -56,7 +56,7 @@ pub fn apply(session: &Session) -> Result<()> {
     let mut wanted = Selection::new(task);
     let ties = database.ties(root)?;
     for given in &request.packages {
-        wanted.select(task, &ties, given)?;
+        wanted.select(task, ties, given)?;
     }
     wanted.choose_kernels(task)?;
     let result = task.forget(&wanted);
@@ -79,7 +79,7 @@ pub(super) struct Task<'a> {
     pub(super) database: &'static Database,
     pub(super) contents: &'static Contents,
     /// What was forgotten before.
-    pub(super) remembered: Notes,
+    pub(super) remembered: &'static Notes,
     /// Its positions.
     pub(super) remembered_names: Catalog<'static>,
     pub(super) request: &'a Request,
@@ -474,7 +474,7 @@ impl<'a> Task<'a> {
             let before = notes.len();
             for entry in spec.among(&listed) {
                 if stood_in_for(entry.name).is_none() {
-                    self.take(entry, &spec, &ties, kernels, &mut notes)?;
+                    self.take(entry, &spec, ties, kernels, &mut notes)?;
                 }
             }
             if notes.len() > before + 1 && !spec.is_pattern() {

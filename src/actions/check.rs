@@ -73,12 +73,12 @@ pub fn check(session: &Session) -> Result<()> {
         }
     }
     for version in versions {
-        if let Err(error) = audit(root, &machine, &siblings, &census, version, &mut problems) {
+        if let Err(error) = audit(root, machine, &siblings, census, version, &mut problems) {
             problems.damaged(version, &error);
         }
     }
     pending(root, &mut problems)?;
-    owners(session, &machine, &siblings, &mut problems)?;
+    owners(session, machine, &siblings, &mut problems)?;
     print(&problems.out)?;
     match problems.count {
         0 => Ok(()),

@@ -41,8 +41,8 @@ pub fn list(session: &Session) -> Result<()> {
             for version in versions {
                 let kernel = Kernel::open(root, version)?;
                 let closure = match session.request.is_boot {
-                    true => boot(&machine, &kernel, report)?,
-                    false => needed(root, &machine, &kernel, report)?,
+                    true => boot(machine, &kernel, report)?,
+                    false => needed(root, machine, &kernel, report)?,
                 };
                 show(session, &closure, version, versions, &mut out);
             }

@@ -55,7 +55,7 @@ pub fn plan<'r>(
     let siblings = kernels::siblings(root)?;
     let (mut plans, mut errors) = (Vec::new(), Vec::new());
     for version in versions {
-        let plan = kernels::survey(root, &machine, siblings, version, request.mode, sizes)
+        let plan = kernels::survey(root, machine, siblings, version, request.mode, sizes)
             .and_then(|survey| accept(survey, request, report))
             .and_then(|survey| prune::plan(root, survey, order, goal));
         match plan {

@@ -115,7 +115,7 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
     if !pending.is_empty() {
         let ties = database.ties(root)?;
         for note in pending {
-            wanted.take_pending(task, &ties, note)?;
+            wanted.take_pending(task, ties, note)?;
         }
     }
     sort_once(&mut wanted.kernels);
@@ -169,7 +169,7 @@ fn follow(
     let Session { root, report, .. } = session;
     let machine = Machine::look(root)?;
     let (mode, sizes) = (Mode::DryRun, Sizes::Unwanted);
-    let survey = kernels::survey(root, &machine, &[], version, mode, sizes)?;
+    let survey = kernels::survey(root, machine, &[], version, mode, sizes)?;
     if !survey.removal.has_work() {
         return Ok(());
     }
@@ -189,7 +189,7 @@ fn follow(
         for note in task.owners_of(version, &going)? {
             // One that waits for something is not to be hurried.
             if pending.binary_search(&note.package).is_err() {
-                wanted.take_pending(task, &ties, &note)?;
+                wanted.take_pending(task, ties, &note)?;
                 wanted.queued.push(note);
             }
         }

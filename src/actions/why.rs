@@ -47,9 +47,9 @@ pub fn why(session: &Session) -> Result<()> {
         let kernel = Kernel::open(root, version)?;
         let registry = kernels::registry(root, version)?;
         let mut kept = Closure::default();
-        keep_all(&mut kept, &machine, &kernel, registry, &mut Vec::new())?;
+        keep_all(&mut kept, machine, &kernel, registry, &mut Vec::new())?;
         if machine.runs(version) {
-            add_loaded(&mut kept, &machine, &kernel)?;
+            add_loaded(&mut kept, machine, &kernel)?;
             kept.complete(&kernel)?;
         }
         let answer = Answer {

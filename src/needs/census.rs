@@ -38,6 +38,7 @@ const INITRAMFS: &[u8] = b"usr/share/initramfs-tools/modules.d";
 const DRACUT: &[u8] = b"etc/dracut.conf.d usr/lib/dracut/dracut.conf.d";
 
 /// A census.
+#[derive(Default)]
 pub struct Census {
     lines: Vec<Text>,
     /// How many devices had an alias or a driver.
@@ -55,7 +56,7 @@ struct Buffers {
 ///
 /// # Errors
 /// A file that is there cannot be read, except below /sys, where devices come and go.
-pub fn take(root: &Root) -> Result<Census> {
+pub fn take(root: &Root) -> Result<&'static Census> {
     with_boot(root, asks(root)?)
 }
 
@@ -63,11 +64,8 @@ pub fn take(root: &Root) -> Result<Census> {
 ///
 /// # Errors
 /// As there.
-pub fn with_boot(root: &Root, asks: &[Ask]) -> Result<Census> {
-    let mut census = Census {
-        lines: Vec::new(),
-        devices: 0,
-    };
+pub fn with_boot(root: &Root, asks: &[Ask]) -> Result<&'static Census> {
+    let census = Box::leak(Box::<Census>::default());
     if let Some(folder) = Folder::open(root, b"sys/devices")? {
         let mut buffers = Buffers::default();
         census.walk(&folder, 0, &mut buffers);

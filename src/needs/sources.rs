@@ -29,7 +29,7 @@ pub struct Machine {
     /// What the boot asks for.
     pub boot: &'static [Ask],
     /// What its configuration loads, and what files of needs.d say.
-    pub declared: Declared,
+    pub declared: &'static Declared,
     /// What is loaded.
     pub loaded: Vec<ModuleName<'static>>,
     /// The kernel that runs, as far as the root shows it.
@@ -41,7 +41,7 @@ impl Machine {
     ///
     /// # Errors
     /// A file that is there cannot be read, or says nothing sensible.
-    pub fn look(root: &Root) -> Result<Machine> {
+    pub fn look(root: &Root) -> Result<&'static Machine> {
         Machine::of(root, boot::asks(root)?)
     }
 
@@ -49,7 +49,7 @@ impl Machine {
     ///
     /// # Errors
     /// As there, except for the files of the boot: those are warned of.
-    pub fn look_around(root: &Root, report: &Report) -> Result<Machine> {
+    pub fn look_around(root: &Root, report: &Report) -> Result<&'static Machine> {
         let (boot, result) = boot::readable(root);
         if let Err(error) = result {
             for message in error.messages() {
@@ -59,13 +59,13 @@ impl Machine {
         Machine::of(root, boot)
     }
 
-    fn of(root: &Root, boot: &'static [Ask]) -> Result<Machine> {
-        Ok(Machine {
+    fn of(root: &Root, boot: &'static [Ask]) -> Result<&'static Machine> {
+        Ok(Box::leak(Box::new(Machine {
             boot,
             declared: declared(root)?,
             loaded: loaded(root)?,
             running: running(root)?,
-        })
+        })))
     }
 
     /// Whether what is loaded is loaded in this kernel, as far as anybody knows.
@@ -93,8 +93,8 @@ pub struct Declared {
 ///
 /// # Errors
 /// One cannot be read, or has a name that can be none.
-pub fn declared(root: &Root) -> Result<Declared> {
-    let mut declared = Declared::default();
+pub fn declared(root: &Root) -> Result<&'static Declared> {
+    let declared = Box::leak(Box::<Declared>::default());
     configured(root, &mut |name, file| {
         // Distributions ship lists of what other machines have: a name that is unknown is none.
         let want = Want {
@@ -330,7 +330,7 @@ mod tests {
             let kernel = Kernel::open(&root, b"1").unwrap();
             let machine = Machine::look(&root).unwrap();
             let (mut kept, mut findings) = (Closure::default(), Vec::new());
-            add_boot(&mut kept, &machine, &kernel, &mut findings).unwrap();
+            add_boot(&mut kept, machine, &kernel, &mut findings).unwrap();
             assert_eq!(kept.paths().concat(), wanted.as_bytes());
             let unknown: Vec<_> = findings
                 .iter()

@@ -228,7 +228,7 @@ impl Database {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn ties(&self, root: &Root) -> Result<Ties> {
+    pub fn ties(&self, root: &Root) -> Result<&'static Ties> {
         let (mut diverting, mut overridden) = (Vec::new(), Vec::new());
         for (number, line) in lines(root.text_or_empty(self.path(b"diversions"))?) {
             // Three lines each: the file, where it went, whose diversion it is.
@@ -245,10 +245,10 @@ impl Database {
         }
         sort_once(&mut diverting);
         sort_once(&mut overridden);
-        Ok(Ties {
+        Ok(Box::leak(Box::new(Ties {
             diverting,
             overridden,
-        })
+        })))
     }
 
     /// The files of a package, one per line, if it has any; `info_name` is its name in `info/`.

@@ -35,12 +35,21 @@ pub struct Note<'t> {
 }
 
 /// The notes of a file.
-#[derive(Default)]
 pub struct Notes {
     /// All of them.
     pub all: &'static [Note<'static>],
     /// Where the file is that has lost notes; `None` where it is whole, or there is none.
     pub damaged: Option<Text>,
+}
+
+/// The notes of a file that is not there.
+static NOTHING: Notes = Notes {
+    all: &[],
+    damaged: None,
+};
+
+fn keep_notes(all: &'static [Note<'static>], damaged: Option<Text>) -> &'static Notes {
+    Box::leak(Box::new(Notes { all, damaged }))
 }
 
 /// The notes of a file, which may be missing. Of what was done, damaged lines are left out: a power
@@ -49,15 +58,14 @@ pub struct Notes {
 ///
 /// # Errors
 /// It cannot be read, or has a line that is no note.
-pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
+pub fn read(root: &Root, name: &[u8]) -> Result<&'static Notes> {
     let path = render(msg!("{}/{}"), &[DIRECTORY, name]);
     let Some(text) = root.text(path)? else {
-        return Ok(Notes::default());
+        return Ok(&NOTHING);
     };
     let shown = root.shown(path);
     if name == PENDING {
-        let (all, damaged) = (notes(text, shown)?, None);
-        return Ok(Notes { all, damaged });
+        return Ok(keep_notes(notes(text, shown)?, None));
     }
     // The last line may be half of one.
     let whole = rfind(text, b'\n').map_or(0, |newline| newline + 1);
@@ -70,9 +78,7 @@ pub fn read(root: &Root, name: &[u8]) -> Result<Notes> {
             false => is_damaged = true,
         }
     }
-    let damaged = is_damaged.then_some(shown);
-    let all = all.leak();
-    Ok(Notes { all, damaged })
+    Ok(keep_notes(all.leak(), is_damaged.then_some(shown)))
 }
 
 /// The notes of a text; `file` is for messages.
