@@ -9,7 +9,7 @@ use crate::actions::{kernels, prune, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Answer, Error, ErrorKind, Result};
-use crate::format::{join, render, some_of, Text};
+use crate::format::{join, keep_list, render, some_of, List, Text};
 use crate::needs::kernel::directory;
 use crate::needs::sources::declared;
 use crate::package::database::{info_name_of, kernels_of, Caller, Contents, Database, Ties};
@@ -91,7 +91,7 @@ pub(super) struct Trimmed {
     /// Its name in `info/`.
     pub(super) info_name: Text,
     /// What it owns beyond modules.
-    pub(super) others: &'static [Text],
+    pub(super) others: List<Text>,
 }
 
 /// What a call is about.
@@ -217,7 +217,7 @@ impl Selection {
         at: usize,
         files: &[u8],
         kernels: &'static [Text],
-        others: &'static [Text],
+        others: List<Text>,
         is_plain: bool,
     ) {
         if core::mem::replace(&mut self.is_chosen[at], true) {
@@ -388,7 +388,7 @@ impl<'a> Task<'a> {
     ///
     /// # Errors
     /// Neither can be done.
-    fn others(&self, ties: &Ties, stanza: &Stanza<'_>, files: Text) -> Result<&'static [Text]> {
+    fn others(&self, ties: &Ties, stanza: &Stanza<'_>, files: Text) -> Result<List<Text>> {
         let others = self.database.others(files);
         let is_to_stay = !others.is_empty() && !self.request.force;
         if is_to_stay && !kernels_of(files).is_empty() {
@@ -406,7 +406,7 @@ impl<'a> Task<'a> {
 
     /// The packages that own something of what goes, as they are queued; `going` is sorted as
     /// `VERSION/PATH`. One that would be forgotten and has another kernel's modules is none.
-    pub(super) fn owners_of(&self, version: Text, going: &[Text]) -> Result<Vec<Note<'static>>> {
+    pub(super) fn owners_of(&self, version: Text, going: &[Text]) -> Result<List<Note<'static>>> {
         let only = [version];
         self.owners(vec![version].leak(), &|files| {
             let goes =
@@ -421,7 +421,7 @@ impl<'a> Task<'a> {
         &self,
         kernels: &'static [Text],
         passes: &dyn Fn(Text) -> bool,
-    ) -> Result<Vec<Note<'static>>> {
+    ) -> Result<List<Note<'static>>> {
         let mut notes = Vec::new();
         for stanza in self.contents.status.all {
             let package = info_name(stanza.package, stanza);
@@ -438,7 +438,7 @@ impl<'a> Task<'a> {
                 });
             }
         }
-        Ok(notes)
+        Ok(keep_list(notes))
     }
 
     /// The list of a package's files.
@@ -620,7 +620,7 @@ impl<'a> Task<'a> {
     fn who_does(&self) -> Text {
         match self.owners(&[], &|files| !kernels_of(files).is_empty()) {
             Ok(notes) if !notes.is_empty() => {
-                render(msg!("; these do: {}"), &[some_of(&queue::packages(&notes))])
+                render(msg!("; these do: {}"), &[some_of(&queue::packages(notes))])
             }
             _ => b"",
         }

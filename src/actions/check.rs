@@ -64,7 +64,7 @@ pub fn check(session: &Session) -> Result<()> {
         count: 0,
     };
     let mut siblings = Vec::new();
-    for version in kernels::with_registry(root)? {
+    for &version in kernels::with_registry(root)? {
         match kernels::sibling(root, version) {
             Ok(sibling) => siblings.push(sibling),
             // It is a line of its own below, unless it was not asked for; a prune refuses for it.

@@ -229,7 +229,7 @@ fn has_index(root: &Root, version: &[u8]) -> Result<Answer> {
 ///
 /// # Errors
 /// They cannot be looked for.
-pub fn with_registry(root: &Root) -> Result<Vec<Text>> {
+pub fn with_registry(root: &Root) -> Result<List<Text>> {
     let mut versions = Vec::new();
     for entry in Folder::entries_at(root, b"lib/modules")? {
         if root.has(file_of(entry.name, ACTIVE))?.is_yes()
@@ -238,7 +238,7 @@ pub fn with_registry(root: &Root) -> Result<Vec<Text>> {
             versions.push(entry.name);
         }
     }
-    Ok(versions)
+    Ok(keep_list(versions))
 }
 
 /// Their registries.
@@ -247,7 +247,7 @@ pub fn with_registry(root: &Root) -> Result<Vec<Text>> {
 /// One cannot be read, or is malformed: what it has to keep is unknown then.
 pub fn siblings(root: &Root) -> Result<List<Sibling>> {
     let mut siblings = Vec::new();
-    for version in with_registry(root)? {
+    for &version in with_registry(root)? {
         siblings.push(sibling(root, version)?);
     }
     Ok(keep_list(siblings))

@@ -6,7 +6,7 @@ use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::{Error, Result};
-use crate::format::{decimal, join, render, some_of, Text};
+use crate::format::{decimal, join, render, some_of, List, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
@@ -110,7 +110,7 @@ fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
     let loaded = loaded(root)?;
     let running = running(root)?;
     let source = match running {
-        Some(running) => Some(Source::of_loaded(root, running, &loaded)?),
+        Some(running) => Some(Source::of_loaded(root, running, loaded)?),
         None => None,
     };
     for change in changes {
@@ -119,7 +119,7 @@ fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
             Some(source) if running != Some(change.version) => {
                 migrate(change.registry, &kernel, source, report)?;
             }
-            _ => add_by_name(root, change, &kernel, &loaded, report)?,
+            _ => add_by_name(root, change, &kernel, loaded, report)?,
         }
         change.registry.make_base();
         let count = decimal(change.registry.count());
@@ -343,7 +343,7 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
 }
 
 /// The loaded modules; there must be some.
-fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
+fn loaded(root: &Root) -> Result<List<ModuleName<'static>>> {
     let path = b"proc/modules";
     root.needed_text(path)?;
     let loaded = sources::loaded(root)?;

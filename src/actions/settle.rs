@@ -8,7 +8,7 @@ use crate::actions::restore::bring_back_all;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Text;
+use crate::format::{keep_list, List, Text};
 use crate::needs::kernel::directory;
 use crate::needs::sources::Machine;
 use crate::package::database::{Caller, Database};
@@ -126,7 +126,7 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
         Err(error) => errors.push(error),
     }
     // Read again: a kernel may have gone with its package.
-    for (version, standing) in standing_orders(root)? {
+    for &(version, standing) in standing_orders(root)? {
         if wanted.kernels.contains(&version) {
             continue;
         }
@@ -141,9 +141,9 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
 }
 
 /// The kernels that are to be kept pruned.
-pub(super) fn standing_orders(root: &Root) -> Result<Vec<(Text, Standing)>> {
+pub(super) fn standing_orders(root: &Root) -> Result<List<(Text, Standing)>> {
     let mut orders = Vec::new();
-    for version in kernels::with_registry(root)? {
+    for &version in kernels::with_registry(root)? {
         // Of two names of one directory, packages know the real one.
         if root.link(directory(version)).is_some() {
             continue;
@@ -155,7 +155,7 @@ pub(super) fn standing_orders(root: &Root) -> Result<Vec<(Text, Standing)>> {
             _ => {}
         }
     }
-    Ok(orders)
+    Ok(keep_list(orders))
 }
 
 /// Prunes a kernel whose modules are back, and forgets or trims again who brought them.
@@ -189,8 +189,8 @@ fn follow(
         for note in task.owners_of(version, &going)? {
             // One that waits for something is not to be hurried.
             if pending.binary_search(&note.package).is_err() {
-                wanted.take_pending(task, ties, &note)?;
-                wanted.queued.push(note);
+                wanted.take_pending(task, ties, note)?;
+                wanted.queued.push(*note);
             }
         }
     }

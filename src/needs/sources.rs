@@ -7,7 +7,7 @@
 //! next, perhaps under another name.
 
 use crate::error::{Answer, Result};
-use crate::format::{decimal, keep, render, Text};
+use crate::format::{decimal, keep, keep_list, render, List, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
 use crate::needs::groups::{expand, names_in};
@@ -31,7 +31,7 @@ pub struct Machine {
     /// What its configuration loads, and what files of needs.d say.
     pub declared: &'static Declared,
     /// What is loaded.
-    pub loaded: Vec<ModuleName<'static>>,
+    pub loaded: List<ModuleName<'static>>,
     /// The kernel that runs, as far as the root shows it.
     pub running: Option<Text>,
 }
@@ -136,9 +136,9 @@ pub fn running(root: &Root) -> Result<Option<Text>> {
 ///
 /// # Errors
 /// It cannot be read, or has a line without a name.
-pub fn loaded(root: &Root) -> Result<Vec<ModuleName<'static>>> {
+pub fn loaded(root: &Root) -> Result<List<ModuleName<'static>>> {
     let text = root.text_or_empty(b"proc/modules")?;
-    proc_modules::names(text, root.shown(b"proc/modules"))
+    proc_modules::names(text, root.shown(b"proc/modules")).map(keep_list)
 }
 
 /// Adds everything that stays in a kernel, and completes it; what a kernel cannot give is added to
@@ -291,7 +291,7 @@ pub fn add_loaded(
     kernel: &Kernel<'_>,
 ) -> Result<Vec<Text>> {
     let mut absent = Vec::new();
-    for &name in &machine.loaded {
+    for &name in machine.loaded {
         match kernel.line(name)? {
             Some(line) => {
                 closure.add(line, Why::Loaded);

@@ -368,7 +368,7 @@ impl<'r> Survey<'r> {
 
     /// What runs now and will not after the next boot.
     fn loaded(&mut self, machine: &Machine) -> Result<()> {
-        for &name in &machine.loaded {
+        for &name in machine.loaded {
             if !self.keeps(name) && self.kernel.line(name)?.is_some() {
                 let text = b"loaded, but nothing registered keeps it";
                 self.find(Kind::Loaded, name.to_kernel(), text);

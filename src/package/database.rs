@@ -1,7 +1,7 @@
 //! The package manager's database on disk: dpkg's with apt's marks, or opkg's.
 
 use crate::error::{Error, Result};
-use crate::format::{render, Text};
+use crate::format::{render, List, Text};
 use crate::package::forget::{is_of_arch, Edit};
 use crate::package::trim::{below_modules, others, trim};
 use crate::system::folder::{Naming, Staged};
@@ -261,10 +261,10 @@ impl Database {
 
     /// What a package owns beyond modules: if anything, it is trimmed and not forgotten. `files` is
     /// its list. (opkg's modules bring configuration, and their packages can be made anew.)
-    pub fn others(&self, files: Text) -> &'static [Text] {
+    pub fn others(&self, files: Text) -> List<Text> {
         match self.manager {
             Manager::Dpkg => others(files),
-            Manager::Opkg => &[],
+            Manager::Opkg => NOTHING,
         }
     }
 
@@ -422,6 +422,8 @@ impl Database {
         Ok(())
     }
 }
+
+const NOTHING: List<Text> = &Vec::new();
 
 impl Ties {
     /// Refuses a package that has given the administrator a say: its diversions, overrides and, if

@@ -6,7 +6,7 @@
 //! a path without its first slash. (dpkg: lib/dpkg/db-fsys-files.c, db-fsys-digest.c)
 
 use crate::error::{Answer, Error, Result};
-use crate::format::Text;
+use crate::format::{keep_list, List, Text};
 use crate::system::Root;
 use crate::text::{bare_lines, last_part, lines, sort_once, split_at_byte};
 
@@ -25,7 +25,7 @@ fn below(path: &[u8]) -> Option<&[u8]> {
 }
 
 /// The files of a package that are neither modules nor their indexes nor documentation.
-pub fn others(list: Text) -> &'static [Text] {
+pub fn others(list: Text) -> List<Text> {
     let mut others = Vec::new();
     let mut directories = Vec::new();
     for path in bare_lines(list) {
@@ -37,7 +37,7 @@ pub fn others(list: Text) -> &'static [Text] {
     }
     sort_once(&mut directories);
     others.retain(|path| *path != b"/." && directories.binary_search(path).is_err());
-    others.leak()
+    keep_list(others)
 }
 
 /// Whether a module or directory below a kernel's `kernel/` is gone: `going` will be, sorted as
@@ -119,7 +119,7 @@ mod tests {
         assert!(others(modules).is_empty());
         let more = b"/boot\n/boot/vmlinuz-1\n/lib/modules/1/kernel/a.ko\n/lib/modules-load.d\n";
         let wanted: [&[u8]; 2] = [b"/boot/vmlinuz-1", b"/lib/modules-load.d"];
-        assert_eq!(others(more), wanted);
+        assert_eq!(*others(more), wanted);
         assert!(others(b"").is_empty());
     }
 
