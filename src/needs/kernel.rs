@@ -8,6 +8,7 @@ use crate::format::{keep_list, render, List, Text};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{AliasFile, AliasFormat};
 use crate::needs::rules::Rules;
+use crate::system::mapped::Content;
 use crate::system::{mapped, Folder, Root};
 use crate::text::alias::normalise;
 use crate::text::dep::{DepLine, DepText, Ends, Paths};
@@ -183,7 +184,8 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn file(&self, name: &[u8]) -> Result<Option<&'static [u8]>> {
+    #[inline(always)]
+    pub fn file(&self, name: &[u8]) -> Result<Option<Text>> {
         self.root.text(file_of(self.version, name))
     }
 
@@ -191,8 +193,13 @@ impl<'r> Kernel<'r> {
     ///
     /// # Errors
     /// As there.
-    pub fn file_or_empty(&self, name: &[u8]) -> Result<&'static [u8]> {
-        Ok(self.file(name)?.unwrap_or(b""))
+    #[inline(always)]
+    pub fn file_or_empty(&self, name: &[u8]) -> Result<Text> {
+        self.content_or_empty(name).copied()
+    }
+
+    fn content_or_empty(&self, name: &[u8]) -> Result<Content> {
+        self.root.content_or_empty(file_of(self.version, name))
     }
 
     /// The line of the module that modprobe would load by this name.

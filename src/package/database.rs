@@ -6,6 +6,7 @@ use crate::package::forget::{is_of_arch, Edit};
 use crate::package::trim::{below_modules, others, trim};
 use crate::system::folder::{Naming, Staged};
 use crate::system::lock::{is_locked, lock, RecordLock};
+use crate::system::mapped::Content;
 use crate::system::{variable, Folder, Root, Stamp};
 use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::name::{is_module_file, ModulePath};
@@ -255,8 +256,13 @@ impl Database {
     ///
     /// # Errors
     /// The list cannot be read.
+    #[inline(always)]
     pub fn files(&self, root: &Root, info_name: &[u8]) -> Result<Text> {
-        root.text_or_empty(self.path(render(msg!("info/{}.list"), &[info_name])))
+        self.list(root, info_name).copied()
+    }
+
+    fn list(&self, root: &Root, info_name: &[u8]) -> Result<Content> {
+        root.content_or_empty(self.path(render(msg!("info/{}.list"), &[info_name])))
     }
 
     /// What a package owns beyond modules: if anything, it is trimmed and not forgotten. `files` is

@@ -16,7 +16,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// The bytes of a file, by reference: one word, which comes back in a register also where an error may
 /// come in its place. The bytes themselves, two words, would go over memory.
-pub(super) type Content = &'static Text;
+pub type Content = &'static Text;
 
 fn keep_content(bytes: Text) -> Content {
     Box::leak(Box::new(bytes))

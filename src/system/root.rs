@@ -138,7 +138,11 @@ impl Root {
         self.content_or_empty(path).copied()
     }
 
-    fn content_or_empty(&self, path: &[u8]) -> Result<Content> {
+    /// The same by reference, for whoever passes it on.
+    ///
+    /// # Errors
+    /// As [`Root::text`].
+    pub fn content_or_empty(&self, path: &[u8]) -> Result<Content> {
         Ok(self.content(path)?.unwrap_or(NO_CONTENT))
     }
 
