@@ -218,7 +218,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
             }
         }
     }
-    for (kind, other) in others {
+    for (kind, other) in &others {
         let mut left = Vec::new();
         for alias in orphans {
             match other.look_up(alias)? {
@@ -232,7 +232,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
                         Kind::Alias => render(msg!("kernel {} has {}"), &parts),
                         _ => render(msg!("parked: {}; see --restore"), &parts[1..]),
                     };
-                    survey.findings.push(Finding::new(kind, keep(alias), text));
+                    survey.findings.push(Finding::new(*kind, keep(alias), text));
                 }
                 _ => left.push(alias),
             }

@@ -6,7 +6,7 @@ use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::{Error, Result};
-use crate::format::{decimal, join, render, some_of, List, Text};
+use crate::format::{decimal, join, keep_list, render, some_of, List, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
@@ -80,11 +80,11 @@ fn add_wanted(
         true => Hold::Static,
         false => Hold::Dynamic(1),
     };
-    for (change, places) in changes.iter_mut().zip(places) {
+    for (change, places) in changes.iter_mut().zip(&places) {
         let mut modules = Vec::new();
-        for (at, place) in places.into_iter().enumerate() {
+        for (at, place) in places.iter().enumerate() {
             match place {
-                Place::Files(mut files) => modules.append(&mut files),
+                Place::Files(files) => modules.extend_from_slice(files),
                 Place::Nowhere if names[at].presence == Presence::Required && !is_found[at] => {
                     modules.push(module_named(names[at].given));
                 }
@@ -182,7 +182,7 @@ pub fn remove(session: &Session) -> Result<()> {
         let kernel = Kernel::open(root, change.version);
         let mut modules = Vec::new();
         for (at, want) in names.iter().enumerate() {
-            for name in registered_as(change.registry, &kernel, want.given)? {
+            for &name in registered_as(change.registry, &kernel, want.given)? {
                 modules.push((name, at));
             }
         }
@@ -232,29 +232,35 @@ fn registered_as(
     registry: &Registry,
     kernel: &Result<Box<Kernel<'_>>>,
     given: Text,
-) -> Result<Vec<ModuleName<'static>>> {
+) -> Result<List<ModuleName<'static>>> {
     let name = module_named(given);
     if registry.find(name).is_some() {
-        return Ok(vec![name]);
+        return Ok(keep_list(vec![name]));
     }
     match kernel {
         Ok(kernel) => match kernel.look_up(given)? {
             Found::Modules(lines) => Ok(names_of(lines)),
-            _ => Ok(Vec::new()),
+            _ => Ok(NO_NAMES),
         },
-        Err(_) => Ok(Vec::new()),
+        Err(_) => Ok(NO_NAMES),
     }
 }
 
-fn names_of(lines: &[DepLine<'static>]) -> Vec<ModuleName<'static>> {
-    lines.iter().map(|line| line.path().name()).collect()
+const NO_NAMES: List<ModuleName<'static>> = &Vec::new();
+
+fn names_of(lines: &[DepLine<'static>]) -> List<ModuleName<'static>> {
+    let mut names = Vec::with_capacity(lines.len());
+    for line in lines {
+        names.push(line.path().name());
+    }
+    keep_list(names)
 }
 
 /// Where a kernel has a module.
 enum Place {
     /// In files, parked or not, which are worth a registration; an alias may stand for several
     /// modules.
-    Files(Vec<ModuleName<'static>>),
+    Files(List<ModuleName<'static>>),
     /// In the kernel itself.
     Builtin,
     /// Nowhere.
@@ -287,7 +293,7 @@ fn look_up(
                     if want.presence == Presence::Required && is_unpacked(root, version, name)? =>
                 {
                     report.note(msg!("{} is on disk, but not in modules.dep yet"), &[given]);
-                    Place::Files(vec![ModuleName::new(name.to_kernel())])
+                    Place::Files(keep_list(vec![ModuleName::new(name.to_kernel())]))
                 }
                 Found::Nothing => Place::Nowhere,
             });
