@@ -1,4 +1,4 @@
-//! Templates of messages, in little more than half of their bytes.
+//! Templates of messages, and tables of text, in little more than half of their bytes.
 //!
 //! What limopack says was a tenth of the program. The words and ends of words that many messages
 //! have are stored once, in `FRAGMENTS`; in a stored template a byte from 0x80 on stands for one of
@@ -16,9 +16,18 @@ pub struct Template(NonNull<u8>);
 /// A text with `{}` for each of its parts, packed when limopack is compiled.
 #[macro_export]
 macro_rules! msg {
+    ($text:expr) => {
+        $crate::packed!($text.as_bytes())
+    };
+}
+
+/// A table of text, packed in the same way.
+#[macro_export]
+macro_rules! packed {
     ($text:expr) => {{
-        const TEXT: &[u8] = $text.as_bytes();
-        const PACKED: &[u8; $crate::template::packed_length(TEXT)] = &$crate::template::pack(TEXT);
+        const TEXT: &[u8] = $text;
+        const COSTS: [usize; TEXT.len() + 1] = $crate::template::costs(TEXT);
+        const PACKED: &[u8; COSTS[0]] = &$crate::template::pack(TEXT, &COSTS);
         $crate::template::Template::new(PACKED)
     }};
 }
@@ -69,14 +78,9 @@ fn fragment(number: usize) -> Text {
 /// The first byte that stands for a fragment: texts are of ASCII.
 const CODES: u8 = 0x80;
 
-/// The longest text that is packed.
-const LONGEST: usize = 1023;
-
 /// How many bytes are stored of a text from each of its places on, with the 0 at the end.
-type Costs = [usize; LONGEST + 1];
-
-const fn costs(text: &[u8]) -> Costs {
-    let mut costs = [1; LONGEST + 1];
+pub const fn costs<const N: usize>(text: &[u8]) -> [usize; N] {
+    let mut costs = [1; N];
     let mut at = text.len();
     while at > 0 {
         at -= 1;
@@ -85,18 +89,12 @@ const fn costs(text: &[u8]) -> Costs {
     costs
 }
 
-/// How many bytes [`pack`] makes of a text.
-pub const fn packed_length(text: &[u8]) -> usize {
-    costs(text)[0]
-}
-
 /// The bytes to store of a text: as few as the fragments allow.
-pub const fn pack<const N: usize>(text: &[u8]) -> [u8; N] {
-    let costs = costs(text);
+pub const fn pack<const N: usize>(text: &[u8], costs: &[usize]) -> [u8; N] {
     let mut packed = [0; N];
     let (mut at, mut to) = (0, 0);
     while at < text.len() {
-        let (code, length) = code_at(text, at, &costs);
+        let (code, length) = code_at(text, at, costs);
         packed[to] = code;
         at += length;
         to += 1;
@@ -105,7 +103,7 @@ pub const fn pack<const N: usize>(text: &[u8]) -> [u8; N] {
 }
 
 /// The byte to store at a place of a text, and how much of the text it is.
-const fn code_at(text: &[u8], at: usize, costs: &Costs) -> (u8, usize) {
+const fn code_at(text: &[u8], at: usize, costs: &[usize]) -> (u8, usize) {
     let byte = text[at];
     assert!(byte != 0 && byte < CODES, "messages are of ASCII");
     let mut best = (byte, 1);
@@ -164,15 +162,15 @@ static EIGHTHS: [u16; 16] = {
 /// What a byte from 0x80 on stands for, one per line; cross/build/fragments.py chooses them.
 #[rustfmt::skip]
 const FRAGMENTS: &[u8] = concat!(
-    " --\n a\n again\n al\n and\n asks for\n b\n by\n c\n d\n does n\n f\n file\n for\n",
-    " hardware\n has\n in\n installed\n is\n is left\n it\n kep\n kernel\n line\n lo\n m\n",
-    " module\n modules\n modules.dep\n n\n name\n ne\n needs\n no\n not\n o\n of\n on\n or\n",
-    " p\n package\n r\n re\n s\n st\n that\n the\n to\n w\n was \n what\n with\n {}\n, but\n",
-    ", which \n/{}\n: \n: {}\n; \n; run depmod\n; see --\n\t --us\nad\nan\nanother\nar\nas\n",
-    "at\nbuilt in\nch\nck\nde\ne \ne=btrfs\ned\negistered\nel\nen\ner\nes\nge\ngotten\nin\n",
-    "in kernel {}\ninstall\nis\nist\nkeep\nkernel\nle\nlib/\nlimopack\nme\nmod\nng\nno\nnot\n",
-    "nt\non\none\nor\not\nothing\nou\npkg\nprint \nprun\nqueued\nre\nremov\nri\nro\ns \nse\n",
-    "t \nta\nte\nth\nthis\ntion\nus\nwn\nys\n{}\n{} is\n{}/{}\n{}:\n{}; did you mean\n",
+    " *\n --\n a\n b\n c\n crypto-\n d\n dm_\n file\n for\n forgotten\n ha\n in\n is\n it\n",
+    " ke\n m\n module\n modules\n modules.dep\n n\n name\n needs\n no\n not\n nothing\n of\n",
+    " or \n own\n p\n package\n queued\n raid\n re\n s\n sta\n sys:class/\n th\n the\n to\n w\n",
+    " wh\n with\n {}\n* \n, but\n/modprobe.\n: \n: {}\n; \n; run depmod\n\t --use=btrfs\n_c\n",
+    "ag\nal\nan\nar\nas\nat\nch\nck\ncm\ncrypto-cbc cry\nd \nde\ne \ned\nel\nen\nep\ner\nes\n",
+    "et\nfs\ngistered\nic\nin\ninstall\nkernel\nkernel {}:\nle\nli\nlib/\nlimopack\nlo\nload\n",
+    "mac\nme\nmod\nmodules\nmov\nnd\nne\nnft_\nng\nno\nnt\nom\non\nor\nore\not\nou\npt\nre\n",
+    "ri\nrnel {}\nro\nrun\ns \nse\nsha256\nsi\nst\nstalled\nsys\nt \nte\nther \nthis \nti\ntr\n",
+    "us\n{}\n{} is\n{}/{}\n|crypto-\n|firmware:\n",
 )
 .as_bytes();
 
@@ -193,7 +191,7 @@ mod tests {
     fn every_fragment_is_a_byte() {
         for (number, text) in bare_lines(FRAGMENTS).enumerate() {
             let code = CODES + number as u8;
-            assert_eq!(code_at(text, 0, &costs(text)), (code, text.len()));
+            assert_eq!(code_at(text, 0, &costs::<64>(text)), (code, text.len()));
             assert_eq!(fragment(number), text);
         }
     }

@@ -21,10 +21,18 @@ MORE = 40
 # A message, or the words of an error number or a verb.
 MESSAGE = re.compile(r'(?:msg!\(\s*|^    [A-Z][A-Za-z]* )"((?:[^"\\]|\\.)*)"', re.S | re.M)
 
+# A row of the table of hidden needs, without its reason, and one of the facts.
+ROW = re.compile(r'^    \("([^"]*)", "([^"]*)", "', re.M)
+FACT = re.compile(r'^    "([^"]*)\\n",', re.M)
+
 
 def messages():
     for source in sorted(SOURCES.rglob("*.rs")):
         text = source.read_text().split("#[cfg(test)]")[0]
+        for row in ROW.findall(text):
+            yield "|".join(row)
+        if source.name == "facts.rs":
+            yield from (re.sub(r"\\\n\s*", "", fact) for fact in FACT.findall(text))
         for message in MESSAGE.findall(text):
             message = re.sub(r"\\\n\s*", "", message)
             # A fragment has no newline: each is a line.

@@ -3,7 +3,7 @@
 use crate::cli::Action;
 use crate::format::Text;
 use crate::template::Template;
-use crate::text::{has, split_at_byte};
+use crate::text::{has, split_at_byte, until};
 
 /// What a flag means to the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +51,14 @@ pub enum Meaning {
 }
 
 /// One flag.
+#[derive(Clone, Copy)]
 pub struct Flag {
     /// What it means.
     pub meaning: Meaning,
     /// The actions that it goes with, as bits.
     with: u16,
-    /// Its letters, its long name, with `=` what its value is called: `u use=NAME[,NAME...]`. Three
-    /// texts of their own would be three times as large.
-    names: &'static str,
+    /// Where its line of [`NAMES`] begins.
+    names: u16,
     /// One line for `--help`; of an action, after a tab, what an example of it goes on with.
     help: Template,
 }
@@ -76,7 +76,8 @@ pub struct FlagNames<T> {
 impl Flag {
     /// Its words.
     pub fn words(&self) -> FlagNames<Text> {
-        let (letters, name) = split_at_byte(self.names.as_bytes(), b' ');
+        let names = until(&NAMES[usize::from(self.names)..], b'\n');
+        let (letters, name) = split_at_byte(names, b' ');
         let (long, value) = split_at_byte(name, b'=');
         FlagNames {
             letters,
@@ -134,16 +135,20 @@ const fn bits(actions: &[Action]) -> u16 {
     bits
 }
 
-const fn flag(meaning: Meaning, with: u16, names: &'static str, help: Template) -> Flag {
-    Flag {
+/// A flag without its names, and these: its letters, its long name, with `=` what its value is called.
+type Row = (Flag, &'static str);
+
+const fn flag(meaning: Meaning, with: u16, names: &'static str, help: Template) -> Row {
+    let flag = Flag {
         meaning,
         with,
-        names,
+        names: 0,
         help,
-    }
+    };
+    (flag, names)
 }
 
-const fn act(action: Action, names: &'static str, help: Template) -> Flag {
+const fn act(action: Action, names: &'static str, help: Template) -> Row {
     flag(Meaning::Act(action), ANY, names, help)
 }
 
@@ -183,8 +188,43 @@ const WRITING: u16 = bits(&[
 const REGISTERING: u16 = bits(&[Action::Install, Action::Remove]);
 
 /// Every flag, in the order of the help.
+pub const FLAGS: &[Flag] = &TABLES.0;
+
+/// The names of all flags, a line for each: a pointer to every text would be as large as the texts.
+static NAMES: &[u8] = &TABLES.1;
+
+const TABLES: ([Flag; ROWS.len()], [u8; LENGTH]) = {
+    let mut flags = [ROWS[0].0; ROWS.len()];
+    let mut names = [b'\n'; LENGTH];
+    let (mut row, mut start) = (0, 0);
+    while row < ROWS.len() {
+        let (flag, text) = (ROWS[row].0, ROWS[row].1.as_bytes());
+        flags[row] = Flag {
+            names: start as u16,
+            ..flag
+        };
+        let mut at = 0;
+        while at < text.len() {
+            names[start + at] = text[at];
+            at += 1;
+        }
+        start += at + 1;
+        row += 1;
+    }
+    (flags, names)
+};
+
+const LENGTH: usize = {
+    let (mut length, mut row) = (0, 0);
+    while row < ROWS.len() {
+        length += ROWS[row].1.len() + 1;
+        row += 1;
+    }
+    length
+};
+
 #[rustfmt::skip]
-pub const FLAGS: &[Flag] = &[
+const ROWS: &[Row] = &[
     act(Action::List, "l list", msg!("print the modules needed: loaded, registered, or named\t --use=btrfs")),
     act(Action::Tree, "e tree", msg!("the same as a dependency tree\t --use=btrfs")),
     act(Action::Install, "i install", msg!("register the named modules, or all that are loaded\t --use=btrfs --owner=myapp")),

@@ -15,9 +15,9 @@
 
 use crate::error::Result;
 use crate::format::{keep, push_rendered, render, List, Text};
-use crate::needs::facts;
+use crate::needs::facts::{self, Facts};
 use crate::system::folder::{DirectoryEntry, NO_ENTRIES};
-use crate::system::{Folder, Root};
+use crate::system::{resolved, Folder, Root};
 use crate::text::{
     bare_lines, find, find_word, first_word, has, last_part, rfind, split_at_byte, until, words,
 };
@@ -160,6 +160,7 @@ pub(super) fn parts<'t>(
 /// The facts, as they are found.
 struct Boot<'r> {
     root: &'r Root,
+    facts: Facts,
     /// What is mounted, sorted by mount point; of the same, the last is the one that is seen.
     mounts: Vec<&'static Mount>,
     /// Sorted by names; the first that asks for something is the one that is said.
@@ -190,6 +191,7 @@ pub fn asks(root: &Root) -> Result<&'static [Ask]> {
 pub fn readable(root: &Root) -> (&'static [Ask], Result<()>) {
     let mut boot = Boot {
         root,
+        facts: Facts::default(),
         mounts: Vec::new(),
         asks: Vec::new(),
         seen: Vec::new(),
@@ -272,7 +274,8 @@ impl Boot<'_> {
     }
 
     fn fact(&mut self, place: &[u8], word: &[u8]) {
-        facts::each(place, word, &mut |name| self.add(name));
+        let facts = self.facts;
+        facts.each(place, word, &mut |name| self.add(name));
     }
 
     /// What a file lists as mounted, as far as it is below this root, which is mounted at `place`.
@@ -562,16 +565,7 @@ impl Boot<'_> {
         let target = self
             .root
             .link(render(msg!("sys/{}/{}"), &[directory, name]))?;
-        let mut path = directory.to_vec();
-        for part in parts(target, b"/") {
-            if part == b".." {
-                path.truncate(rfind(&path, b'/').unwrap_or(0));
-            } else {
-                push_rendered(&mut path, b"/{}", &[part]);
-            }
-        }
-        let path = path.strip_prefix(b"/").unwrap_or(&path);
-        path.starts_with(DEVICES).then(|| keep(path))
+        Some(resolved(directory, target)).filter(|path| path.starts_with(DEVICES))
     }
 
     fn folder(&self, path: &[u8]) -> Option<Box<Folder>> {
@@ -641,7 +635,8 @@ impl Boot<'_> {
                     }
                 }
                 None if facts::is_place(name) => {
-                    facts::of_file(&folder, name, &mut text, &mut |name| self.add(name));
+                    let facts = self.facts;
+                    facts.of_file(&folder, name, &mut text, &mut |name| self.add(name));
                 }
                 None => {}
             }

@@ -8,11 +8,12 @@
 use crate::error::Result;
 use crate::format::{join, render, Text};
 use crate::needs::boot::{asks, each_line, parts, types, Ask, Mount};
-use crate::needs::facts;
+use crate::needs::facts::{self, Facts};
 use crate::needs::rules::each_file;
 use crate::system::folder::NO_ENTRIES;
 use crate::system::listing::Listing;
 use crate::system::{Folder, Root};
+use crate::template::Template;
 use crate::text::alias::is_alias;
 use crate::text::names::CENSUS;
 use crate::text::{
@@ -28,18 +29,21 @@ const NO_DEVICES: &[u8] = b"power statistics msi_irqs queues";
 
 /// Files with the name of a module in each line, which is loaded at boot, and directories of such.
 const MODULES: Text = b"etc/modules etc/initramfs-tools/modules";
-const MODULES_LOAD: &[u8] = b"etc/modules-load.d run/modules-load.d usr/local/lib/modules-load.d \
-    usr/lib/modules-load.d lib/modules-load.d";
+const MODULES_LOAD: Template = msg!(
+    "etc/modules-load.d run/modules-load.d usr/local/lib/modules-load.d usr/lib/modules-load.d \
+     lib/modules-load.d"
+);
 
 /// Tables of what is mounted, and of what is to be.
 const MOUNTS: &[u8] = b"proc/mounts etc/fstab";
 
-const INITRAMFS: &[u8] = b"usr/share/initramfs-tools/modules.d";
-const DRACUT: &[u8] = b"etc/dracut.conf.d usr/lib/dracut/dracut.conf.d";
+const INITRAMFS: Template = msg!("usr/share/initramfs-tools/modules.d");
+const DRACUT: Template = msg!("etc/dracut.conf.d usr/lib/dracut/dracut.conf.d");
 
 /// A census.
 #[derive(Default)]
 pub struct Census {
+    facts: Facts,
     lines: Vec<Text>,
     /// How many devices had an alias or a driver.
     pub devices: usize,
@@ -147,7 +151,8 @@ impl Census {
         for at in mark.count..buffers.listing.count() {
             let name = buffers.listing.name(at);
             if facts::is_place(name) {
-                facts::of_file(folder, name, &mut buffers.text, &mut |name| self.add(name));
+                let facts = self.facts;
+                facts.of_file(folder, name, &mut buffers.text, &mut |name| self.add(name));
             } else if buffers.listing.kind(at) == FileType::Directory
                 && depth < DEEPEST
                 && find_word(NO_DEVICES, name).is_none()
@@ -192,7 +197,8 @@ impl Census {
             let (key, value) = split_at_byte(line, b'=');
             let key = key.strip_suffix(b"+").unwrap_or(key);
             for name in parts(value, b"\"' \t").filter(|name| !name.is_empty()) {
-                facts::each(key, name, &mut |name| self.add(name));
+                let facts = self.facts;
+                facts.each(key, name, &mut |name| self.add(name));
             }
         }
     }
@@ -210,7 +216,8 @@ impl Census {
             }
         })?;
         each_line(root, b"proc/mdstat", &mut |line| {
-            words(line).for_each(|word| facts::each(b"level", word, &mut |name| self.add(name)));
+            let facts = self.facts;
+            words(line).for_each(|word| facts.each(b"level", word, &mut |name| self.add(name)));
         })?;
         for entry in Folder::entries_at(root, b"sys/module").unwrap_or(NO_ENTRIES) {
             self.add(entry.name);

@@ -1,6 +1,6 @@
 //! Which words of which files ask for which modules: one table.
 
-use crate::format::render;
+use crate::format::{render, Text};
 use crate::system::Folder;
 use crate::text::{bare_lines, find_word, words};
 
@@ -86,26 +86,52 @@ const TABLE: &str = concat!(
         raid10 raid456\n",
 );
 
-/// Calls `add` with all that a word asks for.
-pub fn each(place: &[u8], word: &[u8], add: &mut dyn FnMut(&[u8])) {
-    for row in bare_lines(TABLE.as_bytes()) {
-        let mut row = words(row);
-        let is_it = row.next() == Some(place);
-        let (true, Some(head)) = (is_it, row.next()) else {
-            continue;
-        };
-        let rest = match head {
-            [head @ .., b'*'] => word.strip_prefix(head),
-            _ => word.strip_prefix(head).filter(|rest| rest.is_empty()),
-        };
-        let Some(rest) = rest else {
-            continue;
-        };
-        for name in row {
-            match name {
-                [name @ .., b'*'] => add(render(msg!("{}{}"), &[name, rest])),
-                name => add(name),
+/// The table, ready to be read.
+#[derive(Clone, Copy)]
+pub struct Facts(Text);
+
+impl Default for Facts {
+    fn default() -> Facts {
+        Facts(msg!(TABLE).text())
+    }
+}
+
+impl Facts {
+    /// Calls `add` with all that a word asks for.
+    pub fn each(self, place: &[u8], word: &[u8], add: &mut dyn FnMut(&[u8])) {
+        for row in bare_lines(self.0) {
+            let mut row = words(row);
+            let is_it = row.next() == Some(place);
+            let (true, Some(head)) = (is_it, row.next()) else {
+                continue;
+            };
+            let rest = match head {
+                [head @ .., b'*'] => word.strip_prefix(head),
+                _ => word.strip_prefix(head).filter(|rest| rest.is_empty()),
+            };
+            let Some(rest) = rest else {
+                continue;
+            };
+            for name in row {
+                match name {
+                    [name @ .., b'*'] => add(render(msg!("{}{}"), &[name, rest])),
+                    name => add(name),
+                }
             }
+        }
+    }
+
+    /// Calls `add` with all that the lines of a file below /sys ask for; `text` is a buffer. A device
+    /// that went meanwhile asks for nothing.
+    pub fn of_file(
+        self,
+        folder: &Folder,
+        file: &[u8],
+        text: &mut Vec<u8>,
+        add: &mut dyn FnMut(&[u8]),
+    ) {
+        if folder.read(file, text).is_ok() {
+            bare_lines(text).for_each(|line| self.each(file, line, add));
         }
     }
 }
@@ -115,21 +141,13 @@ pub fn is_place(file: &[u8]) -> bool {
     find_word(b"modalias uevent uuid level transport", file).is_some()
 }
 
-/// Calls `add` with all that the lines of such a file ask for; `text` is a buffer. A device that
-/// went meanwhile asks for nothing.
-pub fn of_file(folder: &Folder, file: &[u8], text: &mut Vec<u8>, add: &mut dyn FnMut(&[u8])) {
-    if folder.read(file, text).is_ok() {
-        bare_lines(text).for_each(|line| each(file, line, add));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn asked(place: &str, word: &str) -> Vec<String> {
         let mut found = Vec::new();
-        each(place.as_bytes(), word.as_bytes(), &mut |name| {
+        Facts::default().each(place.as_bytes(), word.as_bytes(), &mut |name| {
             found.push(String::from_utf8(name.to_vec()).unwrap());
         });
         found
@@ -164,7 +182,7 @@ mod tests {
         let vocabulary: [&[u8]; 5] = [b"level", b"raid", b"*", b" ", b"loop"];
         crate::text::tests::every_text(&vocabulary, 3, &mut |place| {
             crate::text::tests::every_text(&vocabulary, 2, &mut |word| {
-                each(place, word, &mut |name| assert!(!name.is_empty()));
+                Facts::default().each(place, word, &mut |name| assert!(!name.is_empty()));
             });
         });
     }

@@ -5,12 +5,13 @@ use crate::error::{Error, Result};
 use crate::format::{render, Text};
 use crate::needs::rules::text_or_hidden;
 use crate::system::Root;
+use crate::template::Template;
 use crate::text::active::Registry;
 use crate::text::names::{self, Presence, Want};
 use crate::text::{has, words};
 
 /// Where groups are; a file of the first hides one of its name in the second.
-const GROUPS: &[u8] = b"etc/limopack/groups.d usr/lib/limopack/groups.d";
+const GROUPS: Template = msg!("etc/limopack/groups.d usr/lib/limopack/groups.d");
 
 /// The names in a text, and the registry in it: a copy of one needs what that has.
 ///
@@ -49,7 +50,7 @@ pub fn expand(root: &Root, names: Vec<Want>, file: &[u8]) -> Result<Vec<Want>> {
             continue;
         }
         let mut found = None;
-        for directory in words(GROUPS) {
+        for directory in words(GROUPS.text()) {
             let path = render(msg!("{}/{}.conf"), &[directory, group]);
             if found.is_none() && !has(group, b'/') {
                 found = text_or_hidden(root, path)?.map(|text| (text, path));

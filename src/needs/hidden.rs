@@ -120,7 +120,7 @@ const LENGTH: usize = {
 /// Modules and targets of all that, `MODULE[ MODULE...]|TARGET[ TARGET...]` in each line: the
 /// program has no use for the reasons and does not carry them, and pointers to each text would be
 /// a third of what it does.
-static TABLE: [u8; LENGTH] = {
+const TABLE: &[u8; LENGTH] = &{
     let mut table = [b'\n'; LENGTH];
     let (mut row, mut start) = (0, 0);
     while row < KNOWN.len() {
@@ -145,7 +145,7 @@ static TABLE: [u8; LENGTH] = {
 
 /// The rows of the table.
 pub fn known() -> impl Iterator<Item = Row<'static>> {
-    bare_lines(&TABLE).map(|line| {
+    bare_lines(packed!(TABLE).text()).map(|line| {
         let (modules, targets) = split_at_byte(line, b'|');
         Row { modules, targets }
     })

@@ -11,6 +11,7 @@ use crate::needs::hidden;
 use crate::needs::patterns::Patterns;
 use crate::system::folder::DirectoryEntry;
 use crate::system::{Folder, Root};
+use crate::template::Template;
 use crate::text::modprobe::{commands, joined, loading, targets, CommandKind};
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{first_word, last_part, words};
@@ -55,10 +56,12 @@ pub struct Rules {
 const ROOM: usize = 256;
 
 /// Earlier ones hide files of later ones. (The last two are one directory on most systems.)
-const MODPROBE: &[u8] = b"etc/modprobe.d run/modprobe.d usr/local/lib/modprobe.d \
-    usr/lib/modprobe.d lib/modprobe.d";
+const MODPROBE: Template = msg!(
+    "etc/modprobe.d run/modprobe.d usr/local/lib/modprobe.d \
+    usr/lib/modprobe.d lib/modprobe.d"
+);
 
-const HIDDEN: &[u8] = b"etc/limopack/hidden.d usr/lib/limopack/hidden.d";
+const HIDDEN: Template = msg!("etc/limopack/hidden.d usr/lib/limopack/hidden.d");
 
 impl Rules {
     /// Reads the rules for a kernel, whose own files of them are `own`.
@@ -184,12 +187,12 @@ pub(super) fn text_or_hidden(root: &Root, path: Text) -> Result<Option<Text>> {
 pub(super) fn each_file(
     root: &Root,
     own: &[Text],
-    directories: &[u8],
+    directories: Template,
     ends: &[u8],
     visit: &mut dyn FnMut(Text, Text) -> Result<()>,
 ) -> Result<()> {
     let mut paths = own.to_vec();
-    for directory in words(directories) {
+    for directory in words(directories.text()) {
         for DirectoryEntry { name, kind } in Folder::entries_at(root, directory)? {
             let is_ours = ends.is_empty() || words(ends).any(|end| name.ends_with(end));
             if *kind == FileType::Directory || !is_ours || name.starts_with(b".") {

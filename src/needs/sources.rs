@@ -76,7 +76,7 @@ impl Machine {
 
 /// Where packages and the administrator say what they need; a file of the first hides one of its name
 /// in the second.
-const NEEDS: &[u8] = b"etc/limopack/needs.d usr/lib/limopack/needs.d";
+const NEEDS: Template = msg!("etc/limopack/needs.d usr/lib/limopack/needs.d");
 
 /// What files say that the machine needs.
 #[derive(Default)]

@@ -16,7 +16,7 @@ pub use report::Report;
 pub use root::Root;
 
 use crate::error::{Error, Result, Verb};
-use crate::format::{keep, Text};
+use crate::format::{keep, push_rendered, Text};
 use crate::text::{memchr, rfind};
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -121,6 +121,24 @@ pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b".", path),
     }
+}
+
+/// Where a link in a directory leads, both relative to the root, by its words alone: `..` is what the
+/// path before it says.
+pub fn resolved(directory: &[u8], target: &[u8]) -> Text {
+    let mut path = match target.starts_with(b"/") {
+        true => Vec::new(),
+        false => directory.to_vec(),
+    };
+    for part in target.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => path.truncate(rfind(&path, b'/').unwrap_or(0)),
+            _ => push_rendered(&mut path, b"/{}", &[part]),
+        }
+    }
+    let path = path.leak();
+    path.strip_prefix(b"/").unwrap_or(path)
 }
 
 /// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
