@@ -229,6 +229,7 @@ verbs! {
     Replace "replace"
     Move "move"
     Remove "remove"
+    Run "run"
 }
 
 /// A list of numbers and a text with a line for each: pairs would be as large again.

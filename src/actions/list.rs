@@ -5,7 +5,8 @@ use crate::actions::{kernels, Session};
 use crate::cli::parse::OutputFormat;
 use crate::cli::Action;
 use crate::error::Result;
-use crate::format::{push_object, some_of, Text};
+use crate::format::{push_object, push_rendered, some_of, Text};
+use crate::needs::firmware::Demand;
 use crate::needs::kernel::Found;
 use crate::needs::sources::{add_boot, add_loaded, keep_all, Machine};
 use crate::needs::survey::{message, Finding, Kind};
@@ -22,29 +23,49 @@ use crate::text::names::{Presence, Want};
 /// A name that no kernel has, a damaged file, no kernel to show.
 #[inline(never)] // larger in the large frame of its caller
 pub fn list(session: &Session) -> Result<()> {
-    let Session { root, report, .. } = session;
+    let Session {
+        root,
+        report,
+        request,
+    } = session;
     let wanted = Wanted::read(session)?;
     let versions = kernels::to_show(session)?;
     let mut out = Vec::new();
+    let mut is_found = Vec::new();
+    let mut machine = None;
     match wanted {
-        Some(wanted) => {
-            let mut is_found = vec![false; wanted.names.len()];
-            for version in versions {
-                let kernel = Kernel::open(root, version)?;
-                let closure = named(&kernel, &wanted.names, &mut is_found, report)?;
-                show(session, &closure, version, versions, &mut out);
+        Some(wanted) => is_found.resize(wanted.names.len(), false),
+        None => machine = Some(Machine::look_around(root, report)?),
+    }
+    let mut demand = Demand::default();
+    for version in versions {
+        let kernel = Kernel::open(root, version)?;
+        let mut closure = Closure::default();
+        match (wanted, machine) {
+            (_, Some(machine)) if request.is_boot => boot(&mut closure, machine, &kernel, report)?,
+            (_, Some(machine)) => needed(&mut closure, root, machine, &kernel, report)?,
+            (Some(wanted), _) => {
+                named(&mut closure, &kernel, &wanted.names, &mut is_found, report)?
             }
-            check_found(session, &wanted.names, &is_found, versions)?;
+            (None, None) => {}
         }
-        None => {
-            let machine = Machine::look_around(root, report)?;
-            for version in versions {
-                let kernel = Kernel::open(root, version)?;
-                let closure = match session.request.is_boot {
-                    true => boot(machine, &kernel, report)?,
-                    false => needed(root, machine, &kernel, report)?,
-                };
-                show(session, &closure, version, versions, &mut out);
+        if !request.is_firmware {
+            show(session, &closure, version, versions, &mut out);
+            continue;
+        }
+        demand.add_modules(&kernel, &closure)?;
+        if machine.is_some() && !request.is_boot {
+            demand.add_builtin(root, &kernel)?;
+        }
+    }
+    if let Some(wanted) = wanted {
+        check_found(session, &wanted.names, &is_found, versions)?;
+    }
+    if request.is_firmware {
+        for &path in demand.files(root, report)? {
+            match request.format {
+                OutputFormat::Json => push_object(&mut out, &[("path", path)]),
+                OutputFormat::Text => push_rendered(&mut out, b"{}\n", &[path]),
             }
         }
     }
@@ -100,32 +121,40 @@ fn warn_of(version: Text, findings: &[Finding], report: &Report) {
 }
 
 /// What mounts the root and the other file systems of the boot.
-fn boot(machine: &Machine, kernel: &Kernel<'_>, report: &Report) -> Result<Closure> {
-    let mut closure = Closure::default();
+fn boot(
+    closure: &mut Closure,
+    machine: &Machine,
+    kernel: &Kernel<'_>,
+    report: &Report,
+) -> Result<()> {
     let mut findings = Vec::new();
-    add_boot(&mut closure, machine, kernel, &mut findings)?;
+    add_boot(closure, machine, kernel, &mut findings)?;
     warn_of(kernel.version(), &findings, report);
-    closure.complete(kernel)?;
-    Ok(closure)
+    closure.complete(kernel)
 }
 
 /// What stays, and what is loaded.
-fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) -> Result<Closure> {
+fn needed(
+    closure: &mut Closure,
+    root: &Root,
+    machine: &Machine,
+    kernel: &Kernel<'_>,
+    report: &Report,
+) -> Result<()> {
     let version = kernel.version();
     let mut findings = Vec::new();
     let registry = kernels::registry(root, version)?;
-    let mut closure = Closure::default();
-    keep_all(&mut closure, machine, kernel, registry, &mut findings)?;
+    keep_all(closure, machine, kernel, registry, &mut findings)?;
     warn_of(version, &findings, report);
     if machine.runs(version) {
-        let absent = add_loaded(&mut closure, machine, kernel)?;
+        let absent = add_loaded(closure, machine, kernel)?;
         if !absent.is_empty() {
             let what = msg!("loaded, but not in kernel {}: {}");
             report.warn(what, &[version, some_of(&absent)]);
         }
         closure.complete(kernel)?;
     }
-    Ok(closure)
+    Ok(())
 }
 
 /// What is named, and needs of it; `found` says which names the kernel has.
@@ -133,12 +162,12 @@ fn needed(root: &Root, machine: &Machine, kernel: &Kernel<'_>, report: &Report) 
 /// # Errors
 /// A damaged index.
 pub fn named(
+    closure: &mut Closure,
     kernel: &Kernel<'_>,
     names: &[Want],
     found: &mut [bool],
     report: &Report,
-) -> Result<Closure> {
-    let mut closure = Closure::default();
+) -> Result<()> {
     for (want, found) in names.iter().zip(found) {
         let name = &want.given;
         match kernel.find(name)? {
@@ -159,6 +188,5 @@ pub fn named(
             Found::Nothing => {}
         }
     }
-    closure.complete(kernel)?;
-    Ok(closure)
+    closure.complete(kernel)
 }

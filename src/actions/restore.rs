@@ -44,7 +44,8 @@ pub fn restore(session: &Session) -> Result<()> {
             Some(_) => park.kernel()?,
             None => Kernel::open(root, version)?,
         };
-        let closure = named(&kernel, names, &mut is_found, report)?;
+        let mut closure = Closure::default();
+        named(&mut closure, &kernel, names, &mut is_found, report)?;
         match from {
             None => {
                 report.note(msg!("kernel {}: nothing is parked"), &[version]);

@@ -58,6 +58,8 @@ pub struct Request {
     pub detect: bool,
     /// Whether only what the boot needs is meant.
     pub is_boot: bool,
+    /// Whether the firmware is meant that modules ask for.
+    pub is_firmware: bool,
     /// How data is printed.
     pub format: OutputFormat,
     /// Whether references are static.
@@ -123,6 +125,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         from: Vec::new(),
         detect: false,
         is_boot: false,
+        is_firmware: false,
         format: OutputFormat::Text,
         is_static: false,
         owner: None,
@@ -169,6 +172,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             Meaning::From => request.from.push(value),
             Meaning::Detect => request.detect = true,
             Meaning::Boot => request.is_boot = true,
+            Meaning::Firmware => request.is_firmware = true,
             Meaning::Format => request.format = output_format(value)?,
             Meaning::Static => request.is_static = true,
             Meaning::Owner => set_once(&mut request.owner, value, words.long)?,

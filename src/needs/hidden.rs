@@ -5,12 +5,14 @@
 //! /usr/lib/limopack/hidden.d; a file in the first hides one of the same name in the second.
 //!
 //! ```text
-//! # MODULE TARGET... # reason
+//! # MODULE TARGET... [firmware: NAME...] # reason
 //! mydriver mydriver-fw-loader crypto-sha256 # asks for them in its probe function
+//! mydriver firmware: mydriver/board-*.bin # by the board's name
 //! ```
 //!
 //! MODULE may be a pattern. A target is a module or an alias, and one that the kernel does not
-//! have is none.
+//! have is none. A NAME is relative to lib/firmware, and may be a pattern, or a directory with all
+//! that is in it.
 
 use crate::error::{Error, Result};
 use crate::text::{bare_lines, lines, split_at_byte, until, words};
@@ -106,6 +108,38 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("drbg", "jitterentropy_rng crypto-hmac crypto-sha512", "its seed and its usual core (crypto/drbg.c)"),
     ("cts", "crypto-cbc", "the same (fs/crypto/keysetup.c)"),
     ("adiantum", "crypto-xchacha12 crypto-nhpoly1305 crypto-aes", "the same (crypto/adiantum.c)"),
+    // Firmware that no record of the module names
+    ("iwlwifi", "firmware: iwlwifi-*.pnvm", "data of the card's platform (drivers/net/wireless/intel/iwlwifi/fw/pnvm.c)"),
+    ("brcmfmac", "firmware: brcm/brcmfmac*", "files of the board, by its name (brcmfmac/firmware.c)"),
+    ("ath11k", "firmware: ath11k", "files by the chip's name (drivers/net/wireless/ath/ath11k/core.c)"),
+    ("ath12k", "firmware: ath12k", "the same (drivers/net/wireless/ath/ath12k/core.c)"),
+    ("ath10k_snoc ath10k_sdio ath10k_usb", "firmware: ath10k", "the same (drivers/net/wireless/ath/ath10k/core.c)"),
+    ("ath6kl_core", "firmware: ath6k", "the board's data (drivers/net/wireless/ath/ath6kl/init.c)"),
+    ("ath3k", "firmware: ar3k", "by numbers that the device tells (drivers/bluetooth/ath3k.c)"),
+    ("wlcore", "firmware: ti-connectivity", "the board's calibration (drivers/net/wireless/ti/wlcore)"),
+    ("hci_uart", "firmware: ti-connectivity/TI*", "scripts by the chip's number (drivers/bluetooth/hci_ll.c)"),
+    ("btintel", "firmware: intel/ibt-*", "files by numbers that the device tells (drivers/bluetooth/btintel.c)"),
+    ("btusb btqca", "firmware: qca", "the same (drivers/bluetooth/btqca.c, btusb.c)"),
+    ("btbcm", "firmware: brcm/BCM*", "the same (drivers/bluetooth/btbcm.c)"),
+    ("btmtk", "firmware: mediatek/BT*", "the same (drivers/bluetooth/btmtk.c)"),
+    ("snd_sof", "firmware: */sof*", "topologies and files by the platform's name (sound/soc/sof/fw-file-profile.c)"),
+    ("snd_soc_skl snd_soc_avs", "firmware: intel/dsp_fw_* intel/avs *-tplg.bin dfw_sst.bin", "the same (sound/soc/intel)"),
+    ("snd_intel_sst_core", "firmware: intel/fw_sst_*", "the same (sound/soc/intel/atom/sst/sst_loader.c)"),
+    ("snd_soc_catpt", "firmware: intel/catpt", "the same (sound/soc/intel/catpt/loader.c)"),
+    ("cs_dsp", "firmware: cirrus", "the amplifier's files, by its name (sound/pci/hda/cs35l41_hda.c)"),
+    ("snd_soc_tas2781_fmwlib", "firmware: TAS* TIAS* ti", "the same (sound/soc/codecs/tas2781-i2c.c)"),
+    ("dvb_core", "firmware: dvb* v4l-* sms* as102* isdbt* tdmb* cmmb*", "names in tables of receivers (drivers/media)"),
+    ("coda_vpu", "firmware: vpu* v4l-coda*", "by the chip's name (drivers/media/platform/chips-media)"),
+    ("mdt_loader mhi", "firmware: qcom wlan *.mdt *.mbn *.b??", "parts of an image, and images by the board's tree (drivers/soc/qcom/mdt_loader.c)"),
+    ("ice", "firmware: intel/ice", "packages by the card's number (drivers/net/ethernet/intel/ice)"),
+    ("nfp", "firmware: netronome", "the same (drivers/net/ethernet/netronome/nfp)"),
+    ("cxgb4", "firmware: cxgb4", "configurations (drivers/net/ethernet/chelsio/cxgb4)"),
+    ("silead", "firmware: silead", "by the screen's name (drivers/input/touchscreen/silead.c)"),
+    ("goodix_ts", "firmware: goodix*", "the same (drivers/input/touchscreen/goodix.c)"),
+    ("drm", "firmware: edid", "what drm.edid_firmware= names (drivers/gpu/drm/drm_edid_load.c)"),
+    ("pcmcia", "firmware: cis", "descriptions of cards (drivers/pcmcia/ds.c)"),
+    ("mxuport", "firmware: moxa", "by the device's number (drivers/usb/serial/mxuport.c)"),
+    ("ueagle_atm", "firmware: ueagle-atm", "the same (drivers/usb/atm/ueagle-atm.c)"),
 ];
 
 const LENGTH: usize = {

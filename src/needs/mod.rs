@@ -4,6 +4,7 @@ pub mod boot;
 pub mod census;
 pub mod closure;
 pub mod facts;
+pub mod firmware;
 pub mod groups;
 pub mod hidden;
 pub mod kernel;

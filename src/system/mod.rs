@@ -5,6 +5,7 @@ pub mod heap;
 pub mod listing;
 pub mod lock;
 pub mod mapped;
+pub mod program;
 pub mod report;
 pub mod root;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use std::cell::Cell;
 
 /// As many links as the kernel follows in one path (linux: include/linux/namei.h, MAXSYMLINKS).
-const MOST_LINKS: usize = 40;
+pub const MOST_LINKS: usize = 40;
 
 /// Longer than any link (linux: include/uapi/linux/limits.h, PATH_MAX).
 const LONGEST_LINK: usize = 4096;

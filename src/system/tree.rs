@@ -36,6 +36,8 @@ pub enum Scope {
     All,
     /// Everywhere but below `kernel`.
     Outside,
+    /// Everywhere, and every file: no directory of a kernel, but one of firmware or of a board's tree.
+    AnyFile,
 }
 
 /// What is to become of a file.
@@ -250,7 +252,7 @@ impl Walk<'_> {
             _ => return Ok(Fate::Stays),
         };
         let name = self.listing.name(at);
-        if !is_module_file(name) {
+        if self.scope != Scope::AnyFile && !is_module_file(name) {
             let is_of_headers = self.path.is_empty() && HEADERS.contains(&name);
             if self.scope == Scope::Outside && kind == LeafKind::Link && !is_of_headers {
                 let shown = self.shown(name);
@@ -280,8 +282,12 @@ impl Walk<'_> {
     /// Looks at a directory in this one.
     fn below(&mut self, fd: BorrowedFd<'_>, at: usize, depth: usize) -> Result<Fate> {
         let name = self.listing.name(at);
-        let is_kernel = self.scope == Scope::Outside && name == PRUNED;
-        if self.path.is_empty() && (is_kernel || HEADERS.contains(&name)) {
+        let is_left_out = match self.scope {
+            Scope::All => HEADERS.contains(&name),
+            Scope::Outside => name == PRUNED || HEADERS.contains(&name),
+            Scope::AnyFile => false,
+        };
+        if self.path.is_empty() && is_left_out {
             return Ok(Fate::Stays);
         }
         let opened = enter_in(fd, self.listing.c_name(at));

@@ -5,6 +5,7 @@ pub mod active;
 pub mod alias;
 pub mod catalog;
 pub mod dep;
+pub mod modinfo;
 pub mod modprobe;
 pub mod name;
 pub mod names;

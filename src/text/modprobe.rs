@@ -74,8 +74,17 @@ fn command(line: &[u8]) -> Option<Command<'_>> {
 
 /// The targets of a command, without the words that say in which order they load.
 pub fn targets(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    words(text).filter(|word| *word != b"pre:" && *word != b"post:")
+    let modules = words(text).take_while(|word| *word != FIRMWARE);
+    modules.filter(|word| *word != b"pre:" && *word != b"post:")
 }
+
+/// The names of firmware among them, which only the table of hidden needs has.
+pub fn firmware(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    words(text).skip_while(|word| *word != FIRMWARE).skip(1)
+}
+
+/// What comes after it is no module.
+const FIRMWARE: &[u8] = b"firmware:";
 
 /// The words of a command that an `install` line runs, without what a shell takes apart by; `None`
 /// if it does not call modprobe. The modules that it loads are among them.

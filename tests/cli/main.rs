@@ -5,6 +5,7 @@
 
 mod command;
 mod declared;
+mod firmware;
 mod fuzz;
 mod groups;
 mod image;

@@ -23,7 +23,9 @@ use limopack::text::alias::{alias, has_open_bracket, matches, normalise, normali
 use limopack::text::dep::{DepText, Ends, Paths};
 use limopack::text::modprobe::{commands, joined, targets};
 use limopack::text::name::{is_module_file, kernel_byte, ModuleName, ModulePath};
-use limopack::text::{compare, find, lines, names, proc_modules, split_at_byte, stanza, words};
+use limopack::text::{
+    compare, find, lines, modinfo, names, proc_modules, split_at_byte, stanza, words,
+};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -41,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     ("name", name),
     ("names", names_file),
     ("proc_modules", loaded),
+    ("modinfo", modinfo_records),
     ("stanza", stanzas),
     ("trie", trie),
     ("writer", writer),
@@ -264,6 +267,12 @@ fn names_file(data: &[u8]) {
 fn loaded(data: &[u8]) {
     for name in proc_modules::names(data, b"f").into_iter().flatten() {
         assert!(is_inside(data, name.as_written()) && !name.as_written().contains(&b' '));
+    }
+}
+
+fn modinfo_records(data: &[u8]) {
+    for (name, value) in modinfo::records(data) {
+        assert!(is_inside(data, name) && is_inside(data, value) && !value.starts_with(b" "));
     }
 }
 

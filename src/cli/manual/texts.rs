@@ -206,6 +206,15 @@ List only what the boot needs, with everything that this needs; see
 The hooks for initramfs-tools and dracut use it.",
     ),
     (
+        "firmware",
+        "\
+Print the files below
+.Pa /lib/firmware
+that the listed modules may ask for, relative to that and sorted, of several
+kernels together; see
+.Sx Firmware .",
+    ),
+    (
         "format",
         "\
 How data is printed.
@@ -217,7 +226,8 @@ prints one object per line, whose values are strings:
 with the keys
 .Li kernel
 and
-.Li path ;
+.Li path ,
+of firmware the latter alone;
 .Fl Fl why
 with
 .Li kernel , name

@@ -128,7 +128,7 @@ def archive(suite, arch):
         signed_by = ",".join(map(str, keys(suite)))
         # A mirror may be weeks behind; what counts here is that the packages are Debian's.
         (directory / "etc/sources.list").write_text(
-            f"deb [signed-by={signed_by} check-valid-until=no] {mirror()} {suite} main\n")
+            f"deb [signed-by={signed_by} check-valid-until=no] {mirror()} {suite} main non-free-firmware\n")
         acquire = [line for line in output("apt-config", "dump").splitlines()
                    if re.match("Acquire::(?!IndexTargets|Languages)", line)]
         # Relative to Dir, which apt() gives: the entry is renamed after it is built.
@@ -139,7 +139,7 @@ def archive(suite, arch):
             'Dir::Etc::parts "/dev/null";', 'Dir::Etc::sourceparts "/dev/null";',
             'APT::Sandbox::User "root";', ""]))
         apt(directory, "apt-get", "update", "--error-on=any", "-qq")
-    return entry(f"archive/{suite}-{arch}", build)
+    return entry(f"indexes/{suite}-{arch}", build)
 
 
 def apt(directory, command, *args, cwd=None):

@@ -1,0 +1,422 @@
+//! Which files below `lib/firmware` modules may ask for.
+//!
+//! A module says in records (`firmware=NAME`, a glob now and then) what it asks for; `modinfo`, which
+//! every system with modules has, reads them, compressed modules too. What is built in says it in
+//! modules.builtin.modinfo, a board's tree in its properties `firmware-name`. What nobody says is in
+//! the table of hidden needs.
+//!
+//! A name is found as the kernel does: in `updates/` and in a directory of the kernel's version as well,
+//! and with `.zst` or `.xz` after it (linux: drivers/base/firmware_loader/main.c). Every link on the
+//! way is needed, and so is what it leads to.
+
+use crate::error::{Error, Result};
+use crate::format::{join, keep_list, render, List, Text};
+use crate::needs::rules::{Rule, Rules};
+use crate::needs::{Closure, Kernel};
+use crate::system::root::MOST_LINKS;
+use crate::system::tree::{walk, Fate, Leaf, LeafKind, Scope, Sizes};
+use crate::system::{program, resolved, split_last, Folder, Report, Root};
+use crate::text::alias::{is_special, matches, normalise};
+use crate::text::modinfo::records;
+use crate::text::modprobe::firmware;
+use crate::text::name::{kernel_byte, ModulePath};
+use crate::text::{bare_lines, last_part, positions, sort_once, until, words};
+
+/// Where it lies.
+const PLACE: &[u8] = b"lib/firmware";
+
+/// What the boot loader's stage, the kernel itself and remote processors ask for without a module that
+/// says so; and what an administrator has put in place of another file.
+const ALWAYS: &[u8] = b"updates intel-ucode amd-ucode regulatory.db* rproc-*";
+
+/// The directory of a board's tree.
+const BOARD: &[u8] = b"sys/firmware/devicetree/base";
+
+/// Where the kernel looks first, if somebody has said so.
+const CUSTOM: &[u8] = b"sys/module/firmware_class/parameters/path";
+
+/// What is asked for.
+#[derive(Default)]
+pub struct Demand(Vec<Asked>);
+
+/// A name that is asked for.
+struct Asked {
+    /// Relative to `lib/firmware`; a pattern, or a directory of which everything is meant.
+    name: Text,
+    /// Who says so; empty where nobody insists on it.
+    by: Text,
+    /// How many links led to it.
+    links: usize,
+}
+
+/// A file, or a link.
+struct Entry {
+    path: Text,
+    /// The name by which the kernel asks for it, normalised.
+    name: Text,
+    /// Where it leads.
+    target: Option<Text>,
+    is_needed: bool,
+}
+
+impl Demand {
+    fn add(&mut self, name: Text, by: Text) {
+        self.0.push(Asked { name, by, links: 0 });
+    }
+
+    /// Adds what modules of a kernel ask for.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or there is no `modinfo`.
+    pub fn add_modules(&mut self, kernel: &Kernel<'_>, modules: &Closure) -> Result<()> {
+        // In a directory of its version are files for this kernel alone.
+        self.add(kernel.version(), b"");
+        let rules = kernel.rules()?;
+        let mut paths = Vec::new();
+        for module in modules.modules() {
+            paths.push(match module.path.is_absolute() {
+                true => module.path.0,
+                false => render(msg!("./{}"), &[module.path.0]),
+            });
+            self.add_hidden(rules, module.path)?;
+        }
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let text = match kernel.folder()? {
+            Some(folder) => program::output(&folder, b"modinfo", &paths)?,
+            None => b"",
+        };
+        // That each of them has the record which is its last one is what shows that all were read.
+        if self.add_records(text) != paths.len() {
+            let what = msg!("kernel {}: modinfo could not read what every module asks for");
+            return Err(Error::refused(what, &[kernel.version()]));
+        }
+        Ok(())
+    }
+
+    /// Adds what `modinfo` has printed, and gives the number of modules.
+    fn add_records(&mut self, text: Text) -> usize {
+        let (mut module, mut count): (Text, usize) = (b"", 0);
+        for (name, value) in records(text) {
+            match name {
+                b"filename" => module = last_part(value),
+                b"firmware" => self.add(value, module),
+                b"vermagic" => count += 1,
+                _ => {}
+            }
+        }
+        count
+    }
+
+    fn add_hidden(&mut self, rules: &Rules, path: ModulePath<'_>) -> Result<()> {
+        rules.of(path, path.hash(), &mut |rule: &Rule| {
+            firmware(rule.targets).for_each(|name| self.add(name, b""));
+            Ok(())
+        })
+    }
+
+    /// Adds what is asked for whatever modules there are: by what is built into a kernel, by the board's
+    /// tree, and by nobody who says so.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    #[inline(never)] // larger in the large frame of its caller
+    pub fn add_builtin(&mut self, root: &Root, kernel: &Kernel<'_>) -> Result<()> {
+        let rules = kernel.rules()?;
+        for path in bare_lines(kernel.builtin()?.text()) {
+            self.add_hidden(rules, ModulePath(path))?;
+        }
+        let records = kernel.file_or_empty(b"modules.builtin.modinfo")?;
+        for equals in positions(records, b'=') {
+            if records[..equals].ends_with(b".firmware") {
+                self.add(until(&records[equals + 1..], 0), b"the kernel");
+            }
+        }
+        for name in words(ALWAYS) {
+            self.add(name, b"");
+        }
+        let custom = until(root.text_or_empty(CUSTOM)?, b'\n');
+        if let Some(inside) = inside(resolved(b"", custom)) {
+            self.add(inside, b"");
+        }
+        if let Some(board) = Folder::open(root, BOARD)? {
+            let mut add = |leaf: &Leaf<'_>| {
+                if leaf.name == b"firmware-name" {
+                    let text = board.text_or_empty(leaf.path())?;
+                    for name in text.split(|&byte| byte == 0) {
+                        self.add(name, b"the board");
+                    }
+                }
+                Ok(Fate::Stays)
+            };
+            walk(
+                &board,
+                Scope::AnyFile,
+                Sizes::Unwanted,
+                &mut add,
+                &mut |_| {},
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The files and links that may be asked for, relative to `lib/firmware`, sorted. With `-d`, what
+    /// is asked for and not there is said.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    #[inline(never)] // larger in the large frame of its caller
+    pub fn files(mut self, root: &Root, report: &Report) -> Result<List<Text>> {
+        let mut entries = entries(root)?;
+        let mut at = 0;
+        while at < self.0.len() {
+            let Asked { name, by, links } = self.0[at];
+            at += 1;
+            let mut is_found = by.is_empty();
+            for entry in &mut entries {
+                let rest = match entry.rest(name) {
+                    Some(rest) => rest,
+                    None => continue,
+                };
+                is_found = true;
+                entry.is_needed = true;
+                let target = entry.target.filter(|_| links < MOST_LINKS);
+                if let Some(target) = target.and_then(|target| follow(root, entry.path, target)) {
+                    let name = join(&[plain(target), rest], "");
+                    if !self.0.iter().any(|asked| asked.name == name) {
+                        self.0.push(Asked {
+                            name,
+                            by: b"",
+                            links: links + 1,
+                        });
+                    }
+                }
+            }
+            if !is_found {
+                report.debug(
+                    msg!("firmware {}, which {} may ask for, is not there"),
+                    &[name, by],
+                );
+            }
+        }
+        let needed = entries.iter().filter(|entry| entry.is_needed);
+        let mut paths = needed.map(|entry| entry.path).collect();
+        sort_once(&mut paths);
+        Ok(keep_list(paths))
+    }
+}
+
+/// All that is there.
+fn entries(root: &Root) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    let Some(folder) = Folder::open(root, PLACE)? else {
+        return Ok(entries);
+    };
+    let mut add = |leaf: &Leaf<'_>| {
+        let path = leaf.path();
+        let mut name = plain(path).to_vec();
+        normalise(&mut name);
+        entries.push(Entry {
+            path,
+            name: name.leak(),
+            target: match leaf.kind {
+                LeafKind::File => None,
+                LeafKind::Link => root.link(render(msg!("{}/{}"), &[PLACE, path])),
+            },
+            is_needed: false,
+        });
+        Ok(Fate::Stays)
+    };
+    walk(
+        &folder,
+        Scope::AnyFile,
+        Sizes::Unwanted,
+        &mut add,
+        &mut |_| {},
+    )?;
+    Ok(entries)
+}
+
+impl Entry {
+    /// Whether a name means this or what is below, and what comes after it in the name.
+    fn rest<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+        // Nearly all differ here.
+        let (&first, &own) = (name.first()?, self.name.first()?);
+        if kernel_byte(first) != own && !is_special(first) {
+            return None;
+        }
+        let (start, rest) = name.split_at(start_length(name, self.name));
+        let own = &self.name[..start_length(self.name, name)];
+        let is_way = rest.is_empty() || self.target.is_some();
+        (is_way && matches(start, own)).then_some(rest)
+    }
+}
+
+/// The length of as many components of a path as another one has; all, where it has fewer.
+fn start_length(path: &[u8], like: &[u8]) -> usize {
+    let count = positions(like, b'/').count();
+    positions(path, b'/').nth(count).unwrap_or(path.len())
+}
+
+/// A name without the suffix of a compressed file.
+fn plain(path: &[u8]) -> &[u8] {
+    let stem = path.strip_suffix(b".zst");
+    stem.or_else(|| path.strip_suffix(b".xz")).unwrap_or(path)
+}
+
+/// What follows `lib/firmware/` in a path below the root.
+fn inside(path: Text) -> Option<Text> {
+    let path = path.strip_prefix(b"usr/").unwrap_or(path);
+    path.strip_prefix(PLACE)?.strip_prefix(b"/")
+}
+
+/// Where a link below `lib/firmware` leads, relative to that; by way of links elsewhere, as
+/// alternatives are. `None` if it leads out of it.
+fn follow(root: &Root, path: Text, mut target: Text) -> Option<Text> {
+    let mut path = render(msg!("{}/{}"), &[PLACE, path]);
+    for _ in 0..MOST_LINKS {
+        path = resolved(split_last(path).0, target);
+        if let Some(inside) = inside(path) {
+            return Some(inside);
+        }
+        target = root.link(path)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::report::Volume;
+    use crate::system::scratch::Scratch;
+
+    /// What is needed of these files and links (`NAME`, or `NAME TARGET`) if these names are asked for.
+    fn needed(files: &[&str], asked: &[&'static str]) -> Vec<String> {
+        let scratch = Scratch::new("firmware");
+        for file in files {
+            match file.split_once(' ') {
+                Some((path, target)) => scratch.link(&format!("lib/firmware/{path}"), target),
+                None => scratch.write(&format!("lib/firmware/{file}"), "x"),
+            }
+        }
+        let mut demand = Demand::default();
+        for name in asked {
+            demand.add(name.as_bytes(), b"m");
+        }
+        let files = demand.files(&scratch.root(), &Report::new(Volume::Quiet));
+        let files = files.unwrap().iter();
+        files
+            .map(|path| String::from_utf8(path.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_file_has_the_name_plain_or_compressed() {
+        let files = [
+            "a.bin",
+            "a.bin.xz",
+            "a.bin.zst",
+            "a.bin.gz",
+            "b/a.bin",
+            "a_bin",
+        ];
+        let wanted = ["a.bin", "a.bin.xz", "a.bin.zst"];
+        assert_eq!(needed(&files, &["a.bin"]), wanted);
+        assert_eq!(needed(&files, &["b/a.bin", "c", ""]), ["b/a.bin"]);
+    }
+
+    #[test]
+    fn a_pattern_is_of_one_directory_and_a_directory_is_all_of_it() {
+        let files = ["x/a-1.bin.xz", "x/a-2.txt", "x/y/a-3.bin", "x/b", "x1"];
+        assert_eq!(needed(&files, &["x/a-*.bin"]), ["x/a-1.bin.xz"]);
+        assert_eq!(needed(&files, &["x/?"]), ["x/b", "x/y/a-3.bin"]);
+        let all = ["x/a-1.bin.xz", "x/a-2.txt", "x/b", "x/y/a-3.bin"];
+        assert_eq!(needed(&files, &["x"]), all);
+        assert_eq!(needed(&files, &["*/a-[12].*"]), all[..2]);
+    }
+
+    #[test]
+    fn every_link_on_the_way_is_needed_and_what_it_leads_to() {
+        let files = [
+            "a b.bin",
+            "b.bin.xz c/d/../d.bin.xz",
+            "c/d.bin.xz",
+            "e/old ../c",
+            "c/new.bin",
+            "c/f /lib/firmware/g/h",
+            "g/h",
+            "i /usr/lib/firmware/g",
+            "unused c/d.bin.xz",
+        ];
+        let files = &files;
+        assert_eq!(needed(files, &["a"]), ["a", "b.bin.xz", "c/d.bin.xz"]);
+        assert_eq!(needed(files, &["e/old/new.bin"]), ["c/new.bin", "e/old"]);
+        assert_eq!(needed(files, &["e/*/f"]), ["c/f", "e/old", "g/h"]);
+        assert_eq!(needed(files, &["i/h"]), ["g/h", "i"]);
+        assert_eq!(needed(files, &["i"]), ["g/h", "i"]);
+    }
+
+    #[test]
+    fn a_link_may_lead_out_and_back_and_round_and_to_nothing() {
+        let scratch = Scratch::new("firmware-out");
+        scratch.write("lib/firmware/db-debian", "x");
+        scratch.link("lib/firmware/db", "/etc/alternatives/db");
+        scratch.link("etc/alternatives/db", "../../lib/firmware/db-debian");
+        scratch.link("lib/firmware/out", "../../etc/passwd");
+        scratch.link("lib/firmware/round", "round");
+        scratch.link("lib/firmware/one", "two/x");
+        scratch.link("lib/firmware/two", "one/y");
+        scratch.link("lib/firmware/deeper", "deeper/deeper");
+        scratch.link("lib/firmware/above", "../../../../lib/firmware/db-debian");
+        let files = |name: &'static str| {
+            let mut demand = Demand::default();
+            demand.add(name.as_bytes(), b"");
+            let files = demand.files(&scratch.root(), &Report::new(Volume::Quiet));
+            files.unwrap().clone()
+        };
+        assert_eq!(files("db"), [&b"db"[..], b"db-debian"]);
+        assert_eq!(files("out"), [b"out"]);
+        assert_eq!(files("round"), [b"round"]);
+        assert_eq!(files("one"), [b"one", b"two"]);
+        assert_eq!(files("deeper/x"), [b"deeper"]);
+        assert_eq!(files("above"), [&b"above"[..], b"db-debian"]);
+    }
+
+    #[test]
+    fn records_are_read_from_kmod_and_from_busybox() {
+        let kmod = b"filename:       /m/kernel/a.ko.xz\nfirmware:       a/x y.bin\n\
+            firmware:       a/*.bin\ndepends:        \nname:           a\nvermagic:       6.1 SMP \n\
+            filename:       /m/kernel/b.ko\nalias:          firmware:c\nvermagic:       6.1\n";
+        let busybox =
+            b"filename:       ./kernel/a.ko\nvermagic:       6.1\nfirmware:       a.bin\n";
+        let mut demand = Demand::default();
+        assert_eq!(demand.add_records(kmod), 2);
+        assert_eq!(demand.add_records(busybox), 1);
+        let asked = demand.0.iter().map(|asked| (asked.name, asked.by));
+        let wanted: [(Text, Text); 3] = [
+            (b"a/x y.bin", b"a.ko.xz"),
+            (b"a/*.bin", b"a.ko.xz"),
+            (b"a.bin", b"a.ko"),
+        ];
+        assert!(asked.eq(wanted));
+    }
+
+    #[test]
+    fn no_text_panics() {
+        let pieces: [&[u8]; 5] = [b"firmware:", b" ", b"/", b"*", b"\n"];
+        crate::text::tests::every_text(&pieces, 5, &mut |text| {
+            let mut demand = Demand::default();
+            demand.add_records(text.to_vec().leak());
+            let entry = Entry {
+                path: b"a/b",
+                name: b"a/b",
+                target: None,
+                is_needed: false,
+            };
+            for asked in &demand.0 {
+                let _ = entry.rest(asked.name);
+            }
+        });
+    }
+}
