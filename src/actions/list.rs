@@ -37,7 +37,7 @@ pub fn list(session: &Session) -> Result<()> {
         Some(wanted) => is_found.resize(wanted.names.len(), false),
         None => machine = Some(Machine::look_around(root, report)?),
     }
-    let mut demand = Demand::default();
+    let mut demand = Demand::new(root);
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         let mut closure = Closure::default();
@@ -55,14 +55,14 @@ pub fn list(session: &Session) -> Result<()> {
         }
         demand.add_modules(&kernel, &closure)?;
         if machine.is_some() && !request.is_boot {
-            demand.add_builtin(root, &kernel)?;
+            demand.add_builtin(&kernel)?;
         }
     }
     if let Some(wanted) = wanted {
         check_found(session, &wanted.names, &is_found, versions)?;
     }
     if request.is_firmware {
-        for &path in demand.files(root, report)? {
+        for &path in demand.files(report)? {
             match request.format {
                 OutputFormat::Json => push_object(&mut out, &[("path", path)]),
                 OutputFormat::Text => push_rendered(&mut out, b"{}\n", &[path]),

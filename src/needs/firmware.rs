@@ -36,8 +36,10 @@ const BOARD: &[u8] = b"sys/firmware/devicetree/base";
 const CUSTOM: &[u8] = b"sys/module/firmware_class/parameters/path";
 
 /// What is asked for.
-#[derive(Default)]
-pub struct Demand(Vec<Asked>);
+pub struct Demand<'r> {
+    root: &'r Root,
+    names: Vec<Asked>,
+}
 
 /// A name that is asked for.
 struct Asked {
@@ -59,9 +61,17 @@ struct Entry {
     is_needed: bool,
 }
 
-impl Demand {
+impl<'r> Demand<'r> {
+    /// Nothing yet, of what is below a root.
+    pub fn new(root: &'r Root) -> Demand<'r> {
+        Demand {
+            root,
+            names: Vec::new(),
+        }
+    }
+
     fn add(&mut self, name: Text, by: Text) {
-        self.0.push(Asked { name, by, links: 0 });
+        self.names.push(Asked { name, by, links: 0 });
     }
 
     /// Adds what modules of a kernel ask for.
@@ -75,7 +85,7 @@ impl Demand {
         let mut paths = Vec::new();
         for module in modules.modules() {
             paths.push(match module.path.is_absolute() {
-                true => module.path.0,
+                true => self.root.shown(&module.path.0[1..]),
                 false => render(msg!("./{}"), &[module.path.0]),
             });
             self.add_hidden(rules, module.path)?;
@@ -122,7 +132,7 @@ impl Demand {
     /// # Errors
     /// A file cannot be read.
     #[inline(never)] // larger in the large frame of its caller
-    pub fn add_builtin(&mut self, root: &Root, kernel: &Kernel<'_>) -> Result<()> {
+    pub fn add_builtin(&mut self, kernel: &Kernel<'_>) -> Result<()> {
         let rules = kernel.rules()?;
         for path in bare_lines(kernel.builtin()?.text()) {
             self.add_hidden(rules, ModulePath(path))?;
@@ -136,11 +146,11 @@ impl Demand {
         for name in words(ALWAYS) {
             self.add(name, b"");
         }
-        let custom = until(root.text_or_empty(CUSTOM)?, b'\n');
+        let custom = until(self.root.text_or_empty(CUSTOM)?, b'\n');
         if let Some(inside) = inside(resolved(b"", custom)) {
             self.add(inside, b"");
         }
-        if let Some(board) = Folder::open(root, BOARD)? {
+        if let Some(board) = Folder::open(self.root, BOARD)? {
             let mut add = |leaf: &Leaf<'_>| {
                 if leaf.name == b"firmware-name" {
                     let text = board.text_or_empty(leaf.path())?;
@@ -167,11 +177,11 @@ impl Demand {
     /// # Errors
     /// The directory cannot be read.
     #[inline(never)] // larger in the large frame of its caller
-    pub fn files(mut self, root: &Root, report: &Report) -> Result<List<Text>> {
-        let mut entries = entries(root)?;
+    pub fn files(mut self, report: &Report) -> Result<List<Text>> {
+        let mut entries = entries(self.root)?;
         let mut at = 0;
-        while at < self.0.len() {
-            let Asked { name, by, links } = self.0[at];
+        while at < self.names.len() {
+            let Asked { name, by, links } = self.names[at];
             at += 1;
             let mut is_found = by.is_empty();
             for entry in &mut entries {
@@ -182,10 +192,12 @@ impl Demand {
                 is_found = true;
                 entry.is_needed = true;
                 let target = entry.target.filter(|_| links < MOST_LINKS);
-                if let Some(target) = target.and_then(|target| follow(root, entry.path, target)) {
+                if let Some(target) =
+                    target.and_then(|target| follow(self.root, entry.path, target))
+                {
                     let name = join(&[plain(target), rest], "");
-                    if !self.0.iter().any(|asked| asked.name == name) {
-                        self.0.push(Asked {
+                    if !self.names.iter().any(|asked| asked.name == name) {
+                        self.names.push(Asked {
                             name,
                             by: b"",
                             links: links + 1,
@@ -300,11 +312,12 @@ mod tests {
                 None => scratch.write(&format!("lib/firmware/{file}"), "x"),
             }
         }
-        let mut demand = Demand::default();
+        let root = scratch.root();
+        let mut demand = Demand::new(&root);
         for name in asked {
             demand.add(name.as_bytes(), b"m");
         }
-        let files = demand.files(&scratch.root(), &Report::new(Volume::Quiet));
+        let files = demand.files(&Report::new(Volume::Quiet));
         let files = files.unwrap().iter();
         files
             .map(|path| String::from_utf8(path.to_vec()).unwrap())
@@ -369,10 +382,11 @@ mod tests {
         scratch.link("lib/firmware/two", "one/y");
         scratch.link("lib/firmware/deeper", "deeper/deeper");
         scratch.link("lib/firmware/above", "../../../../lib/firmware/db-debian");
+        let root = scratch.root();
         let files = |name: &'static str| {
-            let mut demand = Demand::default();
+            let mut demand = Demand::new(&root);
             demand.add(name.as_bytes(), b"");
-            let files = demand.files(&scratch.root(), &Report::new(Volume::Quiet));
+            let files = demand.files(&Report::new(Volume::Quiet));
             files.unwrap().clone()
         };
         assert_eq!(files("db"), [&b"db"[..], b"db-debian"]);
@@ -390,10 +404,11 @@ mod tests {
             filename:       /m/kernel/b.ko\nalias:          firmware:c\nvermagic:       6.1\n";
         let busybox =
             b"filename:       ./kernel/a.ko\nvermagic:       6.1\nfirmware:       a.bin\n";
-        let mut demand = Demand::default();
+        let root = Root::open(b"/").unwrap();
+        let mut demand = Demand::new(&root);
         assert_eq!(demand.add_records(kmod), 2);
         assert_eq!(demand.add_records(busybox), 1);
-        let asked = demand.0.iter().map(|asked| (asked.name, asked.by));
+        let asked = demand.names.iter().map(|asked| (asked.name, asked.by));
         let wanted: [(Text, Text); 3] = [
             (b"a/x y.bin", b"a.ko.xz"),
             (b"a/*.bin", b"a.ko.xz"),
@@ -404,9 +419,10 @@ mod tests {
 
     #[test]
     fn no_text_panics() {
+        let root = Root::open(b"/").unwrap();
         let pieces: [&[u8]; 5] = [b"firmware:", b" ", b"/", b"*", b"\n"];
         crate::text::tests::every_text(&pieces, 5, &mut |text| {
-            let mut demand = Demand::default();
+            let mut demand = Demand::new(&root);
             demand.add_records(text.to_vec().leak());
             let entry = Entry {
                 path: b"a/b",
@@ -414,7 +430,7 @@ mod tests {
                 target: None,
                 is_needed: false,
             };
-            for asked in &demand.0 {
+            for asked in &demand.names {
                 let _ = entry.rest(asked.name);
             }
         });

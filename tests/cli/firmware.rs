@@ -116,9 +116,26 @@ fn nothing_is_listed_where_modules_could_not_be_read() {
     without.env("PATH", machine.path("bin"));
     let message = "cannot run modinfo: No such file or directory";
     assert_eq!(machine.fails(&mut without, 1), message);
-    // It is not asked about nothing.
+}
+
+#[test]
+fn modules_are_read_below_the_root_wherever_they_are() {
+    let machine = with_program(
+        "for file; do [ -f \"$file\" ] || exit 1; echo 'firmware: a.bin'; echo vermagic:; done\n",
+    );
+    let machine = machine
+        .dep(KERNEL, "kernel/-x.ko: /opt/y.ko\n/opt/y.ko:\n")
+        .file("opt/y.ko", "");
+    assert!(refuses(&machine, "-l --use=_x --firmware").contains("modinfo could not read"));
+    let machine = machine.file(&format!("lib/modules/{KERNEL}/kernel/-x.ko"), "");
+    assert_eq!(prints(&machine, "-l -u y --firmware"), "a.bin\n");
+    assert_eq!(prints(&machine, "-l --use=_x --firmware"), "a.bin\n");
+}
+
+#[test]
+fn modinfo_is_not_asked_about_nothing() {
     let machine = with_program("exit 1\n");
-    machine.write("lib/modules/6.2.0/modules.dep", "kernel/x.ko:\n");
+    assert_eq!(prints(&machine, "-l --firmware"), "regulatory.db\n");
 }
 
 #[test]
