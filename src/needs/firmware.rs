@@ -178,7 +178,7 @@ impl<'r> Demand<'r> {
     /// The directory cannot be read.
     #[inline(never)] // larger in the large frame of its caller
     pub fn files(mut self, report: &Report) -> Result<List<Text>> {
-        let mut entries = entries(self.root)?;
+        let mut entries = entries(self.root, report)?;
         let mut at = 0;
         while at < self.names.len() {
             let Asked { name, by, links } = self.names[at];
@@ -220,7 +220,7 @@ impl<'r> Demand<'r> {
 }
 
 /// All that is there.
-fn entries(root: &Root) -> Result<Vec<Entry>> {
+fn entries(root: &Root, report: &Report) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let Some(folder) = Folder::open(root, PLACE)? else {
         return Ok(entries);
@@ -245,7 +245,12 @@ fn entries(root: &Root) -> Result<Vec<Entry>> {
         Scope::AnyFile,
         Sizes::Unwanted,
         &mut add,
-        &mut |_| {},
+        &mut |path| {
+            report.warn(
+                msg!("{} belongs to another mount and is left alone"),
+                &[path],
+            )
+        },
     )?;
     Ok(entries)
 }

@@ -139,7 +139,6 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("drm", "firmware: edid", "what drm.edid_firmware= names (drivers/gpu/drm/drm_edid_load.c)"),
     ("pcmcia", "firmware: cis", "descriptions of cards (drivers/pcmcia/ds.c)"),
     ("mxuport", "firmware: moxa", "by the device's number (drivers/usb/serial/mxuport.c)"),
-    ("ueagle_atm", "firmware: ueagle-atm", "the same (drivers/usb/atm/ueagle-atm.c)"),
 ];
 
 const LENGTH: usize = {

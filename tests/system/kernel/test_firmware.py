@@ -235,6 +235,19 @@ def test_busybox_reads_the_same(system, scratch):
 
 
 @ON_BOOKWORM
+def test_what_another_mount_has_is_left_out_with_a_warning(system):
+    """Nothing says that it belongs to this system."""
+    script = 'mount -t tmpfs none "$1"; touch "$1/rtl8168g-2.fw"; shift; exec "$@"'
+    listed = system.listed("--use=r8169", "--firmware")
+    assert listed and all(path.startswith("rtl_nic/") for path in listed)
+    command = tools.argv(system.root, "--list", "--use=r8169", "--firmware")
+    done = tools.run("unshare", "--mount", "sh", "-ec", script, "sh", system.firmware / "rtl_nic", *command,
+                     env=system.env)
+    assert done.stdout == ""
+    assert "lib/firmware/rtl_nic belongs to another mount and is left alone" in done.stderr
+
+
+@ON_BOOKWORM
 def test_no_module_asks_for_what_nobody_knows(system):
     """Of those of Debian's 6.1, by the functions of the kernel that load firmware."""
     known = set(table()) | {name for names in UNNAMED.values() for name in names.split()}
