@@ -5,8 +5,9 @@
 //! them. The compiler packs ([`msg!`](crate::msg)), and a message is unpacked when it is said.
 
 use crate::format::Text;
-use crate::text::bare_lines;
+use crate::text::{bare_lines, until};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 /// A stored template, as [`msg!`](crate::msg) makes it: the first of its bytes, of which the last is
 /// 0. One word wide, because every message passes one on.
@@ -70,10 +71,26 @@ impl Template {
 
 /// A fragment, by its number.
 fn fragment(number: usize) -> Text {
-    let start = usize::from(EIGHTHS[number / 8]);
-    let mut from_there = bare_lines(&FRAGMENTS[start..]);
-    from_there.nth(number % 8).unwrap_or_default()
+    if STARTS[1].load(Relaxed) == 0 {
+        let mut start = 0;
+        for (text, place) in bare_lines(FRAGMENTS).zip(&STARTS) {
+            place.store(start, Relaxed);
+            start += text.len() as u16 + 1;
+        }
+    }
+    until(
+        &FRAGMENTS[usize::from(STARTS[number].load(Relaxed))..],
+        b'\n',
+    )
 }
+
+/// Where each fragment begins, from the first look at one on. Tables are unpacked with every listing: to
+/// look for the lines each time would be a third of a small one.
+static STARTS: [AtomicU16; 128] = {
+    #[allow(clippy::declare_interior_mutable_const)] // which is what a new place is
+    const PLACE: AtomicU16 = AtomicU16::new(0);
+    [PLACE; 128]
+};
 
 /// The first byte that stands for a fragment: texts are of ASCII.
 const CODES: u8 = 0x80;
@@ -145,19 +162,6 @@ const INDEX: ([usize; 128], [u8; FRAGMENTS.len()]) = {
 };
 const FIRST: [usize; 128] = INDEX.0;
 const NUMBERS: [u8; FRAGMENTS.len()] = INDEX.1;
-
-/// Where every eighth fragment begins.
-static EIGHTHS: [u16; 16] = {
-    let mut starts = [0; 16];
-    let mut at = 0;
-    while at < FRAGMENTS.len() {
-        if NUMBERS[at] != 0 && NUMBERS[at] % 8 == 0 {
-            starts[(NUMBERS[at] - CODES) as usize / 8] = at as u16;
-        }
-        at += 1;
-    }
-    starts
-};
 
 /// What a byte from 0x80 on stands for, one per line; cross/build/fragments.py chooses them.
 #[rustfmt::skip]
