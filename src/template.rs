@@ -5,9 +5,9 @@
 //! them. The compiler packs ([`msg!`](crate::msg)), and a message is unpacked when it is said.
 
 use crate::format::Text;
-use crate::text::{bare_lines, until};
+use crate::text::bare_lines;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// A stored template, as [`msg!`](crate::msg) makes it: the first of its bytes, of which the last is
 /// 0. One word wide, because every message passes one on.
@@ -71,24 +71,22 @@ impl Template {
 
 /// A fragment, by its number.
 fn fragment(number: usize) -> Text {
-    if STARTS[1].load(Relaxed) == 0 {
+    let place = || PLACES[number].load(Relaxed) as usize;
+    if place() == 0 {
         let mut start = 0;
-        for (text, place) in bare_lines(FRAGMENTS).zip(&STARTS) {
-            place.store(start, Relaxed);
-            start += text.len() as u16 + 1;
+        for (text, place) in bare_lines(FRAGMENTS).zip(&PLACES) {
+            place.store(start << 8 | text.len() as u32, Relaxed);
+            start += text.len() as u32 + 1;
         }
     }
-    until(
-        &FRAGMENTS[usize::from(STARTS[number].load(Relaxed))..],
-        b'\n',
-    )
+    &FRAGMENTS[place() >> 8..][..place() & 0xff]
 }
 
-/// Where each fragment begins, from the first look at one on. Tables are unpacked with every listing: to
-/// look for the lines each time would be a third of a small one.
-static STARTS: [AtomicU16; 128] = {
+/// Where each fragment begins, and its length in the lowest byte; from the first look at one on. Tables
+/// are unpacked with every listing: to look for the lines each time would be a third of a small one.
+static PLACES: [AtomicU32; 128] = {
     #[allow(clippy::declare_interior_mutable_const)] // which is what a new place is
-    const PLACE: AtomicU16 = AtomicU16::new(0);
+    const PLACE: AtomicU32 = AtomicU32::new(0);
     [PLACE; 128]
 };
 
@@ -166,15 +164,15 @@ const NUMBERS: [u8; FRAGMENTS.len()] = INDEX.1;
 /// What a byte from 0x80 on stands for, one per line; cross/build/fragments.py chooses them.
 #[rustfmt::skip]
 const FRAGMENTS: &[u8] = concat!(
-    " *\n --\n a\n b\n c\n crypto-\n d\n dm_\n file\n for\n forgotten\n ha\n in\n is\n it\n",
-    " ke\n m\n module\n modules\n modules.dep\n n\n name\n needs\n no\n not\n nothing\n of\n",
-    " or \n own\n p\n package\n queued\n raid\n re\n s\n sta\n sys:class/\n th\n the\n to\n w\n",
-    " wh\n with\n {}\n* \n, but\n/modprobe.\n: \n: {}\n; \n; run depmod\n\t --use=btrfs\n_c\n",
-    "ag\nal\nan\nar\nas\nat\nch\nck\ncm\ncrypto-cbc cry\nd \nde\ne \ned\nel\nen\nep\ner\nes\n",
-    "et\nfs\ngistered\nic\nin\ninstall\nkernel\nkernel {}:\nle\nli\nlib/\nlimopack\nlo\nload\n",
-    "mac\nme\nmod\nmodules\nmov\nnd\nne\nnft_\nng\nno\nnt\nom\non\nor\nore\not\nou\npt\nre\n",
-    "ri\nrnel {}\nro\nrun\ns \nse\nsha256\nsi\nst\nstalled\nsys\nt \nte\nther \nthis \nti\ntr\n",
-    "us\n{}\n{} is\n{}/{}\n|crypto-\n|firmware:\n",
+    " *\n --\n a\n another\n b\n c\n crypto-\n d\n dm_\n file\n for\n ha\n i\n in\n is \n it\n",
+    " limopack\n m\n module\n modules\n modules.dep\n n\n name\n needs\n no\n nothing\n of\n",
+    " or \n own\n p\n package\n raid\n re\n s\n sys:class/\n t\n th\n the\n w\n wh\n with\n",
+    " {}\n* \n, but \n/modprobe.d\n: \n: {}\n; \n; run depmod\n\t --use=btrfs\nag\nal\nan\nar\n",
+    "as\nat\nat \nch\nck\ncm\nco\ncry\nd \nde\ne \ned\nel\nen\nep\ner\nes\net\nfs\ngistered\n",
+    "hi\nic\nin\ninstall\nip\nis\nkernel\nkernel {}\nle\nli\nlib/\nlo\nload\nmac\nme\nmo\n",
+    "modules\nmopack/groups.d\nnd\nne\nnft_\nno\nnot\nnt\no \non\nor\not\nou\nprune\npto-aes\n",
+    "re\nri\nro\ns \ns to\nse\nsha256\nsi\nst\nsys\nt \nta\nte\nth\nthis \ntion\nue\nus\nusr/\n",
+    "{}\n{} is\n{}/{}\n|crypto-\n",
 )
 .as_bytes();
 

@@ -160,7 +160,8 @@ pub(super) fn parts<'t>(
 /// The facts, as they are found.
 struct Boot<'r> {
     root: &'r Root,
-    facts: Facts,
+    /// Unpacked when the first word is looked up.
+    facts: Option<Facts>,
     /// What is mounted, sorted by mount point; of the same, the last is the one that is seen.
     mounts: Vec<&'static Mount>,
     /// Sorted by names; the first that asks for something is the one that is said.
@@ -191,7 +192,7 @@ pub fn asks(root: &Root) -> Result<&'static [Ask]> {
 pub fn readable(root: &Root) -> (&'static [Ask], Result<()>) {
     let mut boot = Boot {
         root,
-        facts: Facts::default(),
+        facts: None,
         mounts: Vec::new(),
         asks: Vec::new(),
         seen: Vec::new(),
@@ -273,8 +274,12 @@ impl Boot<'_> {
         }
     }
 
+    fn facts(&mut self) -> Facts {
+        *self.facts.get_or_insert_with(Facts::default)
+    }
+
     fn fact(&mut self, place: &[u8], word: &[u8]) {
-        let facts = self.facts;
+        let facts = self.facts();
         facts.each(place, word, &mut |name| self.add(name));
     }
 
@@ -635,7 +640,7 @@ impl Boot<'_> {
                     }
                 }
                 None if facts::is_place(name) => {
-                    let facts = self.facts;
+                    let facts = self.facts();
                     facts.of_file(&folder, name, &mut text, &mut |name| self.add(name));
                 }
                 None => {}

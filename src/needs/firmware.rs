@@ -12,33 +12,32 @@
 use crate::error::{Error, Result};
 use crate::format::{join, keep_list, render, List, Text};
 use crate::needs::rules::{Rule, Rules};
-use crate::needs::{Closure, Kernel};
+use crate::needs::{hidden, Closure, Kernel};
 use crate::system::root::MOST_LINKS;
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Scope, Sizes};
 use crate::system::{program, resolved, split_last, Folder, Report, Root};
-use crate::text::alias::{is_special, matches, normalise};
+use crate::text::alias::{matches, normalise};
 use crate::text::modinfo::records;
 use crate::text::modprobe::firmware;
-use crate::text::name::{kernel_byte, ModulePath};
-use crate::text::{bare_lines, last_part, positions, sort_once, until, words};
+use crate::text::name::ModulePath;
+use crate::text::{bare_lines, find_word, last_part, positions, sort_once, until, words};
 
 /// Where it lies.
 const PLACE: &[u8] = b"lib/firmware";
 
 /// What the boot loader's stage, the kernel itself and remote processors ask for without a module that
 /// says so; and what an administrator has put in place of another file.
-const ALWAYS: &[u8] = b"updates intel-ucode amd-ucode regulatory.db* rproc-*";
+const ALWAYS: &[u8] = b"updates *-ucode regulatory.db* rproc-*";
 
 /// The directory of a board's tree.
 const BOARD: &[u8] = b"sys/firmware/devicetree/base";
-
-/// Where the kernel looks first, if somebody has said so.
-const CUSTOM: &[u8] = b"sys/module/firmware_class/parameters/path";
 
 /// What is asked for.
 pub struct Demand<'r> {
     root: &'r Root,
     names: Vec<Asked>,
+    /// What is known of names that no record has.
+    known: Text,
 }
 
 /// A name that is asked for.
@@ -67,6 +66,7 @@ impl<'r> Demand<'r> {
         Demand {
             root,
             names: Vec::new(),
+            known: hidden::firmware(),
         }
     }
 
@@ -99,7 +99,7 @@ impl<'r> Demand<'r> {
         };
         // That each of them has the record which is its last one is what shows that all were read.
         if self.add_records(text) != paths.len() {
-            let what = msg!("kernel {}: modinfo could not read what every module asks for");
+            let what = msg!("kernel {}: modinfo could not read every module");
             return Err(Error::refused(what, &[kernel.version()]));
         }
         Ok(())
@@ -120,6 +120,12 @@ impl<'r> Demand<'r> {
     }
 
     fn add_hidden(&mut self, rules: &Rules, path: ModulePath<'_>) -> Result<()> {
+        let name = path.name().to_kernel();
+        for row in hidden::table_rows(self.known) {
+            if find_word(row.modules, name).is_some() {
+                words(row.targets).for_each(|name| self.add(name, b""));
+            }
+        }
         rules.of(path, path.hash(), &mut |rule: &Rule| {
             firmware(rule.targets).for_each(|name| self.add(name, b""));
             Ok(())
@@ -145,10 +151,6 @@ impl<'r> Demand<'r> {
         }
         for name in words(ALWAYS) {
             self.add(name, b"");
-        }
-        let custom = until(self.root.text_or_empty(CUSTOM)?, b'\n');
-        if let Some(inside) = inside(resolved(b"", custom)) {
-            self.add(inside, b"");
         }
         if let Some(board) = Folder::open(self.root, BOARD)? {
             let mut add = |leaf: &Leaf<'_>| {
@@ -206,10 +208,7 @@ impl<'r> Demand<'r> {
                 }
             }
             if !is_found {
-                report.debug(
-                    msg!("firmware {}, which {} may ask for, is not there"),
-                    &[name, by],
-                );
+                report.debug(msg!("no firmware {} for {}"), &[name, by]);
             }
         }
         let needed = entries.iter().filter(|entry| entry.is_needed);
@@ -258,11 +257,6 @@ fn entries(root: &Root, report: &Report) -> Result<Vec<Entry>> {
 impl Entry {
     /// Whether a name means this or what is below, and what comes after it in the name.
     fn rest<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
-        // Nearly all differ here.
-        let (&first, &own) = (name.first()?, self.name.first()?);
-        if kernel_byte(first) != own && !is_special(first) {
-            return None;
-        }
         let (start, rest) = name.split_at(start_length(name, self.name));
         let own = &self.name[..start_length(self.name, name)];
         let is_way = rest.is_empty() || self.target.is_some();

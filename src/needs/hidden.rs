@@ -15,6 +15,7 @@
 //! that is in it.
 
 use crate::error::{Error, Result};
+use crate::format::Text;
 use crate::text::{bare_lines, lines, split_at_byte, until, words};
 
 /// Modules that need something, and what they need.
@@ -108,56 +109,51 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("drbg", "jitterentropy_rng crypto-hmac crypto-sha512", "its seed and its usual core (crypto/drbg.c)"),
     ("cts", "crypto-cbc", "the same (fs/crypto/keysetup.c)"),
     ("adiantum", "crypto-xchacha12 crypto-nhpoly1305 crypto-aes", "the same (crypto/adiantum.c)"),
-    // Firmware that no record of the module names
-    ("iwlwifi", "firmware: iwlwifi-*.pnvm", "data of the card's platform (drivers/net/wireless/intel/iwlwifi/fw/pnvm.c)"),
-    ("brcmfmac", "firmware: brcm/brcmfmac*", "files of the board, by its name (brcmfmac/firmware.c)"),
-    ("ath11k", "firmware: ath11k", "files by the chip's name (drivers/net/wireless/ath/ath11k/core.c)"),
-    ("ath12k", "firmware: ath12k", "the same (drivers/net/wireless/ath/ath12k/core.c)"),
-    ("ath10k_snoc ath10k_sdio ath10k_usb", "firmware: ath10k", "the same (drivers/net/wireless/ath/ath10k/core.c)"),
-    ("ath6kl_core", "firmware: ath6k", "the board's data (drivers/net/wireless/ath/ath6kl/init.c)"),
-    ("ath3k", "firmware: ar3k", "by numbers that the device tells (drivers/bluetooth/ath3k.c)"),
-    ("wlcore", "firmware: ti-connectivity", "the board's calibration (drivers/net/wireless/ti/wlcore)"),
-    ("hci_uart", "firmware: ti-connectivity/TI*", "scripts by the chip's number (drivers/bluetooth/hci_ll.c)"),
-    ("btintel", "firmware: intel/ibt-*", "files by numbers that the device tells (drivers/bluetooth/btintel.c)"),
-    ("btusb btqca", "firmware: qca", "the same (drivers/bluetooth/btqca.c, btusb.c)"),
-    ("btbcm", "firmware: brcm/BCM*", "the same (drivers/bluetooth/btbcm.c)"),
-    ("btmtk", "firmware: mediatek/BT*", "the same (drivers/bluetooth/btmtk.c)"),
-    ("snd_sof", "firmware: */sof*", "topologies and files by the platform's name (sound/soc/sof/fw-file-profile.c)"),
-    ("snd_soc_skl snd_soc_avs", "firmware: intel/dsp_fw_* intel/avs *-tplg.bin dfw_sst.bin", "the same (sound/soc/intel)"),
-    ("snd_intel_sst_core", "firmware: intel/fw_sst_*", "the same (sound/soc/intel/atom/sst/sst_loader.c)"),
-    ("snd_soc_catpt", "firmware: intel/catpt", "the same (sound/soc/intel/catpt/loader.c)"),
-    ("cs_dsp", "firmware: cirrus", "the amplifier's files, by its name (sound/pci/hda/cs35l41_hda.c)"),
-    ("snd_soc_tas2781_fmwlib", "firmware: TAS* TIAS* ti", "the same (sound/soc/codecs/tas2781-i2c.c)"),
-    ("dvb_core", "firmware: dvb* v4l-* sms* as102* isdbt* tdmb* cmmb*", "names in tables of receivers (drivers/media)"),
-    ("coda_vpu", "firmware: vpu* v4l-coda*", "by the chip's name (drivers/media/platform/chips-media)"),
-    ("mdt_loader mhi", "firmware: qcom wlan *.mdt *.mbn *.b??", "parts of an image, and images by the board's tree (drivers/soc/qcom/mdt_loader.c)"),
-    ("ice", "firmware: intel/ice", "packages by the card's number (drivers/net/ethernet/intel/ice)"),
-    ("nfp", "firmware: netronome", "the same (drivers/net/ethernet/netronome/nfp)"),
-    ("cxgb4", "firmware: cxgb4", "configurations (drivers/net/ethernet/chelsio/cxgb4)"),
-    ("silead", "firmware: silead", "by the screen's name (drivers/input/touchscreen/silead.c)"),
-    ("goodix_ts", "firmware: goodix*", "the same (drivers/input/touchscreen/goodix.c)"),
-    ("drm", "firmware: edid", "what drm.edid_firmware= names (drivers/gpu/drm/drm_edid_load.c)"),
-    ("pcmcia", "firmware: cis", "descriptions of cards (drivers/pcmcia/ds.c)"),
-    ("mxuport", "firmware: moxa", "by the device's number (drivers/usb/serial/mxuport.c)"),
 ];
 
-const LENGTH: usize = {
-    let (mut length, mut at) = (0, 0);
-    while at < KNOWN.len() {
-        length += KNOWN[at].0.len() + KNOWN[at].1.len() + 2;
-        at += 1;
-    }
-    length
-};
+/// Firmware that no record of its module names: the modules, names relative to lib/firmware, patterns or
+/// directories, and the reason. A table of its own, because only lists of firmware look into it.
+#[rustfmt::skip]
+pub const FIRMWARE: &[(&str, &str, &str)] = &[
+    ("iwlwifi", "iwlwifi-*.pnvm", "data of the card's platform (drivers/net/wireless/intel/iwlwifi/fw/pnvm.c)"),
+    ("brcmfmac", "brcm/brcmfmac*", "files of the board, by its name (brcmfmac/firmware.c)"),
+    ("ath11k", "ath11k", "files by the chip's name (drivers/net/wireless/ath/ath11k/core.c)"),
+    ("ath12k", "ath12k", "the same (drivers/net/wireless/ath/ath12k/core.c)"),
+    ("ath10k_snoc ath10k_sdio ath10k_usb", "ath10k", "the same (drivers/net/wireless/ath/ath10k/core.c)"),
+    ("ath6kl_core", "ath6k", "the board's data (drivers/net/wireless/ath/ath6kl/init.c)"),
+    ("ath3k", "ar3k", "by numbers that the device tells (drivers/bluetooth/ath3k.c)"),
+    ("wlcore hci_uart", "ti-connectivity", "scripts by the chip's number, and the board's calibration (drivers/bluetooth/hci_ll.c)"),
+    ("btintel", "intel/ibt-*", "files by numbers that the device tells (drivers/bluetooth/btintel.c)"),
+    ("btusb btqca", "qca", "the same (drivers/bluetooth/btqca.c, btusb.c)"),
+    ("btbcm", "brcm/BCM*", "the same (drivers/bluetooth/btbcm.c)"),
+    ("btmtk", "mediatek/BT*", "the same (drivers/bluetooth/btmtk.c)"),
+    ("snd_sof", "*/sof*", "topologies and files by the platform's name (sound/soc/sof/fw-file-profile.c)"),
+    ("snd_soc_skl snd_soc_avs", "intel/dsp* intel/avs *tplg* dfw*", "the same (sound/soc/intel)"),
+    ("snd_intel_sst_core", "intel/fw*", "the same (sound/soc/intel/atom/sst/sst_loader.c)"),
+    ("snd_soc_catpt", "intel/catpt", "the same (sound/soc/intel/catpt/loader.c)"),
+    ("cs_dsp", "cirrus", "the amplifier's files, by its name (sound/pci/hda/cs35l41_hda.c)"),
+    ("snd_soc_tas2781_fmwlib", "TAS* TIAS* ti", "the same (sound/soc/codecs/tas2781-i2c.c)"),
+    ("dvb_core", "dvb* v4l-* sms* as102* isdbt* tdmb* cmmb*", "names in tables of receivers (drivers/media)"),
+    ("coda_vpu", "vpu* v4l-coda*", "by the chip's name (drivers/media/platform/chips-media)"),
+    ("mdt_loader mhi", "qcom wlan *.mdt *.mbn *.b??", "parts of an image, and images by the board's tree (drivers/soc/qcom/mdt_loader.c)"),
+    ("ice", "intel/ice", "packages by the card's number (drivers/net/ethernet/intel/ice)"),
+    ("nfp", "netronome", "the same (drivers/net/ethernet/netronome/nfp)"),
+    ("cxgb4", "cxgb4", "configurations (drivers/net/ethernet/chelsio/cxgb4)"),
+    ("silead", "silead", "by the screen's name (drivers/input/touchscreen/silead.c)"),
+    ("goodix_ts", "goodix*", "the same (drivers/input/touchscreen/goodix.c)"),
+    ("drm", "edid", "what drm.edid_firmware= names (drivers/gpu/drm/drm_edid_load.c)"),
+    ("pcmcia", "cis", "descriptions of cards (drivers/pcmcia/ds.c)"),
+    ("mxuport", "moxa", "by the device's number (drivers/usb/serial/mxuport.c)"),
+];
 
-/// Modules and targets of all that, `MODULE[ MODULE...]|TARGET[ TARGET...]` in each line: the
-/// program has no use for the reasons and does not carry them, and pointers to each text would be
-/// a third of what it does.
-const TABLE: &[u8; LENGTH] = &{
-    let mut table = [b'\n'; LENGTH];
+/// What a table has in the program, `MODULE[ MODULE...]|TARGET[ TARGET...]` in each line: the program
+/// has no use for the reasons and does not carry them, and pointers to each text would be a third of
+/// what it does.
+const fn lines_of<const N: usize>(rows: &[(&str, &str, &str)]) -> [u8; N] {
+    let mut table = [b'\n'; N];
     let (mut row, mut start) = (0, 0);
-    while row < KNOWN.len() {
-        let (modules, targets) = (KNOWN[row].0.as_bytes(), KNOWN[row].1.as_bytes());
+    while row < rows.len() {
+        let (modules, targets) = (rows[row].0.as_bytes(), rows[row].1.as_bytes());
         let mut at = 0;
         while at < modules.len() {
             table[start + at] = modules[at];
@@ -174,11 +170,33 @@ const TABLE: &[u8; LENGTH] = &{
         row += 1;
     }
     table
-};
+}
 
-/// The rows of the table.
+/// The length of that.
+const fn length_of(rows: &[(&str, &str, &str)]) -> usize {
+    let (mut length, mut at) = (0, 0);
+    while at < rows.len() {
+        length += rows[at].0.len() + rows[at].1.len() + 2;
+        at += 1;
+    }
+    length
+}
+
+/// The rows of what was known of Linux when this was built: [`KNOWN`].
 pub fn known() -> impl Iterator<Item = Row<'static>> {
-    bare_lines(packed!(TABLE).text()).map(|line| {
+    const LINES: &[u8; length_of(KNOWN)] = &lines_of(KNOWN);
+    table_rows(packed!(LINES).text())
+}
+
+/// The text of [`FIRMWARE`], for [`table_rows`].
+pub fn firmware() -> Text {
+    const LINES: &[u8; length_of(FIRMWARE)] = &lines_of(FIRMWARE);
+    packed!(LINES).text()
+}
+
+/// The rows of a table's text.
+pub fn table_rows(text: Text) -> impl Iterator<Item = Row<'static>> {
+    bare_lines(text).map(|line| {
         let (modules, targets) = split_at_byte(line, b'|');
         Row { modules, targets }
     })
@@ -217,7 +235,8 @@ mod tests {
     #[test]
     fn every_row_of_the_table_is_complete() {
         assert_eq!(known().count(), KNOWN.len());
-        for (row, known) in known().zip(KNOWN) {
+        let firmware = table_rows(firmware());
+        for (row, known) in known().chain(firmware).zip(KNOWN.iter().chain(FIRMWARE)) {
             assert_eq!(
                 (row.modules, row.targets),
                 (known.0.as_bytes(), known.1.as_bytes())

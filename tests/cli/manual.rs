@@ -8,7 +8,7 @@ pub mod generator;
 use generator::{completions, page, texts};
 use limopack::cli::flags::FLAGS;
 use limopack::error::{Error, ErrorKind};
-use limopack::needs::hidden::KNOWN;
+use limopack::needs::hidden::{FIRMWARE, KNOWN};
 use limopack::text::active::Registry;
 use std::ffi::OsString;
 use std::fs;
@@ -132,6 +132,10 @@ fn the_page_tells_every_hidden_need_and_its_reason() {
     let page = page::reference();
     let section = page.split(".Ss Hidden needs\n").nth(1).unwrap();
     let section = section.split(".Ss ").next().unwrap().replace('\n', " ");
+    for (modules, names, reason) in FIRMWARE {
+        let entry = format!(".It Li {modules} .Li firmware: {names} : {reason}. ");
+        assert!(section.contains(&entry), "{entry}");
+    }
     for (modules, targets, reason) in KNOWN {
         let entry = format!(".It Li {modules} .Li {targets} : {reason}. ");
         assert!(section.contains(&entry), "{entry}");

@@ -5,7 +5,7 @@ use super::texts::TEXTS;
 use limopack::actions::check::kinds;
 use limopack::cli::flags::{Flag, Meaning, FLAGS};
 use limopack::cli::Action;
-use limopack::needs::hidden::KNOWN;
+use limopack::needs::hidden::{FIRMWARE, KNOWN};
 
 /// When the text of the pages last changed.
 const DATE: &str = "November 29, 2026";
@@ -48,8 +48,9 @@ fn check() -> String {
 /// The hidden needs and their reasons.
 fn hidden() -> String {
     let mut out = String::new();
-    for (modules, targets, reason) in KNOWN {
-        out += &format!(".It Li {modules}\n.Li {targets} :");
+    let firmware = FIRMWARE.iter().map(|row| (row, "firmware: "));
+    for ((modules, targets, reason), head) in KNOWN.iter().map(|row| (row, "")).chain(firmware) {
+        out += &format!(".It Li {modules}\n.Li {head}{targets} :");
         let mut left = 0;
         for word in reason.split(' ') {
             let is_full = word.len() >= left;

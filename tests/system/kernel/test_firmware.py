@@ -52,7 +52,7 @@ def table():
     """Module or pattern → names, of the rows that the program has."""
     rows = {}
     text = (fetch.TOP / "src/needs/hidden.rs").read_text()
-    for modules, names in re.findall(r'^    \("([^"]*)", "firmware: ([^"]*)", "', text, re.M):
+    for modules, names in re.findall(r'^    \("([^"]*)", "([^"]*)", "', text.split("pub const FIRMWARE")[1], re.M):
         for module in modules.split():
             rows.setdefault(module, []).extend(names.split())
     assert len(rows) > 20
