@@ -31,37 +31,32 @@ pub fn list(session: &Session) -> Result<()> {
     let wanted = Wanted::read(session)?;
     let versions = kernels::to_show(session)?;
     let mut out = Vec::new();
-    let mut is_found = Vec::new();
-    let mut machine = None;
-    match wanted {
-        Some(wanted) => is_found.resize(wanted.names.len(), false),
-        None => machine = Some(Machine::look_around(root, report)?),
-    }
-    let mut demand = Demand::new(root);
+    let names: &[Want] = wanted.map_or(&[], |wanted| &wanted.names);
+    let mut is_found = vec![false; names.len()];
+    let machine = match wanted {
+        Some(_) => None,
+        None => Some(Machine::look_around(root, report)?),
+    };
+    let mut demand = request.is_firmware.then(|| Demand::new(root));
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         let mut closure = Closure::default();
-        match (wanted, machine) {
-            (_, Some(machine)) if request.is_boot => boot(&mut closure, machine, &kernel, report)?,
-            (_, Some(machine)) => needed(&mut closure, root, machine, &kernel, report)?,
-            (Some(wanted), _) => {
-                named(&mut closure, &kernel, &wanted.names, &mut is_found, report)?
-            }
-            (None, None) => {}
+        match machine {
+            None => named(&mut closure, &kernel, names, &mut is_found, report)?,
+            Some(machine) if request.is_boot => boot(&mut closure, machine, &kernel, report)?,
+            Some(machine) => needed(&mut closure, root, machine, &kernel, report)?,
         }
-        if !request.is_firmware {
+        let Some(demand) = &mut demand else {
             show(session, &closure, version, versions, &mut out);
             continue;
-        }
+        };
         demand.add_modules(&kernel, &closure)?;
         if machine.is_some() && !request.is_boot {
             demand.add_builtin(&kernel)?;
         }
     }
-    if let Some(wanted) = wanted {
-        check_found(session, &wanted.names, &is_found, versions)?;
-    }
-    if request.is_firmware {
+    check_found(session, names, &is_found, versions)?;
+    if let Some(demand) = demand {
         for &path in demand.files(report)? {
             match request.format {
                 OutputFormat::Json => push_object(&mut out, &[("path", path)]),

@@ -25,8 +25,8 @@ use crate::text::{bare_lines, find_word, last_part, positions, sort_once, until,
 /// Where it lies.
 const PLACE: &[u8] = b"lib/firmware";
 
-/// What the boot loader's stage, the kernel itself and remote processors ask for without a module that
-/// says so; and what an administrator has put in place of another file.
+/// What the kernel itself and remote processors ask for without a module that says so; and what an
+/// administrator has put in place of another file.
 const ALWAYS: &[u8] = b"updates *-ucode regulatory.db* rproc-*";
 
 /// The directory of a board's tree.
