@@ -6,7 +6,7 @@
 use crate::format::{decimal, render, Text};
 use crate::template::Template;
 use crate::text::bare_lines;
-use rustix::io::Errno;
+use core::num::NonZeroU32;
 
 /// The result of everything that can fail.
 pub type Result<T> = core::result::Result<T, Error>;
@@ -232,10 +232,44 @@ verbs! {
     Run "run"
 }
 
-/// A list of numbers and a text with a line for each: pairs would be as large again.
+/// The result of a system call.
+pub type Called<T> = core::result::Result<T, Errno>;
+
+/// The number of a system call's error. One word wide and never 0, so that the result of a call without
+/// a value is one word, too, and one with a descriptor comes back in registers; with rustix's own type,
+/// half as wide, that goes over memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(NonZeroU32);
+
+impl Errno {
+    /// A signal came first.
+    pub const INTR: Errno = Errno::of(rustix::io::Errno::INTR.raw_os_error());
+    /// It would have to be waited for.
+    pub const AGAIN: Errno = Errno::of(rustix::io::Errno::AGAIN.raw_os_error());
+
+    /// That of a number as the kernel has it.
+    const fn of(number: i32) -> Errno {
+        match NonZeroU32::new(number as u32) {
+            Some(number) => Errno(number),
+            None => panic!(),
+        }
+    }
+}
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Errno::of(errno.raw_os_error())
+    }
+}
+
+/// Constants, a list of numbers, and a text with a line for each: pairs would be as large again.
 macro_rules! errors {
     ($($name:ident $words:literal)*) => {
-        const NUMBERS: &[u16] = &[$(Errno::$name.raw_os_error() as u16),*];
+        #[allow(missing_docs)]
+        impl Errno {
+            $(pub const $name: Errno = Errno::of(rustix::io::Errno::$name.raw_os_error());)*
+        }
+        const NUMBERS: &[u16] = &[$(rustix::io::Errno::$name.raw_os_error() as u16),*];
         const WORDS: Template = msg!(concat!($($words, "\n"),*));
     };
 }
@@ -277,7 +311,7 @@ errors! {
 
 /// What an error number means, in the C library's words.
 pub fn errno_text(errno: Errno) -> Text {
-    let number = errno.raw_os_error().unsigned_abs();
+    let number = errno.0.get();
     let mut known = NUMBERS.iter().zip(bare_lines(WORDS.text()));
     match known.find(|(&known, _)| u32::from(known) == number) {
         Some((_, words)) => words,
@@ -315,9 +349,8 @@ mod tests {
     #[test]
     fn error_numbers_have_the_words_of_the_c_library() {
         for number in 1..140 {
-            let errno = Errno::from_raw_os_error(number);
-            let own = String::from_utf8(errno_text(errno).to_vec()).unwrap();
-            let libc = std::io::Error::from(errno).to_string();
+            let own = String::from_utf8(errno_text(Errno::of(number)).to_vec()).unwrap();
+            let libc = std::io::Error::from_raw_os_error(number).to_string();
             assert!(
                 own.starts_with("error number") || libc.starts_with(&own),
                 "{own}: {libc}"

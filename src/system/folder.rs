@@ -1,7 +1,7 @@
 //! A directory held open: listing it, locking it, replacing files in it so that every reader
 //! sees the old file or the new one, before and after a power cut.
 
-use crate::error::{Error, ErrorKind, Result, Verb};
+use crate::error::{Called, Errno, Error, ErrorKind, Result, Verb};
 use crate::format::{keep, keep_list, render, List, Text};
 use crate::system::listing::{Listing, Mark};
 use crate::system::mapped::{Content, NO_CONTENT};
@@ -12,7 +12,6 @@ use crate::system::{
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom};
-use rustix::io::Errno;
 use rustix::thread::Timespec;
 use std::cell::Cell;
 use std::io::IoSlice;
@@ -182,7 +181,7 @@ impl Folder {
         // Tenths of a second. (Rejected: an alarm, which needs a signal's handler.)
         for _ in 0..100 {
             match lock(FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => {}
+                Err(Errno::AGAIN) => {}
                 locked => return io(Verb::Lock, self.shown, locked),
             }
             let _ = rustix::thread::nanosleep(&Timespec {
@@ -242,7 +241,7 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be opened or read.
-    pub fn read(&self, name: &[u8], bytes: &mut Vec<u8>) -> rustix::io::Result<()> {
+    pub fn read(&self, name: &[u8], bytes: &mut Vec<u8>) -> Called<()> {
         bytes.clear();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = open_in(self.fd.as_fd(), name, flags, Mode::empty())?;
@@ -385,7 +384,7 @@ impl Folder {
         match self.is_listed.replace(true) {
             true => {
                 let start = rustix::fs::seek(&self.fd, SeekFrom::Start(0));
-                io(Verb::Read, self.shown, start.map(drop))
+                io(Verb::Read, self.shown, start.map(drop).map_err(Errno::from))
             }
             false => Ok(()),
         }
@@ -416,21 +415,21 @@ impl Folder {
         Ok(opened.map(|fd| Folder::of(fd, shown)))
     }
 
-    fn unlinkat(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+    fn unlinkat(&self, name: &[u8], flags: AtFlags) -> Called<()> {
         unlink_in(self.fd.as_fd(), c_string(name)?, flags)
     }
 
-    fn link(&self, old: &[u8], to: &Folder, new: &[u8]) -> rustix::io::Result<()> {
+    fn link(&self, old: &[u8], to: &Folder, new: &[u8]) -> Called<()> {
         let (old, new) = (c_string(old)?, c_string(new)?);
         retry(|| rustix::fs::linkat(&self.fd, old, &to.fd, new, AtFlags::empty()))
     }
 
-    fn rename(&self, old: &[u8], new: &[u8]) -> rustix::io::Result<()> {
+    fn rename(&self, old: &[u8], new: &[u8]) -> Called<()> {
         let (old, new) = (c_string(old)?, c_string(new)?);
         retry(|| rustix::fs::renameat(&self.fd, old, &self.fd, new))
     }
 
-    fn mkdir(&self, name: &[u8]) -> rustix::io::Result<()> {
+    fn mkdir(&self, name: &[u8]) -> Called<()> {
         let name = c_string(name)?;
         retry(|| rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)))
     }
@@ -476,10 +475,7 @@ pub fn on_other_mount(from: &Folder, to: &Folder) -> Error {
 }
 
 /// Opens a directory in another one; `None` where [`Folder::enter`] returns `None`.
-pub(super) fn enter_in(
-    directory: BorrowedFd<'_>,
-    name: &CStr,
-) -> rustix::io::Result<Option<OwnedFd>> {
+pub(super) fn enter_in(directory: BorrowedFd<'_>, name: &CStr) -> Called<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
     let open = || rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve);
@@ -497,11 +493,7 @@ pub(super) fn enter_in(
 /// there from the same file system, and a btrfs subvolume, which is no mount, has its own.
 /// But a rename looks at the mounts first of all (EXDEV) and then refuses `.` (EBUSY), so
 /// that this one never renames anything. (linux: fs/namei.c, `do_renameat2`)
-fn enter_by_hand(
-    directory: BorrowedFd<'_>,
-    name: &CStr,
-    flags: OFlags,
-) -> rustix::io::Result<OwnedFd> {
+fn enter_by_hand(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Called<OwnedFd> {
     let fd = retry(|| rustix::fs::openat(directory, name, flags, Mode::empty()))?;
     let here = c_string(b".")?;
     match retry(|| rustix::fs::renameat(directory, here, &fd, here)) {
@@ -512,10 +504,7 @@ fn enter_by_hand(
 }
 
 /// What an entry is, a link itself; `None` if it is gone.
-pub(super) fn stat_if_there(
-    directory: BorrowedFd<'_>,
-    name: &CStr,
-) -> rustix::io::Result<Option<Stat>> {
+pub(super) fn stat_if_there(directory: BorrowedFd<'_>, name: &CStr) -> Called<Option<Stat>> {
     match stat_at(directory, name) {
         Err(Errno::NOENT) => Ok(None),
         stat => stat.map(Some),
@@ -523,7 +512,7 @@ pub(super) fn stat_if_there(
 }
 
 /// Removes a file, or a symbolic link itself. One that is gone already is fine.
-pub(super) fn remove_file_in(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+pub(super) fn remove_file_in(directory: BorrowedFd<'_>, name: &CStr) -> Called<()> {
     unless_gone(unlink_in(directory, name, AtFlags::empty()))
 }
 
@@ -533,13 +522,13 @@ pub(super) fn move_file_in(
     directory: BorrowedFd<'_>,
     name: &CStr,
     target: BorrowedFd<'_>,
-) -> rustix::io::Result<()> {
+) -> Called<()> {
     unless_gone(retry(|| {
         rustix::fs::renameat(directory, name, target, name)
     }))
 }
 
-fn unless_gone(done: rustix::io::Result<()>) -> rustix::io::Result<()> {
+fn unless_gone(done: Called<()>) -> Called<()> {
     match done {
         Err(Errno::NOENT) => Ok(()),
         done => done,
@@ -552,7 +541,7 @@ pub(super) fn make_in(
     directory: BorrowedFd<'_>,
     name: &CStr,
     like: BorrowedFd<'_>,
-) -> rustix::io::Result<OwnedFd> {
+) -> Called<OwnedFd> {
     let mode = Mode::from_raw_mode(0o755);
     let made = retry(|| rustix::fs::mkdirat(directory, name, mode));
     if !matches!(made, Err(Errno::EXIST)) {
@@ -566,19 +555,19 @@ pub(super) fn make_in(
 }
 
 /// Removes a directory if it is empty. One that somebody has filled since stays.
-pub(super) fn remove_empty_in(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+pub(super) fn remove_empty_in(directory: BorrowedFd<'_>, name: &CStr) -> Called<()> {
     match unlink_in(directory, name, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
         removed => removed,
     }
 }
 
-fn unlink_in(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::io::Result<()> {
+fn unlink_in(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Called<()> {
     retry(|| rustix::fs::unlinkat(directory, name, flags))
 }
 
 /// Writes parts one after the other, many with each call.
-fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
+fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> Called<()> {
     // Far below the kernel's limit of 1024 (linux: include/uapi/linux/uio.h, UIO_MAXIOV).
     const MOST: usize = 256;
     // No list: it would take memory, and there may be none.
@@ -614,7 +603,7 @@ fn write_parts(file: &OwnedFd, parts: &[&[u8]]) -> rustix::io::Result<()> {
 
 /// Gives a new file the mode and owner of the one that it replaces, or [`NEW_MODE`] whatever
 /// the umask. Only root can give a file away; for everybody else the file is theirs already.
-fn keep_mode(file: &OwnedFd, old: Option<&Stat>) -> rustix::io::Result<()> {
+fn keep_mode(file: &OwnedFd, old: Option<&Stat>) -> Called<()> {
     let new = stat_in(file.as_fd(), b"")?;
     let mut mode = NEW_MODE;
     if let Some(old) = old {
@@ -622,7 +611,7 @@ fn keep_mode(file: &OwnedFd, old: Option<&Stat>) -> rustix::io::Result<()> {
         if new.owner != old.owner {
             let owner = Some(rustix::fs::Uid::from_raw(old.owner.0));
             let group = Some(rustix::fs::Gid::from_raw(old.owner.1));
-            match rustix::fs::fchown(file, owner, group) {
+            match rustix::fs::fchown(file, owner, group).map_err(Errno::from) {
                 Ok(()) | Err(Errno::PERM) => {}
                 Err(errno) => return Err(errno),
             }
@@ -745,7 +734,7 @@ mod tests {
         folder.lock(Patience::Endless).unwrap();
         let other = Folder::open(&scratch.root(), b"d").unwrap().unwrap();
         let try_lock = || rustix::fs::flock(&other.fd, FlockOperation::NonBlockingLockExclusive);
-        assert_eq!(try_lock(), Err(Errno::WOULDBLOCK));
+        assert_eq!(try_lock(), Err(rustix::io::Errno::WOULDBLOCK));
         drop(folder);
         assert_eq!(try_lock(), Ok(()));
     }

@@ -9,10 +9,10 @@
 //! outgrows its block leaves the old one for others, so that growing costs what it holds. Whoever
 //! needs memory for each of thousands of files uses one buffer for all of them.
 
+use crate::error::{Called, Errno};
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
-use rustix::io::Errno;
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags};
 
 /// The smallest block, and the alignment of all.
@@ -49,7 +49,7 @@ const RESERVE: usize = 1 << 15;
 ///
 /// # Errors
 /// The kernel has none.
-pub fn reserve() -> rustix::io::Result<()> {
+pub fn reserve() -> Called<()> {
     match HEAP.has(RESERVE) {
         true => Ok(()),
         false => Err(Errno::NOMEM),

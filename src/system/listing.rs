@@ -1,6 +1,7 @@
 //! What is in a directory, sorted, in buffers that are used again: a kernel has thousands of
 //! modules.
 
+use crate::error::Called;
 use crate::text::sort::sort;
 use crate::text::split_inline;
 use core::ffi::CStr;
@@ -31,7 +32,7 @@ pub struct Mark {
 impl Listing {
     /// Adds what is in a directory, sorted by name, without `.` and `..`. What was added before is
     /// after the mark that comes back.
-    pub fn add(&mut self, directory: BorrowedFd<'_>) -> rustix::io::Result<Mark> {
+    pub fn add(&mut self, directory: BorrowedFd<'_>) -> Called<Mark> {
         let mark = Mark {
             bytes: self.bytes.len(),
             count: self.starts.len(),

@@ -1,12 +1,11 @@
 //! Record locks as dpkg, apt and opkg take them: `fcntl(F_SETLK)` over a whole file, never
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
-use crate::error::{Error, ErrorKind, Result, Verb};
+use crate::error::{Errno, Error, ErrorKind, Result, Verb};
 use crate::format::{decimal, render, Text};
 use crate::system::{io, is_missing, open_in, retry, stat_in, Root};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, CWD};
-use rustix::io::Errno;
 use rustix::process::{fcntl_getlk, Flock, FlockType};
 
 /// A lock that is held until this value is dropped.

@@ -6,12 +6,11 @@
 //! Every writer of these files (depmod, dpkg, limopack) replaces them by rename, so a mapping
 //! keeps the file that was opened. /proc has to be read: mapping it fails, and its size is 0.
 
-use crate::error::{Error, Result, Verb};
+use crate::error::{Called, Errno, Error, Result, Verb};
 use crate::format::Text;
-use crate::system::{io, open_in, stat_in};
+use crate::system::{io, open_in, retry, stat_in};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, CWD};
-use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// The bytes of a file, by reference: one word, which comes back in a register also where an error may
@@ -75,15 +74,12 @@ fn read(file: BorrowedFd<'_>, path: &[u8]) -> Result<Content> {
 }
 
 /// Reads to the end, after what is in `bytes` already.
-pub(super) fn read_to_end(file: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> rustix::io::Result<()> {
+pub(super) fn read_to_end(file: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> Called<()> {
     const STEP: usize = 16 * 1024;
     loop {
         bytes.reserve(STEP);
-        let spare = rustix::buffer::spare_capacity(bytes);
-        match rustix::io::read(file, spare) {
-            Ok(0) => return Ok(()),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
+        if retry(|| rustix::io::read(file, rustix::buffer::spare_capacity(bytes)))? == 0 {
+            return Ok(());
         }
     }
 }

@@ -16,25 +16,24 @@ pub use folder::Folder;
 pub use report::Report;
 pub use root::Root;
 
-use crate::error::{Error, Result, Verb};
+use crate::error::{Called, Errno, Error, Result, Verb};
 use crate::format::{keep, push_rendered, Text};
 use crate::text::{memchr, rfind};
 use core::ffi::{c_char, CStr};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, CWD};
-use rustix::io::Errno;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 /// Adds verb and path to a system call's error; EINTR is the caller's to repeat.
-pub(crate) fn io<T>(verb: Verb, path: &[u8], result: rustix::io::Result<T>) -> Result<T> {
+pub(crate) fn io<T>(verb: Verb, path: &[u8], result: Called<T>) -> Result<T> {
     result.map_err(|errno| Error::io(verb, path, errno))
 }
 
 /// Repeats a call that a signal interrupted.
-pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> Called<T> {
     loop {
-        match call() {
+        match call().map_err(Errno::from) {
             Err(Errno::INTR) => {}
             result => return result,
         }
@@ -42,7 +41,7 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rusti
 }
 
 /// Writes all of it.
-pub(crate) fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+pub(crate) fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Called<()> {
     while !bytes.is_empty() {
         match retry(|| rustix::io::write(file, bytes))? {
             0 => return Err(Errno::IO),
@@ -59,7 +58,7 @@ pub(crate) fn open_in(
     name: &[u8],
     flags: OFlags,
     mode: Mode,
-) -> rustix::io::Result<OwnedFd> {
+) -> Called<OwnedFd> {
     let name = c_string(name)?;
     retry(|| rustix::fs::openat(directory, name, flags | OFlags::CLOEXEC, mode))
 }
@@ -97,12 +96,12 @@ impl Stat {
 
 /// What `name` in a directory is, a link itself; no name means the directory, or whatever else the
 /// descriptor is (Linux 2.6.39, also for `O_PATH`, which fstat takes since 3.6 only).
-pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
+pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> Called<Stat> {
     stat_at(directory, c_string(name)?)
 }
 
 /// The same for a name that is ready for the kernel.
-pub(crate) fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
+pub(crate) fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> Called<Stat> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
     let stat = rustix::fs::statat(directory, name, flags)?;
     Ok(Stat {
@@ -144,7 +143,7 @@ pub fn resolved(directory: &[u8], target: &[u8]) -> Text {
 
 /// A name as the kernel takes it. rustix makes its own from anything, once more for each call.
 #[inline(always)]
-pub(crate) fn c_string(name: &[u8]) -> rustix::io::Result<&'static CStr> {
+pub(crate) fn c_string(name: &[u8]) -> Called<&'static CStr> {
     without_zero(name).ok_or(Errno::INVAL)
 }
 

@@ -1,12 +1,11 @@
 //! Another program of the system, asked for what limopack does not read itself.
 
-use crate::error::{Result, Verb};
+use crate::error::{Called, Errno, Result, Verb};
 use crate::format::{render, Text};
 use crate::system::{c_string, io, mapped, retry, variable, Folder};
 use core::ffi::{c_char, c_int, c_long};
 use core::ptr::null;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions};
 
@@ -49,7 +48,7 @@ pub fn output(folder: &Folder, program: Text, arguments: &[Text]) -> Result<Text
 }
 
 #[allow(unsafe_code)]
-fn run(folder: &Folder, program: Text, arguments: &[Text]) -> rustix::io::Result<Text> {
+fn run(folder: &Folder, program: Text, arguments: &[Text]) -> Called<Text> {
     let mut words = Vec::with_capacity(arguments.len() + 2);
     words.push(c_string(program)?.as_ptr());
     for argument in arguments {
@@ -83,7 +82,7 @@ fn become_program(
     output: &OwnedFd,
     program: Text,
     words: &[*const c_char],
-) -> rustix::io::Result<()> {
+) -> Called<()> {
     rustix::stdio::dup2_stdout(output)?;
     rustix::process::fchdir(folder.fd())?;
     let places = variable("PATH").unwrap_or(PLACES);

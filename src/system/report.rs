@@ -2,12 +2,11 @@
 //! Each message is one write, so that parallel calls do not mix their lines.
 //! The print macros are not used: they panic on a closed pipe.
 
-use crate::error::{Error, Result, Verb};
+use crate::error::{Errno, Error, Result, Verb};
 use crate::format::{decimal, push_escaped, render, Text};
 use crate::system::{io, retry, write_all};
 use crate::template::Template;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use rustix::io::Errno;
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

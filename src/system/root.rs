@@ -4,7 +4,7 @@
 //! `RESOLVE_IN_ROOT` does it in the kernel; before Linux 5.6, and where a sandbox forbids the
 //! call, each component is opened by hand.
 
-use crate::error::{Answer, Error, Result, Verb};
+use crate::error::{Answer, Called, Errno, Error, Result, Verb};
 use crate::format::{decimal, keep, render, Text};
 use crate::system::mapped::{Content, NO_CONTENT};
 use crate::system::{
@@ -13,7 +13,6 @@ use crate::system::{
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, CWD};
-use rustix::io::Errno;
 use std::cell::Cell;
 
 /// As many links as the kernel follows in one path (linux: include/linux/namei.h, MAXSYMLINKS).
@@ -74,7 +73,7 @@ impl Root {
     ///
     /// # Errors
     /// The kernel's answer.
-    pub fn open_at(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    pub fn open_at(&self, path: &[u8], flags: OFlags) -> Called<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         let Some(dir) = &self.dir else {
             return open_in(CWD, render(msg!("/{}"), &[path]), flags, Mode::empty());
@@ -101,7 +100,7 @@ impl Root {
     ///
     /// # Errors
     /// The kernel's answer.
-    pub fn create_at(&self, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    pub fn create_at(&self, path: &[u8], flags: OFlags, mode: Mode) -> Called<OwnedFd> {
         let (directory, name) = split_last(path);
         let directory = self.open_at(directory, OFlags::PATH | OFlags::DIRECTORY)?;
         let flags = flags | OFlags::CREATE | OFlags::NOFOLLOW;
@@ -167,7 +166,7 @@ impl Root {
         }
     }
 
-    fn stat(&self, path: &[u8]) -> rustix::io::Result<Stat> {
+    fn stat(&self, path: &[u8]) -> Called<Stat> {
         stat_in(self.open_at(path, OFlags::PATH)?.as_fd(), b"")
     }
 
@@ -229,7 +228,7 @@ impl Root {
 
 /// Opens `path` below `root` component by component, following links inside it.
 /// A link that somebody swaps in meanwhile is not followed by the kernel, only by us.
-fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Called<OwnedFd> {
     let step = OFlags::PATH | OFlags::NOFOLLOW;
     let mut pending = Pending::new();
     push_components(&mut pending, path);
@@ -277,9 +276,10 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<
 /// Where a descriptor leads that is a symbolic link itself; `None` for everything else.
 /// An empty path means the descriptor (Linux 2.6.39), and ENOENT that it is no link
 /// (linux: fs/stat.c, `do_readlinkat`). fstat would do only since Linux 3.6.
-fn link_target(found: &OwnedFd) -> rustix::io::Result<Option<Text>> {
+fn link_target(found: &OwnedFd) -> Called<Option<Text>> {
     let mut buffer = [MaybeUninit::uninit(); LONGEST_LINK];
-    match rustix::fs::readlinkat_raw(found, c_string(b"")?, &mut buffer) {
+    let found = rustix::fs::readlinkat_raw(found, c_string(b"")?, &mut buffer);
+    match found.map_err(Errno::from) {
         Ok((target, _)) => Ok(Some(keep(target))),
         Err(Errno::NOENT | Errno::INVAL) => Ok(None),
         Err(errno) => Err(errno),

@@ -6,7 +6,7 @@
 //! opened anew for it: what was moved or covered meanwhile is not ours any more. (Rejected: to keep
 //! the descriptors of the first look; it saves one of eighty milliseconds.)
 
-use crate::error::{Error, Result, Verb};
+use crate::error::{Errno, Error, Result, Verb};
 use crate::format::{render, Text};
 use crate::system::folder::{
     enter_in, make_in, move_file_in, remove_empty_in, remove_file_in, stat_if_there,
@@ -17,7 +17,6 @@ use crate::text::name::is_module_file;
 use crate::text::rfind;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
-use rustix::io::Errno;
 
 /// As deep as we go; Linux's own tree has eight levels.
 const DEEPEST: usize = 48;
