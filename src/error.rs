@@ -160,18 +160,6 @@ impl Error {
         }
     }
 
-    /// `Ok(())` for none, else one error with the messages of all.
-    ///
-    /// # Errors
-    /// Whenever `errors` is not empty.
-    pub fn unless_empty(errors: Vec<Error>) -> Result<()> {
-        let all = errors.into_iter().reduce(|mut all, error| {
-            all.0.messages.extend(error.0.messages);
-            all
-        });
-        all.map_or(Ok(()), Err)
-    }
-
     /// What kind of error this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -190,6 +178,33 @@ impl Error {
     /// The messages, without prefix or newline; one at least.
     pub fn messages(&self) -> &[Text] {
         &self.0.messages
+    }
+}
+
+/// Errors that keep nothing from going on before they are told: one with the messages of all.
+#[derive(Debug, Default)]
+pub struct Errors(Option<Error>);
+
+impl Errors {
+    /// Adds one.
+    pub fn push(&mut self, mut error: Error) {
+        match &mut self.0 {
+            Some(all) => all.0.messages.append(&mut error.0.messages),
+            None => self.0 = Some(error),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// `Ok(())` for none.
+    ///
+    /// # Errors
+    /// Whenever there is one.
+    pub fn result(self) -> Result<()> {
+        self.0.map_or(Ok(()), Err)
     }
 }
 
@@ -360,9 +375,11 @@ mod tests {
 
     #[test]
     fn several_errors_keep_the_first_exit_code() {
-        assert!(Error::unless_empty(Vec::new()).is_ok());
-        let two = vec![Error::usage(msg!("a"), &[]), Error::refused(msg!("b"), &[])];
-        let error = Error::unless_empty(two).unwrap_err();
+        assert!(Errors::default().result().is_ok());
+        let mut two = Errors::default();
+        two.push(Error::usage(msg!("a"), &[]));
+        two.push(Error::refused(msg!("b"), &[]));
+        let error = two.result().unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert_eq!(messages(&error).len(), 2);
     }

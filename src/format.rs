@@ -19,6 +19,13 @@ pub fn keep_list<T>(list: Vec<T>) -> List<T> {
     Box::leak(Box::new(list))
 }
 
+/// A list that is to be made, where it stays. One word wide, too: a [`Vec`] is three, which each function
+/// that makes one would have to fill.
+#[inline(never)]
+pub fn new_list<'l, T: 'l>() -> &'l mut Vec<T> {
+    Box::leak(Box::new(Vec::new()))
+}
+
 /// A copy that stays.
 pub fn keep(text: &[u8]) -> Text {
     text.to_vec().leak()

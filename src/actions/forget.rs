@@ -7,7 +7,7 @@ use crate::actions::settle::standing_orders;
 use crate::actions::{kernels, prune};
 use crate::cli::parse::Mode;
 use crate::error::{Answer, Result};
-use crate::format::{join, render, some_of, Text};
+use crate::format::{join, new_list, render, some_of, List, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::package::database::Caller;
 use crate::package::forget::{self, info_name, stood_in_for, Edit, Situation, PREFIX};
@@ -41,15 +41,15 @@ impl Task<'_> {
             let kernels = kernels::named(root, &wanted.kernels)?;
             plans = prune::plan(root, kernels, wanted.order, request, report)?;
         }
-        let mut trimmed = Vec::new();
+        let trimmed = new_list();
         if !wanted.trimmed.is_empty() {
             let going = going(&plans);
             for package in &wanted.trimmed {
-                let files = self.database.trim(root, package.info_name, &going)?;
+                let files = self.database.trim(root, package.info_name, going)?;
                 if !files.is_empty() {
                     trimmed.push(package);
                 }
-                edit.trimmed.extend(files);
+                edit.trimmed.extend_from_slice(files);
             }
         }
         self.warn(wanted, &edit);
@@ -60,7 +60,7 @@ impl Task<'_> {
         }
         let gone = self.gone(wanted, &edit);
         self.database
-            .edit(root, self.contents, &edit, &gone, &mut || {
+            .edit(root, self.contents, &edit, gone, &mut || {
                 // Queued, so that whoever is interrupted finishes it.
                 if !wanted.queued.is_empty() {
                     queue::change(root, PENDING, &wanted.queued, &[])?;
@@ -106,11 +106,11 @@ impl Task<'_> {
         dropped: &[&Stanza<'static>],
         caller: Caller,
     ) -> Result<()> {
-        let mut names = Vec::new();
+        let names = new_list();
         for stanza in dropped {
             names.push(stanza.package);
         }
-        sort_once(&mut names);
+        sort_once(names);
         let purged = Purged {
             root: self.root,
             database: self.database,
@@ -119,7 +119,7 @@ impl Task<'_> {
             report: self.report,
         };
         let marked = purged::marked(self.root, self.remembered.all)?;
-        for &kernel in &marked {
+        for &kernel in marked {
             self.look_after(&purged, kernel, Gone::Purged, caller)?;
         }
         for note in self.remembered.all {
@@ -181,7 +181,7 @@ impl Task<'_> {
 
     /// Drops the notes of packages that nobody knows any more, and of whose kernels nothing is left.
     fn forget_notes(&self) -> Result<()> {
-        let mut lost = Vec::new();
+        let lost = new_list();
         for note in self.remembered.all {
             let mut is_left = note.kernels.is_empty() || self.find(note.package).is_some();
             for kernel in note.kernels {
@@ -199,7 +199,7 @@ impl Task<'_> {
 
     /// What is recorded as gone is gone after a power cut, too.
     fn sync_kernels(&self, wanted: &Selection) -> Result<()> {
-        let mut synced = Vec::new();
+        let synced = new_list();
         for kernel in &wanted.kernels {
             if let Some(folder) = Folder::open(self.root, directory(kernel))? {
                 // One file system as a rule, however many kernels.
@@ -214,13 +214,13 @@ impl Task<'_> {
     }
 
     /// The stems of the packages of which nothing is to be left in `info/`, sorted.
-    fn gone(&self, wanted: &Selection, edit: &Edit<'_>) -> Vec<Text> {
-        let mut gone = queue::packages(&wanted.notes);
-        let mut new = Vec::new();
+    fn gone(&self, wanted: &Selection, edit: &Edit<'_>) -> List<Text> {
+        let gone = queue::packages(&wanted.notes);
+        let new = new_list();
         for stand_in in &edit.stand_ins {
             new.push(stand_in.info_name);
         }
-        sort_once(&mut new);
+        sort_once(new);
         for stanza in &edit.dropped {
             let info_name = info_name(stanza.package, stanza);
             // The new stand-in of a package that was forgotten before has the old one's name.
@@ -235,7 +235,7 @@ impl Task<'_> {
                 gone.push(note.package);
             }
         }
-        sort_once(&mut gone);
+        sort_once(gone);
         gone
     }
 
@@ -243,12 +243,12 @@ impl Task<'_> {
     /// forgotten and is installed again.
     fn remember(&self, wanted: &Selection) -> Result<()> {
         let new = queue::packages(&wanted.notes);
-        let mut done = queue::packages(&wanted.settled);
-        done.extend_from_slice(&new);
+        let done = queue::packages(&wanted.settled);
+        done.extend_from_slice(new);
         if !done.is_empty() {
             queue::change(self.root, PENDING, &[], &done)?;
         }
-        let mut back = Vec::new();
+        let back = new_list();
         let orders = standing_orders(self.root)?;
         for note in self.remembered.all {
             if new.binary_search(&note.package).is_err() && self.find(note.package).is_some() {
@@ -283,12 +283,12 @@ impl Task<'_> {
                 );
             }
         }
-        let mut plain = Vec::new();
+        let plain = new_list();
         for &at in &wanted.plain {
             let package = stanzas[at].package;
             plain.push(stood_in_for(package).unwrap_or(package));
         }
-        sort_once(&mut plain);
+        sort_once(plain);
         for (package, dependant) in &edit.dependants {
             if plain.binary_search(package).is_ok() {
                 self.report.warn(
@@ -301,12 +301,12 @@ impl Task<'_> {
 }
 
 /// The modules and directories that go, sorted as `VERSION/PATH`.
-fn going(plans: &[Box<Plan<'_>>]) -> Vec<Text> {
-    let mut going = Vec::new();
+fn going(plans: &[Box<Plan<'_>>]) -> List<Text> {
+    let going = new_list();
     for plan in plans {
-        push_going(&mut going, plan.version, &plan.removal);
+        push_going(going, plan.version, &plan.removal);
     }
-    sort_once(&mut going);
+    sort_once(going);
     going
 }
 
@@ -324,7 +324,7 @@ pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal
 
 /// What the database half would do, a step a line, sorted.
 fn edit_lines(wanted: &Selection, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Text {
-    let mut lines: Vec<Text> = Vec::new();
+    let lines: &mut Vec<Text> = new_list();
     for note in &wanted.notes {
         lines.push(render(msg!("forget {}\n"), &[note.package]));
     }

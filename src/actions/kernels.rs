@@ -2,8 +2,8 @@
 
 use crate::actions::Session;
 use crate::cli::parse::Mode;
-use crate::error::{Answer, Error, Result};
-use crate::format::{join, keep_list, List, Text};
+use crate::error::{Answer, Error, Errors, Result};
+use crate::format::{join, keep_list, new_list, List, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::{declared, running, Machine};
 use crate::needs::survey::{Sibling, Survey};
@@ -110,13 +110,13 @@ pub fn to_prune(session: &Session) -> Result<List<Text>> {
 /// # Errors
 /// They cannot be looked for.
 pub fn parked(root: &Root) -> Result<List<Text>> {
-    let mut kernels = Vec::new();
+    let kernels = new_list();
     for &version in all_installed(root)? {
         if Park::of(root, version).find()?.is_some() {
             kernels.push(version);
         }
     }
-    Ok(keep_list(kernels))
+    Ok(kernels)
 }
 
 /// The installed kernels of which is known what they need: they have a registry, or a file tells it for
@@ -125,14 +125,14 @@ pub fn parked(root: &Root) -> Result<List<Text>> {
 /// # Errors
 /// They cannot be looked for.
 pub fn registered(root: &Root) -> Result<List<Text>> {
-    let mut kernels = Vec::new();
+    let kernels = new_list();
     let is_base = declared(root)?.is_base;
     for version in installed(root)? {
         if is_base || root.has(file_of(version, ACTIVE))?.is_yes() {
             kernels.push(*version);
         }
     }
-    Ok(keep_list(kernels))
+    Ok(kernels)
 }
 
 /// The kernels of `--kernel`, sorted and each once. That they are installed is seen when they
@@ -141,33 +141,33 @@ pub fn named(root: &Root, names: &[Text]) -> Result<List<Text>> {
     if names.iter().any(|name| *name == b"all") {
         return installed(root);
     }
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     for name in names {
         if !is_version(name) {
             errors.push(Error::usage(msg!("not a kernel version: {}"), &[name]));
         }
     }
-    Error::unless_empty(errors)?;
+    errors.result()?;
     let mut kernels = names.to_vec();
     sort_once(&mut kernels);
-    without_second_names(root, kernels)
+    without_second_names(root, &kernels)
 }
 
 /// Drops the names that lead to the directory of a name before them: one directory is one
 /// kernel, and whoever waits for its lock twice waits for ever.
-fn without_second_names(root: &Root, versions: Vec<Text>) -> Result<List<Text>> {
-    let mut kept: Vec<Text> = Vec::with_capacity(versions.len());
-    for version in versions {
+fn without_second_names(root: &Root, versions: &[Text]) -> Result<List<Text>> {
+    let kept: &mut Vec<Text> = new_list();
+    for &version in versions {
         let path = directory(version);
         let mut is_second = false;
-        for other in &kept {
+        for other in kept.iter() {
             is_second |= root.is_same_directory(directory(other), path)?.is_yes();
         }
         if !is_second {
             kept.push(version);
         }
     }
-    Ok(keep_list(kept))
+    Ok(kept)
 }
 
 /// Every version directory with an index, sorted; never empty.
@@ -188,7 +188,7 @@ pub fn installed(root: &Root) -> Result<List<Text>> {
 
 /// Every version directory with an index, sorted; perhaps none.
 fn all_installed(root: &Root) -> Result<List<Text>> {
-    let (mut versions, mut others) = (Vec::new(), Vec::new());
+    let (mut versions, others) = (new_list(), new_list());
     for entry in Folder::entries_at(root, b"lib/modules")? {
         if has_index(root, entry.name)?.is_yes() {
             match has_modules(root, entry.name)?.is_yes() {
@@ -230,7 +230,7 @@ fn has_index(root: &Root, version: &[u8]) -> Result<Answer> {
 /// # Errors
 /// They cannot be looked for.
 pub fn with_registry(root: &Root) -> Result<List<Text>> {
-    let mut versions = Vec::new();
+    let versions = new_list();
     for entry in Folder::entries_at(root, b"lib/modules")? {
         if root.has(file_of(entry.name, ACTIVE))?.is_yes()
             && has_modules(root, entry.name)?.is_yes()
@@ -238,7 +238,7 @@ pub fn with_registry(root: &Root) -> Result<List<Text>> {
             versions.push(entry.name);
         }
     }
-    Ok(keep_list(versions))
+    Ok(versions)
 }
 
 /// Their registries.
@@ -246,11 +246,11 @@ pub fn with_registry(root: &Root) -> Result<List<Text>> {
 /// # Errors
 /// One cannot be read, or is malformed: what it has to keep is unknown then.
 pub fn siblings(root: &Root) -> Result<List<Sibling>> {
-    let mut siblings = Vec::new();
+    let siblings = new_list();
     for &version in with_registry(root)? {
         siblings.push(sibling(root, version)?);
     }
-    Ok(keep_list(siblings))
+    Ok(siblings)
 }
 
 /// A kernel's registry, as one that others are compared with.

@@ -5,7 +5,7 @@ use crate::actions::{kernels, Session};
 use crate::cli::parse::OutputFormat;
 use crate::cli::Action;
 use crate::error::Result;
-use crate::format::{push_object, push_rendered, some_of, Text};
+use crate::format::{new_list, push_object, push_rendered, some_of, Text};
 use crate::needs::firmware::Demand;
 use crate::needs::kernel::Found;
 use crate::needs::sources::{add_boot, add_loaded, keep_all, Machine};
@@ -30,7 +30,7 @@ pub fn list(session: &Session) -> Result<()> {
     } = session;
     let wanted = Wanted::read(session)?;
     let versions = kernels::to_show(session)?;
-    let mut out = Vec::new();
+    let out = new_list();
     let names: &[Want] = wanted.map_or(&[], |wanted| &wanted.names);
     let mut is_found = vec![false; names.len()];
     let machine = match wanted {
@@ -47,7 +47,7 @@ pub fn list(session: &Session) -> Result<()> {
             Some(machine) => needed(&mut closure, root, machine, &kernel, report)?,
         }
         let Some(demand) = &mut demand else {
-            show(session, &closure, version, versions, &mut out);
+            show(session, &closure, version, versions, out);
             continue;
         };
         demand.add_modules(&kernel, &closure)?;
@@ -59,8 +59,8 @@ pub fn list(session: &Session) -> Result<()> {
     if let Some(demand) = demand {
         for &path in demand.files(report)? {
             match request.format {
-                OutputFormat::Json => push_object(&mut out, &[("path", path)]),
-                OutputFormat::Text => push_rendered(&mut out, b"{}\n", &[path]),
+                OutputFormat::Json => push_object(out, &[("path", path)]),
+                OutputFormat::Text => push_rendered(out, b"{}\n", &[path]),
             }
         }
     }
@@ -122,8 +122,8 @@ fn boot(
     kernel: &Kernel<'_>,
     report: &Report,
 ) -> Result<()> {
-    let mut findings = Vec::new();
-    add_boot(closure, machine, kernel, &mut findings)?;
+    let findings = new_list();
+    add_boot(closure, machine, kernel, findings)?;
     warn_of(kernel.version(), &findings, report);
     closure.complete(kernel)
 }
@@ -137,9 +137,9 @@ fn needed(
     report: &Report,
 ) -> Result<()> {
     let version = kernel.version();
-    let mut findings = Vec::new();
+    let findings = new_list();
     let registry = kernels::registry(root, version)?;
-    keep_all(closure, machine, kernel, registry, &mut findings)?;
+    keep_all(closure, machine, kernel, registry, findings)?;
     warn_of(version, &findings, report);
     if machine.runs(version) {
         let absent = add_loaded(closure, machine, kernel)?;

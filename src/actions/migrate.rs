@@ -7,7 +7,7 @@
 //! into the old kernel and is a module of the new one was always there, and has to be again.
 
 use crate::error::Result;
-use crate::format::{join, push_rendered, some_of, Text};
+use crate::format::{join, new_list, push_rendered, some_of, List, Text};
 use crate::needs::kernel::file_of;
 use crate::needs::Kernel;
 use crate::system::{Report, Root};
@@ -32,11 +32,11 @@ impl Source {
     /// # Errors
     /// The kernel's files cannot be read.
     pub fn of_loaded(root: &Root, version: Text, loaded: &[ModuleName<'static>]) -> Result<Source> {
-        let mut registry = Vec::new();
+        let registry = new_list();
         for name in loaded {
-            push_rendered(&mut registry, b"{}:S\n", &[name.to_kernel()]);
+            push_rendered(registry, b"{}:S\n", &[name.to_kernel()]);
         }
-        let registry = Registry::parse(registry.leak(), b"")?;
+        let registry = Registry::parse(registry, b"")?;
         let file = |name: &[u8]| root.text_or_empty(file_of(version, name));
         Ok(Source {
             registry,
@@ -65,7 +65,7 @@ pub fn migrate(
         .map(|pair| split_at_byte(pair, b' ').1)
         .collect();
     sort_once(&mut inherited);
-    let (mut built_in, mut gone) = (Vec::new(), Vec::new());
+    let (built_in, gone) = (new_list(), new_list());
     for entry in source.registry.entries() {
         let name = entry.name.to_kernel();
         if kernel.line(entry.name)?.is_some() {
@@ -90,7 +90,7 @@ pub fn migrate(
             );
         }
     }
-    let mut fresh = Vec::new();
+    let fresh = new_list();
     for (_, path) in lines(source.builtin) {
         let name = ModulePath(path).name();
         if registry.find(name).is_none() && kernel.line(name)?.is_some() {
@@ -115,15 +115,15 @@ pub fn migrate(
 
 /// The kernel's modules that have an alias which a registered one had in the old kernel and has not
 /// in this one, each before the one whose entry it inherits, as two words, sorted.
-fn heirs(kernel: &Kernel<'_>, source: &Source) -> Result<Vec<Text>> {
-    let mut new: Vec<Text> = Vec::new();
+fn heirs(kernel: &Kernel<'_>, source: &Source) -> Result<List<Text>> {
+    let new: &mut Vec<Text> = new_list();
     for (_, line) in lines(kernel.file_or_empty(b"modules.alias")?) {
         if alias(line).is_some() {
             new.push(line);
         }
     }
-    sort_once(&mut new);
-    let mut heirs = Vec::new();
+    sort_once(new);
+    let heirs = new_list();
     for (_, line) in lines(source.aliases) {
         let Some((_, owner)) = alias(line) else {
             continue;
@@ -149,6 +149,6 @@ fn heirs(kernel: &Kernel<'_>, source: &Source) -> Result<Vec<Text>> {
             }
         }
     }
-    sort_once(&mut heirs);
+    sort_once(heirs);
     Ok(heirs)
 }

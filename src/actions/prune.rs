@@ -4,7 +4,7 @@
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::{Action, Request};
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors, Result};
 use crate::format::{decimal, push_rendered, render, Text};
 use crate::needs::sources::Machine;
 use crate::needs::survey::{message, Kind, Survey, Weight, KINDS};
@@ -53,7 +53,7 @@ pub fn plan<'r>(
     let goal = goal(root, request)?;
     let machine = Machine::look(root)?;
     let siblings = kernels::siblings(root)?;
-    let (mut plans, mut errors) = (Vec::new(), Vec::new());
+    let (mut plans, mut errors) = (Vec::new(), Errors::default());
     for version in versions {
         let plan = kernels::survey(root, machine, siblings, version, request.mode, sizes)
             .and_then(|survey| accept(survey, request, report))
@@ -63,7 +63,7 @@ pub fn plan<'r>(
             Err(error) => errors.push(error),
         }
     }
-    Error::unless_empty(errors)?;
+    errors.result()?;
     Ok(plans)
 }
 
@@ -94,7 +94,7 @@ fn accept<'r>(
         );
     }
     let version = survey.kernel.version();
-    let mut refusals = Vec::new();
+    let mut refusals = Errors::default();
     for about in KINDS {
         let mut kinds = survey.findings.iter().map(|finding| finding.kind);
         if !kinds.any(|kind| kind == about.kind) {
@@ -114,7 +114,7 @@ fn accept<'r>(
         let what = msg!("nothing was changed; --force overrides this");
         refusals.push(Error::refused(what, &[]));
     }
-    Error::unless_empty(refusals)?;
+    refusals.result()?;
     Ok(survey)
 }
 

@@ -6,7 +6,7 @@
 //! package, as many boards have one. The modules stay as long as anything speaks for the kernel.
 
 use crate::error::Result;
-use crate::format::{render, Text};
+use crate::format::{new_list, render, List, Text};
 use crate::needs::kernel::{directory, file_of};
 use crate::needs::sources::running;
 use crate::needs::survey::UNFINISHED;
@@ -64,8 +64,8 @@ pub struct Purged<'a> {
 ///
 /// # Errors
 /// They cannot be looked for.
-pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
-    let mut kernels = Vec::new();
+pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<List<Text>> {
+    let kernels = new_list();
     for note in forgotten {
         for &kernel in note.kernels {
             let (mark, index) = (file_of(kernel, MARK), file_of(kernel, b"modules.dep"));
@@ -77,7 +77,7 @@ pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<Vec<Text>> {
             }
         }
     }
-    sort_once(&mut kernels);
+    sort_once(kernels);
     Ok(kernels)
 }
 

@@ -5,8 +5,8 @@ use crate::actions::restore::{bring_back, parked};
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::error::{Error, Result};
-use crate::format::{decimal, join, keep_list, render, some_of, List, Text};
+use crate::error::{Error, Errors, Result};
+use crate::format::{decimal, join, keep_list, new_list, render, some_of, List, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
 use crate::needs::Kernel;
@@ -66,12 +66,12 @@ fn add_wanted(
     let names = &wanted.names;
     let places = look_up(root, changes, names, report)?;
     let mut is_found = vec![false; names.len()];
-    for places in &places {
-        for (is_found, place) in is_found.iter_mut().zip(places) {
+    for places in places {
+        for (is_found, place) in is_found.iter_mut().zip(*places) {
             *is_found |= !matches!(place, Place::Nowhere);
         }
     }
-    say_where_it_is_not(&versions, names, &places, &is_found, report);
+    say_where_it_is_not(&versions, names, places, &is_found, report);
     match check_found(session, names, &is_found, &versions) {
         Err(error) if !request.force => return Err(error),
         _ => {}
@@ -80,8 +80,8 @@ fn add_wanted(
         true => Hold::Static,
         false => Hold::Dynamic(1),
     };
-    for (change, places) in changes.iter_mut().zip(&places) {
-        let mut modules = Vec::new();
+    for (change, places) in changes.iter_mut().zip(places) {
+        let modules = new_list();
         for (at, place) in places.iter().enumerate() {
             match place {
                 Place::Files(files) => modules.extend_from_slice(files),
@@ -138,7 +138,7 @@ fn add_by_name(
     loaded: &[ModuleName<'static>],
     report: &Report,
 ) -> Result<()> {
-    let (mut modules, mut absent) = (Vec::new(), Vec::new());
+    let (modules, absent) = (new_list(), new_list());
     let parked = parked(root, change.version, &change.folder)?;
     for &name in loaded {
         let line = match (kernel.line(name)?, &parked) {
@@ -180,7 +180,7 @@ pub fn remove(session: &Session) -> Result<()> {
     let mut is_registered = vec![false; names.len()];
     for change in &mut changes {
         let kernel = Kernel::open(root, change.version);
-        let mut modules = Vec::new();
+        let modules = new_list();
         for (at, want) in names.iter().enumerate() {
             for &name in registered_as(change.registry, &kernel, want.given)? {
                 modules.push((name, at));
@@ -194,7 +194,7 @@ pub fn remove(session: &Session) -> Result<()> {
         // Named twice, a module loses one reference.
         modules.sort_unstable();
         let (mut last, mut has_gone) = (None, false);
-        for (name, at) in modules {
+        for &mut (name, at) in modules {
             if last != Some(name) {
                 has_gone = take(change, name, owner, report)?;
                 last = Some(name);
@@ -204,7 +204,7 @@ pub fn remove(session: &Session) -> Result<()> {
             }
         }
     }
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     for (
         Want {
             given, presence, ..
@@ -223,7 +223,7 @@ pub fn remove(session: &Session) -> Result<()> {
             (false, None) => errors.push(Error::refused(msg!("{} is not registered"), &[given])),
         }
     }
-    Error::unless_empty(errors)?;
+    errors.result()?;
     write(changes, session)
 }
 
@@ -273,13 +273,13 @@ fn look_up(
     changes: &[Change],
     names: &[Want],
     report: &Report,
-) -> Result<Vec<Vec<Place>>> {
-    let mut all = Vec::new();
+) -> Result<List<List<Place>>> {
+    let all = new_list();
     for change in changes {
         let version = change.version;
         let kernel = Kernel::open(root, version)?;
         let parked = parked(root, version, &change.folder)?;
-        let mut places = Vec::new();
+        let places = new_list();
         for want in names {
             let (given, name) = (want.given, module_named(want.given));
             let found = match (kernel.find(given)?, &parked) {
@@ -298,7 +298,7 @@ fn look_up(
                 Found::Nothing => Place::Nowhere,
             });
         }
-        all.push(places);
+        all.push(&*places);
     }
     Ok(all)
 }
@@ -308,7 +308,7 @@ fn look_up(
 fn say_where_it_is_not(
     versions: &[Text],
     names: &[Want],
-    places: &[Vec<Place>],
+    places: &[List<Place>],
     is_found: &[bool],
     report: &Report,
 ) {
@@ -398,7 +398,7 @@ fn open(session: &Session, versions: &[Text]) -> Result<Vec<Change>> {
 /// Adds a reference to each of these modules; several names may stand for one, and a call adds one.
 fn add(
     change: &mut Change,
-    modules: Vec<ModuleName<'static>>,
+    modules: &[ModuleName<'static>],
     hold: Hold,
     owner: Option<Text>,
     report: &Report,
@@ -461,9 +461,9 @@ fn write(changes: Vec<Change>, session: &Session) -> Result<()> {
     match session.request.mode {
         Mode::Execute => execute(changes, &session.report),
         Mode::DryRun => {
-            let mut out = Vec::new();
+            let out = new_list();
             for change in &changes {
-                change.describe(&mut out);
+                change.describe(out);
             }
             print(&out)
         }

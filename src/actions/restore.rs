@@ -5,7 +5,7 @@ use crate::actions::prune::execute;
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::error::{Error, Result};
+use crate::error::{Errors, Result};
 use crate::format::Text;
 use crate::needs::kernel::Found;
 use crate::needs::sources::declared;
@@ -87,13 +87,13 @@ pub fn restore(session: &Session) -> Result<()> {
 /// # Errors
 /// A file that is malformed; steps that failed. The same call finishes.
 pub fn bring_back_all(session: &Session) -> Result<()> {
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     for version in kernels::parked(&session.root)? {
         if let Err(error) = bring_back_declared(session, version) {
             errors.push(error);
         }
     }
-    Error::unless_empty(errors)
+    errors.result()
 }
 
 fn bring_back_declared(session: &Session, version: Text) -> Result<()> {

@@ -7,8 +7,8 @@ use crate::actions::forget::push_going;
 use crate::actions::restore::bring_back_all;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::{keep_list, List, Text};
+use crate::error::{ErrorKind, Errors, Result};
+use crate::format::{new_list, List, Text};
 use crate::needs::kernel::directory;
 use crate::needs::sources::Machine;
 use crate::package::database::{Caller, Database};
@@ -35,7 +35,7 @@ pub fn settle(session: &Session) -> Result<()> {
     }
     // Whatever holds up the queue, a package that has come needs its modules. Another's file that is
     // malformed fails no script and no hook.
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     match bring_back_all(session) {
         Err(error) if caller != Caller::Anybody => report.error(&error),
         Err(error) => errors.push(error),
@@ -52,7 +52,7 @@ pub fn settle(session: &Session) -> Result<()> {
         Err(error) => errors.push(error),
         Ok(()) => {}
     }
-    Error::unless_empty(errors)
+    errors.result()
 }
 
 /// What every other call does at its end: settles what is pending if the lock is free. That is
@@ -120,7 +120,7 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
     }
     sort_once(&mut wanted.kernels);
     // One that is refused must not keep the others from what they have to do.
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     match task.forget(&wanted) {
         Ok(dropped) => task.look_after_purged(dropped, caller)?,
         Err(error) => errors.push(error),
@@ -137,12 +137,12 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
         }
     }
     drop(locks);
-    Error::unless_empty(errors)
+    errors.result()
 }
 
 /// The kernels that are to be kept pruned.
 pub(super) fn standing_orders(root: &Root) -> Result<List<(Text, Standing)>> {
-    let mut orders = Vec::new();
+    let orders = new_list();
     for &version in kernels::with_registry(root)? {
         // Of two names of one directory, packages know the real one.
         if root.link(directory(version)).is_some() {
@@ -155,7 +155,7 @@ pub(super) fn standing_orders(root: &Root) -> Result<List<(Text, Standing)>> {
             _ => {}
         }
     }
-    Ok(keep_list(orders))
+    Ok(orders)
 }
 
 /// Prunes a kernel whose modules are back, and forgets or trims again who brought them.
@@ -181,9 +181,9 @@ fn follow(
     let mut wanted = Selection::new(task);
     wanted.kernels.push(version);
     if standing == Standing::Apply {
-        let mut going = Vec::new();
-        push_going(&mut going, version, &survey.removal);
-        sort_once(&mut going);
+        let going = new_list();
+        push_going(going, version, &survey.removal);
+        sort_once(going);
         let pending = queue::packages(queue::read(root, PENDING)?.all);
         let ties = database.ties(root)?;
         for note in task.owners_of(version, &going)? {

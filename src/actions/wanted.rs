@@ -5,8 +5,8 @@ use crate::actions::restore::parked;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Action;
-use crate::error::{Error, Result};
-use crate::format::{join, render, Text};
+use crate::error::{Error, Errors, Result};
+use crate::format::{join, new_list, render, Text};
 use crate::needs::census;
 use crate::needs::groups::expand;
 use crate::needs::kernel::{file_of, module_named, Found};
@@ -126,7 +126,7 @@ pub fn check_found(
     versions: &[Text],
 ) -> Result<()> {
     let joined = join(versions, ", ");
-    let (mut errors, mut missing) = (Vec::new(), Vec::new());
+    let (mut errors, missing) = (Errors::default(), new_list());
     for (want, is_found) in names.iter().zip(is_found) {
         if *is_found {
             continue;
@@ -152,7 +152,7 @@ pub fn check_found(
             let _ = say_who_brings(session, version, &missing);
         }
     }
-    Error::unless_empty(errors)
+    errors.result()
 }
 
 /// The module of these kernels whose name is nearest; empty if none is near.
@@ -180,8 +180,8 @@ pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Res
         request,
         report,
     } = session;
-    let mut names = Vec::new();
-    let mut gone = Vec::new();
+    let names = new_list();
+    let gone = new_list();
     let folder = kernels::open(root, version, Mode::DryRun)?;
     let full = parked(root, version, &folder)?;
     for &given in missing {

@@ -14,7 +14,7 @@
 //! testing/sysfs-*; initramfs-tools' hook-functions, `dep_add_modules`)
 
 use crate::error::Result;
-use crate::format::{keep, push_rendered, render, List, Text};
+use crate::format::{keep, new_list, push_rendered, render, List, Text};
 use crate::needs::facts::{self, Facts};
 use crate::system::folder::{DirectoryEntry, NO_ENTRIES};
 use crate::system::{resolved, Folder, Root};
@@ -393,11 +393,11 @@ impl Boot<'_> {
 
     /// Asks for a file system of one of these types.
     fn kinds(&mut self, kinds: &[u8], missing: Missing) {
-        let mut names = Vec::new();
+        let names = new_list();
         for kind in types(kinds) {
             let blank = &b" "[..usize::from(!names.is_empty())];
             // Modules from outside of Linux, and before 3.9, have no alias for their type.
-            push_rendered(&mut names, b"{}fs-{} {}", &[blank, kind, kind]);
+            push_rendered(names, b"{}fs-{} {}", &[blank, kind, kind]);
         }
         self.ask(&names, missing);
     }
@@ -609,7 +609,7 @@ impl Boot<'_> {
             return;
         };
         self.fact(b"/", last_part(path));
-        let mut text = Vec::new();
+        let text = new_list();
         for DirectoryEntry { name, .. } in folder.entries().unwrap_or(NO_ENTRIES) {
             let inner = || render(msg!("{}/{}"), &[path, name]);
             match find_word(b"driver slaves backing_file phydev dm md loop", name) {
@@ -621,7 +621,7 @@ impl Boot<'_> {
                     self.class(inner());
                 }
                 Some(2) => {
-                    let _ = folder.read(name, &mut text);
+                    let _ = folder.read(name, text);
                     if !self.file(until(&text, b'\n')) {
                         self.any();
                     }
@@ -641,7 +641,7 @@ impl Boot<'_> {
                 }
                 None if facts::is_place(name) => {
                     let facts = self.facts();
-                    facts.of_file(&folder, name, &mut text, &mut |name| self.add(name));
+                    facts.of_file(&folder, name, text, &mut |name| self.add(name));
                 }
                 None => {}
             }

@@ -1,7 +1,7 @@
 //! The modules that must stay together: the wanted ones and everything that they need.
 
 use crate::error::{Error, Result};
-use crate::format::Text;
+use crate::format::{new_list, Text};
 use crate::needs::{Kernel, Need};
 use crate::text::dep::{DepLine, Dependencies};
 use crate::text::modprobe::targets;
@@ -219,11 +219,11 @@ impl Closure {
         if let Some(known) = self.target_table.insert(hash, new as u32, &is_it) {
             return Ok(self.targets[known as usize].modules);
         }
-        let mut modules = Vec::new();
+        let modules = new_list();
         for &line in kernel.modules_named(name)? {
             modules.push(self.add(line, Why::Needed) as u32);
         }
-        let modules = modules.leak();
+        let modules = modules;
         self.targets.push(Target { name, modules });
         Ok(modules)
     }

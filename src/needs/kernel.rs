@@ -4,7 +4,7 @@
 //! not what the tree costs; without it (busybox) modules.dep is read as text.
 
 use crate::error::{Answer, Error, Result};
-use crate::format::{keep_list, render, List, Text};
+use crate::format::{keep_list, new_list, render, List, Text};
 use crate::index::trie::Trie;
 use crate::needs::patterns::{AliasFile, AliasFormat};
 use crate::needs::rules::Rules;
@@ -415,7 +415,7 @@ impl<'r> Kernel<'r> {
             let aliases = self.aliases(source)?;
             aliases.search(name, &mut |module| modules.push(module))?;
         }
-        let mut lines: Vec<DepLine<'static>> = Vec::new();
+        let lines: &mut Vec<DepLine<'static>> = new_list();
         room.known.clear();
         for module in &room.modules {
             let name = ModuleName::new(module);
@@ -428,7 +428,7 @@ impl<'r> Kernel<'r> {
                 lines.push(line);
             }
         }
-        Ok(keep_list(lines))
+        Ok(lines)
     }
 
     /// Whether what is built in has the name or an alias that it matches.

@@ -7,7 +7,7 @@
 //! next, perhaps under another name.
 
 use crate::error::{Answer, Result};
-use crate::format::{decimal, keep, keep_list, render, List, Text};
+use crate::format::{decimal, keep, new_list, render, List, Text};
 use crate::needs::boot::{self, Ask, Missing};
 use crate::needs::census::configured;
 use crate::needs::groups::{expand, names_in};
@@ -138,7 +138,7 @@ pub fn running(root: &Root) -> Result<Option<Text>> {
 /// It cannot be read, or has a line without a name.
 pub fn loaded(root: &Root) -> Result<List<ModuleName<'static>>> {
     let text = root.text_or_empty(b"proc/modules")?;
-    proc_modules::names(text, root.shown(b"proc/modules")).map(keep_list)
+    proc_modules::names(text, root.shown(b"proc/modules"))
 }
 
 /// Adds everything that stays in a kernel, and completes it; what a kernel cannot give is added to
@@ -289,8 +289,8 @@ pub fn add_loaded(
     closure: &mut Closure,
     machine: &Machine,
     kernel: &Kernel<'_>,
-) -> Result<Vec<Text>> {
-    let mut absent = Vec::new();
+) -> Result<List<Text>> {
+    let absent = new_list();
     for &name in machine.loaded {
         match kernel.line(name)? {
             Some(line) => {

@@ -2,7 +2,7 @@
 //! wrong. `--check` prints what is wrong and a prune refuses because of it, so both read it here.
 
 use crate::error::{Error, Result};
-use crate::format::{render, some_of, Text};
+use crate::format::{new_list, render, some_of, Text};
 use crate::needs::sources::{keep_all, Machine};
 use crate::needs::{Closure, Kernel};
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
@@ -302,7 +302,7 @@ impl<'r> Survey<'r> {
         if found == paths().count() {
             return Ok(());
         }
-        let mut disk: Vec<Text> = Vec::new();
+        let disk: &mut Vec<Text> = new_list();
         let mut note = |leaf: &Leaf<'_>| {
             disk.push(leaf.path());
             Ok(Fate::Stays)
@@ -430,7 +430,7 @@ fn is_left(unfinished: &Option<Box<DepText<'_>>>, name: ModuleName<'_>) -> bool 
 
 /// One message for all findings of a kind, as a prune prints it: what it is, and some of the names.
 pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
-    let mut names = Vec::new();
+    let names = new_list();
     for finding in findings {
         if finding.kind == kind {
             names.push(finding.name);

@@ -1,7 +1,7 @@
 //! The package manager's database on disk: dpkg's with apt's marks, or opkg's.
 
 use crate::error::{Error, Result};
-use crate::format::{render, List, Text};
+use crate::format::{new_list, render, List, Text};
 use crate::package::forget::{is_of_arch, Edit};
 use crate::package::trim::{below_modules, others, trim};
 use crate::system::folder::{Naming, Staged};
@@ -64,9 +64,9 @@ pub struct Contents {
 /// What the administrator decided about packages.
 pub struct Ties {
     /// The packages with diversions, sorted.
-    diverting: Vec<Text>,
+    diverting: List<Text>,
     /// The files with a changed mode or another place, sorted.
-    overridden: Vec<Text>,
+    overridden: List<Text>,
 }
 
 const STATUS: &[u8] = b"status";
@@ -230,7 +230,7 @@ impl Database {
     /// # Errors
     /// It cannot be read.
     pub fn ties(&self, root: &Root) -> Result<&'static Ties> {
-        let (mut diverting, mut overridden) = (Vec::new(), Vec::new());
+        let (diverting, overridden) = (new_list(), new_list());
         for (number, line) in lines(root.text_or_empty(self.path(b"diversions"))?) {
             // Three lines each: the file, where it went, whose diversion it is.
             match number % 3 {
@@ -244,8 +244,8 @@ impl Database {
                 overridden.push(file);
             }
         }
-        sort_once(&mut diverting);
-        sort_once(&mut overridden);
+        sort_once(diverting);
+        sort_once(overridden);
         Ok(Box::leak(Box::new(Ties {
             diverting,
             overridden,
@@ -284,7 +284,7 @@ impl Database {
         root: &Root,
         info_name: &[u8],
         going: &[Text],
-    ) -> Result<Vec<(Text, [Text; 1])>> {
+    ) -> Result<List<(Text, [Text; 1])>> {
         let names = [
             render(msg!("{}.list"), &[info_name]),
             render(msg!("{}.md5sums"), &[info_name]),
@@ -292,7 +292,7 @@ impl Database {
         let paths = names.map(|name| self.path(render(msg!("info/{}"), &[name])));
         let old = [root.text_or_empty(paths[0])?, root.text_or_empty(paths[1])?];
         let new = trim(root, old, paths.map(|path| root.shown(path)), going)?;
-        let mut changed = Vec::new();
+        let changed = new_list();
         for at in 0..2 {
             if new[at] != old[at] {
                 changed.push((names[at], [new[at]]));
@@ -306,7 +306,7 @@ impl Database {
     /// # Errors
     /// `info/` cannot be read.
     pub fn listed(&self, root: &Root) -> Result<Catalog<'static>> {
-        let mut entries = Vec::new();
+        let entries = new_list();
         for entry in Folder::entries_at(root, self.path(b"info"))? {
             if let Some(info_name) = entry.name.strip_suffix(b".list") {
                 let (name, arch) = split_at_byte(info_name, b':');
@@ -361,7 +361,7 @@ impl Database {
             work()?;
             return self.clean(root, contents, gone);
         }
-        let mut info: Vec<(&[u8], &[&[u8]])> = Vec::new();
+        let info: &mut Vec<(&[u8], &[&[u8]])> = new_list();
         for new in &edit.stand_ins {
             info.push((render(msg!("{}.list"), &[new.info_name]), &[]));
             info.push((render(msg!("{}.md5sums"), &[new.info_name]), &[]));
@@ -369,7 +369,7 @@ impl Database {
         for (name, text) in &edit.trimmed {
             info.push((name, text));
         }
-        let mut parts = edit.parts.clone();
+        let mut parts = edit.parts.to_vec();
         // A file whose last stanza has no empty line after it needs one before a new stanza.
         if !edit.stand_ins.is_empty() && !parts.last().map_or(true, |last| last.ends_with(b"\n\n"))
         {
@@ -386,7 +386,7 @@ impl Database {
             staged.push(stage(root, self.directory, Naming::Dpkg, &status)?);
         }
         if let Some(parts) = marks_without(contents, gone) {
-            staged.push(stage_marks(root, &parts)?);
+            staged.push(stage_marks(root, parts)?);
         }
 
         work()?;
@@ -408,7 +408,7 @@ impl Database {
             return Ok(());
         }
         if let Some(parts) = marks_without(contents, gone) {
-            stage_marks(root, &parts)?.commit()?;
+            stage_marks(root, parts)?.commit()?;
         }
         self.clean_info(root, gone)
     }
@@ -471,7 +471,7 @@ fn stage_marks(root: &Root, parts: &[Text]) -> Result<Staged<'static>> {
 }
 
 /// apt's marks without those of packages that go; `None` if there are none to go.
-fn marks_without(contents: &Contents, gone: &[Text]) -> Option<Vec<Text>> {
+fn marks_without(contents: &Contents, gone: &[Text]) -> Option<List<Text>> {
     let marks = contents.marks;
     let mut goes = vec![false; marks.all.len()];
     for info_name in gone {
@@ -516,7 +516,7 @@ pub fn info_name_of(entry: &CatalogEntry<'static>) -> Text {
 
 /// The kernels below which a package has files, from its list.
 pub fn kernels_of(files: &[u8]) -> &[&[u8]] {
-    let mut kernels: Vec<&[u8]> = Vec::new();
+    let kernels: &mut Vec<&[u8]> = new_list();
     for (_, file) in lines(files) {
         let Some(below) = below_modules(file) else {
             continue;
@@ -533,8 +533,8 @@ pub fn kernels_of(files: &[u8]) -> &[&[u8]] {
             kernels.push(version);
         }
     }
-    sort_once(&mut kernels);
-    kernels.leak()
+    sort_once(kernels);
+    kernels
 }
 
 #[cfg(test)]

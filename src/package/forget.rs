@@ -9,7 +9,7 @@
 //! A stand-in is never marked as automatically installed: apt's solver would take one that no
 //! archive has for obsolete and bring the real package back (apt 3.3: apt-pkg/solver3.cc).
 
-use crate::format::{join, keep, push_rendered, render, Text};
+use crate::format::{join, keep, new_list, push_rendered, render, List, Text};
 use crate::package::relation::{alternatives, each_name, group_of, groups, relation, Relation};
 use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::split_at_byte;
@@ -56,7 +56,7 @@ pub struct StandIn {
 /// What changes.
 pub struct Edit<'t> {
     /// The new file.
-    pub parts: Vec<&'t [u8]>,
+    pub parts: &'t [&'t [u8]],
     /// Stanzas that come at its end.
     pub stand_ins: Vec<StandIn>,
     /// Stand-ins that go, because the real package is back or nobody needs them.
@@ -109,7 +109,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
     search.find_dependants();
     search.find_orphans();
     let mut edit = Edit {
-        parts: Vec::new(),
+        parts: &[],
         stand_ins: Vec::new(),
         dropped: Vec::new(),
         dependants: core::mem::take(&mut search.dependants),
@@ -172,7 +172,7 @@ struct DependantSearch<'t, 'a> {
     /// For each of these entries, whether all packages of its name are marked already.
     is_marked: Vec<bool>,
     /// Dependants and where the name that each needs begins in `leaving`, sorted by dependant.
-    needs: Vec<(usize, usize)>,
+    needs: &'t [(usize, usize)],
     /// Packages that have come to stand in, whose own needs are to be followed.
     new: Vec<usize>,
     /// The names of automatically installed packages of which somebody who leaves is a user.
@@ -208,7 +208,7 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
             roles,
             leaving: Catalog::default(),
             is_marked: Vec::new(),
-            needs: Vec::new(),
+            needs: &[],
             new: Vec::new(),
             held: Catalog::default(),
             is_wanted: Vec::new(),
@@ -221,8 +221,8 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
     }
 
     /// Positions of all packages of a role.
-    fn all_of(&self, role: Role) -> Vec<usize> {
-        let mut all = Vec::new();
+    fn all_of(&self, role: Role) -> List<usize> {
+        let all = new_list();
         for (at, &other) in self.roles.iter().enumerate() {
             if other == role {
                 all.push(at);
@@ -235,13 +235,13 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
     /// that keeps its package's dependencies.
     #[inline(never)] // larger in the large frame of its caller
     fn find_dependants(&mut self) {
-        self.leaving = self.names_of(&self.all_of(Role::Leaves));
+        self.leaving = self.names_of(self.all_of(Role::Leaves));
         if self.leaving.entries().is_empty() {
             return;
         }
         self.is_marked = vec![false; self.leaving.entries().len()];
         let provided = self.provided();
-        let mut needs = Vec::new();
+        let needs = new_list();
         for (at, stanza) in self.situation.status.all.iter().enumerate() {
             if self.roles[at] != Role::Stays && self.roles[at] != Role::Leaves {
                 continue;
@@ -266,10 +266,10 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
     }
 
     /// The packages that stay and need one that leaves.
-    fn users(&self, at: usize) -> Vec<&'t Stanza<'t>> {
-        let mut users = Vec::new();
+    fn users(&self, at: usize) -> &'t [&'t Stanza<'t>] {
+        let users = new_list();
         let leaving = self.leaving.entries();
-        for &(dependant, first) in &self.needs {
+        for &(dependant, first) in self.needs {
             let mut all = leaving[first..].iter();
             let is_it =
                 |entry: &CatalogEntry<'_>| entry.at == at && entry.name == leaving[first].name;
@@ -313,7 +313,7 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
 
     /// The names by which packages satisfy others; those of their stand-ins, if they get some.
     fn names_of(&self, packages: &[usize]) -> Catalog<'t> {
-        let mut entries = Vec::new();
+        let entries = new_list();
         for &at in packages {
             let stanza = self.stanza(at);
             entries.push(entry(stanza.package, at));
@@ -324,8 +324,8 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
 
     /// What the packages that stay provide.
     fn provided(&self) -> Catalog<'t> {
-        let mut entries = Vec::new();
-        for at in self.all_of(Role::Stays) {
+        let entries = new_list();
+        for &at in self.all_of(Role::Stays) {
             let provides = self.stanza(at).provides;
             each_name(provides, &mut |name| entries.push(entry(name, at)));
         }
@@ -351,8 +351,8 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
     #[inline(never)] // larger in the large frame of its caller
     fn find_orphans(&mut self) {
         let situation = self.situation;
-        let mut wishes = Vec::new();
-        for at in self.all_of(Role::Leaves) {
+        let wishes = new_list();
+        for &at in self.all_of(Role::Leaves) {
             let stanza = self.stanza(at);
             let is_auto_itself = match stood_in_for(stanza.package) {
                 None => is_auto(situation.marks, stanza.package, stanza.arch),
@@ -378,20 +378,20 @@ impl<'t, 'a> DependantSearch<'t, 'a> {
             return;
         }
         let mut is_held = vec![false; self.roles.len()];
-        let mut held = Vec::new();
-        for &(_, other) in &wishes {
+        let held = new_list();
+        for &(_, other) in wishes.iter() {
             if !core::mem::replace(&mut is_held[other], true) {
                 held.push(other);
             }
         }
-        self.held = self.names_of(&held);
+        self.held = self.names_of(held);
         self.is_wanted = vec![false; self.roles.len()];
         for role in &[Role::Stays, Role::StandsIn] {
-            for at in self.all_of(*role) {
+            for &at in self.all_of(*role) {
                 self.note_wishes(at);
             }
         }
-        for (at, other) in wishes {
+        for &mut (at, other) in wishes {
             if self.roles[at] == Role::Leaves && !self.is_wanted[other] {
                 self.roles[at] = Role::StandsIn;
                 self.new.push(at);
@@ -468,14 +468,10 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
     /// Where the relations begin that ask for other packages.
     const FIRST_NEED: usize = 5;
     let package = stanza.package;
-    let mut provides = Vec::new();
-    push_rendered(
-        &mut provides,
-        b"{} (= {})",
-        &[package, stanza.field(VERSION)],
-    );
+    let provides = new_list();
+    push_rendered(provides, b"{} (= {})", &[package, stanza.field(VERSION)]);
     each_provided(stanza, &mut |group| {
-        push_rendered(&mut provides, b", {}", &[group]);
+        push_rendered(provides, b", {}", &[group]);
     });
     let mut text = Vec::with_capacity(512);
     // Protected: no archive has it, and whoever purges what is obsolete would take its users along.
@@ -510,7 +506,7 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
 /// it needs must not be kept back for its sake; and nothing that all its users need themselves, since
 /// one removal has to take what they brought along with them.
 fn needs_of(relations: &[u8], users: &[&Stanza<'_>]) -> Text {
-    let mut text = Vec::new();
+    let text = new_list();
     for group in groups(relations) {
         let name = name_in(group);
         let needs = |user: &&Stanza<'_>| {
@@ -527,9 +523,9 @@ fn needs_of(relations: &[u8], users: &[&Stanza<'_>]) -> Text {
         if !text.is_empty() {
             text.extend_from_slice(b", ");
         }
-        push_unversioned(&mut text, group);
+        push_unversioned(text, group);
     }
-    text.leak()
+    text
 }
 
 /// Adds relations without their versions.

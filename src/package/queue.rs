@@ -5,7 +5,7 @@
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual|removed KERNEL…`.
 
 use crate::error::{Error, Result};
-use crate::format::{join, render, Text};
+use crate::format::{join, new_list, render, Text};
 use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
 use crate::text::catalog::{Catalog, CatalogEntry};
@@ -70,7 +70,7 @@ pub fn read(root: &Root, name: &[u8]) -> Result<&'static Notes> {
     // The last line may be half of one.
     let whole = rfind(text, b'\n').map_or(0, |newline| newline + 1);
     let mut is_damaged = text.is_empty() || whole < text.len();
-    let mut all = Vec::new();
+    let all = new_list();
     for (_, line) in lines(&text[..whole]) {
         let note = parse(line);
         match MARKS.contains(&note.mark) {
@@ -78,7 +78,7 @@ pub fn read(root: &Root, name: &[u8]) -> Result<&'static Notes> {
             false => is_damaged = true,
         }
     }
-    Ok(keep_notes(all.leak(), is_damaged.then_some(shown)))
+    Ok(keep_notes(all, is_damaged.then_some(shown)))
 }
 
 /// The notes of a text; `file` is for messages.
@@ -86,7 +86,7 @@ pub fn read(root: &Root, name: &[u8]) -> Result<&'static Notes> {
 /// # Errors
 /// A line that is no note.
 pub fn notes<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t [Note<'t>]> {
-    let mut notes = Vec::new();
+    let notes = new_list();
     for (number, line) in lines(text) {
         let note = parse(line);
         if note.package.is_empty() {
@@ -95,7 +95,7 @@ pub fn notes<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t [Note<'t>]> {
         }
         notes.push(note);
     }
-    Ok(notes.leak())
+    Ok(notes)
 }
 
 /// A line's note; one without a package is none.
@@ -104,30 +104,30 @@ fn parse(line: &[u8]) -> Note<'_> {
     let package = words.next().unwrap_or_default();
     // A line written by hand may be the package alone.
     let mark = words.next().unwrap_or_default();
-    let mut kernels = Vec::new();
+    let kernels = new_list();
     for kernel in words {
         kernels.push(kernel);
     }
     Note {
         package,
         mark,
-        kernels: kernels.leak(),
+        kernels: kernels,
     }
 }
 
 /// The packages of notes, sorted.
-pub fn packages<'t>(notes: &[Note<'t>]) -> Vec<&'t [u8]> {
-    let mut packages = Vec::with_capacity(notes.len());
+pub fn packages<'t>(notes: &[Note<'t>]) -> &'t mut Vec<&'t [u8]> {
+    let packages = new_list();
     for note in notes {
         packages.push(note.package);
     }
-    sort_once(&mut packages);
+    sort_once(packages);
     packages
 }
 
 /// Positions of notes by the names of their packages, without and with the architecture.
 pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
-    let mut entries = Vec::with_capacity(notes.len());
+    let entries = new_list();
     for (at, note) in notes.iter().enumerate() {
         let (name, arch) = split_at_byte(note.package, b':');
         entries.push(CatalogEntry { name, arch, at });
@@ -155,7 +155,7 @@ pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Res
     leaving.extend_from_slice(done);
     sort_once(&mut leaving);
     let notes = read(root, name)?.all;
-    let mut lines = Vec::new();
+    let lines = new_list();
     for note in notes {
         if leaving.binary_search(&note.package).is_err() {
             lines.push(line(note));
@@ -177,7 +177,7 @@ pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Res
             ..*note
         }));
     }
-    sort_once(&mut lines);
+    sort_once(lines);
     let text = join(&lines, "");
     if text == folder.text_or_empty(name)? {
         return Ok(());

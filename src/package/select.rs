@@ -1,5 +1,6 @@
 //! Which packages the user means: `PKG`, `PKG:arch`, or a pattern with `*` and `?`.
 
+use crate::format::new_list;
 use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::rfind;
 
@@ -44,13 +45,13 @@ impl<'a> Spec<'a> {
             true => names.entries(),
             false => names.find(self.name),
         };
-        let mut found = Vec::new();
+        let found = new_list();
         for entry in candidates {
             if self.matches(entry.name, entry.arch) {
                 found.push(*entry);
             }
         }
-        found.leak()
+        found
     }
 }
 

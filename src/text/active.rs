@@ -15,7 +15,7 @@
 //! Entries borrow from the text; the file is written from them in one piece.
 
 use crate::error::{Error, Result};
-use crate::format::{decimal, push_rendered, Text};
+use crate::format::{decimal, new_list, push_rendered, Text};
 use crate::template::Template;
 use crate::text::name::ModuleName;
 use crate::text::{has, lines, rfind, words};
@@ -116,8 +116,8 @@ impl Registry {
     /// The first malformed line.
     pub fn parse(text: Text, file: &[u8]) -> Result<&'static mut Registry> {
         let registry = Box::leak(Box::<Registry>::default());
-        let mut owner_lines = Vec::new();
-        let (mut read, mut holds) = (Vec::new(), Vec::new());
+        let owner_lines = new_list();
+        let (read, holds) = (new_list(), new_list());
         for (number, line) in lines(text) {
             if let Some(owners) = owners_in(line) {
                 // They may stand above their entry, so they wait for the end.
@@ -135,13 +135,13 @@ impl Registry {
         if !read.windows(2).all(|pair| pair[0].0 < pair[1].0) {
             read.sort_unstable();
         }
-        for (name, at) in read {
+        for &mut (name, at) in read {
             let (number, hold) = holds[at];
             if registry.join(name, hold).is_none() {
                 return Err(Error::parse(file, number, msg!("too many references"), &[]));
             }
         }
-        for (number, line) in owner_lines {
+        for &mut (number, line) in owner_lines {
             let mut line = words(line);
             let Some(name) = line.next() else {
                 return Err(Error::parse(
@@ -347,8 +347,8 @@ impl Registry {
     }
 
     /// The file that says all this.
-    pub fn to_text(&self) -> Vec<u8> {
-        let mut text = Vec::new();
+    pub fn to_text(&self) -> Text {
+        let text = new_list();
         for comment in &self.comments {
             text.extend_from_slice(comment);
             text.push(b'\n');
@@ -361,7 +361,7 @@ impl Registry {
                 (_, Some(_)) => &mut fresh,
                 (Some(_), None) => &mut entries,
             };
-            rest[0].push(&mut text);
+            rest[0].push(text);
             *rest = &rest[1..];
         }
     }
@@ -487,7 +487,7 @@ mod tests {
     }
 
     fn written(registry: &Registry) -> String {
-        String::from_utf8(registry.to_text()).unwrap()
+        String::from_utf8(registry.to_text().to_vec()).unwrap()
     }
 
     #[test]
@@ -597,7 +597,7 @@ mod tests {
         crate::text::tests::every_text(&vocabulary, 6, &mut |text| {
             if let Ok(registry) = Registry::parse(keep(text), b"f") {
                 let once = registry.to_text();
-                let again = Registry::parse(keep(&once), b"f").unwrap().to_text();
+                let again = Registry::parse(once, b"f").unwrap().to_text();
                 assert_eq!(once, again);
             }
         });

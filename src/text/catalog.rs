@@ -41,16 +41,15 @@ fn order(a: &CatalogEntry<'_>, b: &CatalogEntry<'_>) -> Ordering {
 
 impl<'t> Catalog<'t> {
     /// Sorts entries, if they are not sorted already: package managers write their files so.
-    pub fn new(mut entries: Vec<CatalogEntry<'t>>) -> Catalog<'t> {
+    pub fn new(entries: &'t mut Vec<CatalogEntry<'t>>) -> Catalog<'t> {
         let mut pairs = entries.windows(2);
         if pairs.any(|pair| order(&pair[0], &pair[1]) == Ordering::Greater) {
             entries.sort_unstable_by(order);
         }
         let mut bits = 0;
-        for entry in &entries {
+        for entry in entries.iter() {
             bits |= bit(entry.name);
         }
-        let entries = entries.leak();
         Catalog { entries, bits }
     }
 
@@ -98,7 +97,8 @@ mod tests {
             arch: b"",
             at,
         });
-        let table = Catalog::new(entries.collect());
+        let mut entries = entries.collect();
+        let table = Catalog::new(&mut entries);
         for name in names.iter().chain(&["c", "abcdefg", "A"]) {
             let found = table.find(name.as_bytes()).iter().map(|entry| entry.at);
             let wanted = (0..names.len()).filter(|&at| names[at] == *name);

@@ -5,14 +5,15 @@
 //! (linux: kernel/module/procfs.c)
 
 use crate::error::{Error, Result};
+use crate::format::new_list;
 use crate::text::name::ModuleName;
 
 /// The names of the loaded modules, in the file's order; `file` is for messages.
 ///
 /// # Errors
 /// A line without a name.
-pub fn names<'t>(text: &'t [u8], file: &[u8]) -> Result<Vec<ModuleName<'t>>> {
-    let mut names = Vec::new();
+pub fn names<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Vec<ModuleName<'t>>> {
+    let names = new_list();
     for (number, line) in super::lines(text) {
         let name = super::until(line, b' ');
         if name.is_empty() {
@@ -36,7 +37,7 @@ mod tests {
             b 1 4294967295 a,c, Live 0xffffffffc0000000\n\
             short\n";
         let all = names(text, b"f").unwrap().into_iter();
-        let all: Vec<_> = all.map(ModuleName::to_kernel).collect();
+        let all: Vec<_> = all.map(|name| name.to_kernel()).collect();
         assert_eq!(all, [&b"nvidia"[..], b"a", b"b", b"short"]);
     }
 

@@ -5,6 +5,7 @@
 //! as the slices that it was. (dpkg: lib/dpkg/parse.c)
 
 use crate::error::{Error, Result};
+use crate::format::new_list;
 use crate::text::catalog::{bit, Catalog, CatalogEntry};
 use crate::text::{is_same, is_same_word, lines, memchr, split_at_byte, split_inline};
 use memchr::arch::all::is_equal;
@@ -52,8 +53,8 @@ impl<'t> Stanzas<'t> {
 
     /// The file without the stanzas for whose positions `goes` is true, in pieces of it. What is
     /// before the first stanza stays, too.
-    pub fn without(&self, goes: &[bool]) -> Vec<&'t [u8]> {
-        let mut parts = Vec::new();
+    pub fn without(&self, goes: &[bool]) -> &'t Vec<&'t [u8]> {
+        let parts = new_list();
         let mut start = 0;
         for (at, stanza) in self.all.iter().enumerate() {
             if goes[at] {
@@ -78,7 +79,7 @@ impl<'t> Stanzas<'t> {
 /// at the end of a line, a comment, a line that is no field, a missing final newline, a stanza
 /// without a package or with a name that no package can have, two of one package and architecture.
 pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
-    let mut all: Vec<Stanza<'t>> = Vec::new();
+    let all: &mut Vec<Stanza<'t>> = new_list();
     // Whether the last one is open, on which line it began, and which known field came last.
     let (mut is_open, mut first_number, mut known) = (false, 0, None);
     let mut bits = 0;
@@ -159,7 +160,7 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
         return Err(Error::parse(file, number, what, &[]));
     }
     let names = by_name(&all, file)?;
-    let all = all.leak();
+    let all = all;
     Ok(Box::leak(Box::new(Stanzas { text, all, names })))
 }
 
@@ -224,7 +225,8 @@ pub fn name_in(text: &[u8]) -> &[u8] {
 }
 
 fn by_name<'t>(stanzas: &[Stanza<'t>], file: &[u8]) -> Result<Catalog<'t>> {
-    let mut entries = Vec::with_capacity(stanzas.len());
+    let entries = new_list();
+    entries.reserve(stanzas.len());
     for (at, stanza) in stanzas.iter().enumerate() {
         let (name, arch) = (stanza.package, stanza.arch);
         entries.push(CatalogEntry { name, arch, at });
