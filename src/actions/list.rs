@@ -40,17 +40,17 @@ pub fn list(session: &Session) -> Result<()> {
     let mut demand = request.is_firmware.then(|| Demand::new(root));
     for version in versions {
         let kernel = Kernel::open(root, version)?;
-        let mut closure = Closure::default();
+        let closure = Closure::empty();
         match machine {
-            None => named(&mut closure, &kernel, names, &mut is_found, report)?,
-            Some(machine) if request.is_boot => boot(&mut closure, machine, &kernel, report)?,
-            Some(machine) => needed(&mut closure, root, machine, &kernel, report)?,
+            None => named(closure, &kernel, names, &mut is_found, report)?,
+            Some(machine) if request.is_boot => boot(closure, machine, &kernel, report)?,
+            Some(machine) => needed(closure, root, machine, &kernel, report)?,
         }
         let Some(demand) = &mut demand else {
-            show(session, &closure, version, versions, out);
+            show(session, closure, version, versions, out);
             continue;
         };
-        demand.add_modules(&kernel, &closure)?;
+        demand.add_modules(&kernel, closure)?;
         if machine.is_some() && !request.is_boot {
             demand.add_builtin(&kernel)?;
         }

@@ -44,8 +44,8 @@ pub fn restore(session: &Session) -> Result<()> {
             Some(_) => park.kernel()?,
             None => Kernel::open(root, version)?,
         };
-        let mut closure = Closure::default();
-        named(&mut closure, &kernel, names, &mut is_found, report)?;
+        let closure = Closure::empty();
+        named(closure, &kernel, names, &mut is_found, report)?;
         match from {
             None => {
                 report.note(msg!("kernel {}: nothing is parked"), &[version]);
@@ -54,7 +54,7 @@ pub fn restore(session: &Session) -> Result<()> {
                 }
             }
             Some(from) => {
-                let closure = wanted.map(|_| &closure);
+                let closure = wanted.map(|_| &*closure);
                 plans.push(restore::plan(park, folder, from, closure, report)?);
             }
         }
@@ -125,7 +125,7 @@ pub fn bring_back(
         return Ok(());
     };
     let full = park.kernel()?;
-    let mut wanted = Closure::default();
+    let wanted = Closure::empty();
     for entry in registry.all() {
         if let Some(line) = full.line(entry.name)? {
             wanted.add(line, Why::Named);
@@ -141,7 +141,7 @@ pub fn bring_back(
     wanted.complete(&full)?;
     // The lock is that of the caller.
     let folder = kernels::open(root, version, Mode::DryRun)?;
-    let plan = restore::plan(park, folder, from, Some(&wanted), report)?;
+    let plan = restore::plan(park, folder, from, Some(wanted), report)?;
     // Files may be there already that no index lists.
     if !plan.is_done() {
         execute(vec![plan], request, report)?;

@@ -43,7 +43,7 @@ impl Wanted {
         for name in &request.names {
             wanted.add(name);
         }
-        wanted.names = expand(root, take(&mut wanted.names), b"--use")?;
+        wanted.names = expand(root, &take(&mut wanted.names), b"--use")?.to_vec();
         for file in &request.from {
             wanted.add_file(root, file)?;
         }
@@ -106,11 +106,11 @@ impl Wanted {
         file: &[u8],
     ) -> Result<Option<&'static Registry>> {
         let found = names::parse(text, file)?;
-        self.names.append(&mut expand(root, found.names, file)?);
+        self.names.extend_from_slice(expand(root, &found.names, file)?);
         if found.registered == 0 {
             return Ok(None);
         }
-        Ok(Some(Registry::parse(found.registry.leak(), file)?))
+        Ok(Some(Registry::parse(&found.registry, file)?))
     }
 }
 

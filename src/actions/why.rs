@@ -46,16 +46,16 @@ pub fn why(session: &Session) -> Result<()> {
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         let registry = kernels::registry(root, version)?;
-        let mut kept = Closure::default();
-        keep_all(&mut kept, machine, &kernel, registry, &mut Vec::new())?;
+        let kept = Closure::empty();
+        keep_all(kept, machine, &kernel, registry, &mut Vec::new())?;
         if machine.runs(version) {
-            add_loaded(&mut kept, machine, &kernel)?;
+            add_loaded(kept, machine, &kernel)?;
             kept.complete(&kernel)?;
         }
         let answer = Answer {
             root,
             kernel: &kernel,
-            kept: &kept,
+            kept,
             registry,
             format: session.request.format,
         };

@@ -5,6 +5,7 @@
 //! pruned tree, header and order included. A line that is not of the file's format stays as it
 //! is: it may mean something to somebody.
 
+use crate::format::new_list;
 use crate::text::alias::alias;
 use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{is_same, lines, memchr, split_at_byte, words};
@@ -73,8 +74,8 @@ pub fn filter<'t>(
     comments: Comments,
     position: Position<'_>,
     see: See<'_, 't>,
-) -> Result<Vec<&'t [u8]>, usize> {
-    let mut parts = Vec::new();
+) -> Result<&'t mut Vec<&'t [u8]>, usize> {
+    let parts = new_list();
     // The last part, which grows while lines that stay follow one another.
     let mut part = 0..0;
     let mut entries = 0;
@@ -105,7 +106,7 @@ pub fn filter<'t>(
         is_first = line.is_empty();
         if stays {
             if part.end != start {
-                push_part(&mut parts, &text[part]);
+                push_part(parts, &text[part]);
                 part = start..start;
             }
             part.end = next;
@@ -117,9 +118,9 @@ pub fn filter<'t>(
         return Err(number_at(zero));
     }
     if format == IndexFormat::FirstWord && entries == 0 {
-        return Ok(Vec::new());
+        return Ok(new_list());
     }
-    push_part(&mut parts, &text[part]);
+    push_part(parts, &text[part]);
     Ok(parts)
 }
 
@@ -246,7 +247,7 @@ mod tests {
             &mut |found| seen.push(found.map(|(line, position)| (line.pattern, position))),
         );
         let wanted = [&b"alias 1 k\n\nalias 2 k\n"[..], b"alias 4 k"];
-        assert_eq!(parts.unwrap(), wanted);
+        assert_eq!(parts.unwrap()[..], wanted);
         let wanted = [Some((&b"1"[..], 7)), None, Some((b"2", 7)), Some((b"4", 7))];
         assert_eq!(seen, wanted);
     }

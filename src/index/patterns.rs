@@ -176,7 +176,7 @@ mod tests {
         for pattern in patterns {
             writer.add(pattern, pattern, 0);
         }
-        writer.write(Layout::ParentsFirst).unwrap()
+        writer.write(Layout::ParentsFirst).unwrap().to_vec()
     }
 
     /// The values, sorted, each once.

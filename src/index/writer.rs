@@ -4,6 +4,7 @@
 //! range of them. (Rejected: a tree of nodes in memory, as depmod has it; it costs an allocation
 //! for each node and is walked once.) The format is described in [`crate::index::trie`].
 
+use crate::format::Text;
 use crate::index::trie::{Layout, HAS_CHILDREN, HAS_PREFIX, HAS_VALUES, HEADER, POSITION};
 use crate::text::sort::sort;
 use crate::text::split_inline;
@@ -45,7 +46,7 @@ impl Writer {
 
     /// The index file, after which there are no entries any more; `None` where it would be larger
     /// than its offsets can tell (256 MiB).
-    pub fn write(&mut self, layout: Layout) -> Option<Vec<u8>> {
+    pub fn write(&mut self, layout: Layout) -> Option<Text> {
         u32::try_from(self.entries.len()).ok()?;
         sort(&self.entries, &mut self.starts);
         let mut output = Output {
@@ -60,10 +61,9 @@ impl Writer {
             false => output.node(&self.starts, 0),
         };
         output.patch(HEADER.len(), root);
-        let mut bytes = output.bytes;
+        let bytes = output.bytes.leak();
         self.entries.clear();
         self.starts.clear();
-        bytes.shrink_to_fit();
         (bytes.len() <= POSITION as usize).then_some(bytes)
     }
 }
@@ -198,7 +198,7 @@ mod tests {
     use crate::index::trie::Trie;
     use crate::text::name::ModuleName;
 
-    fn written(entries: &[(&str, &str, u32)], layout: Layout) -> Vec<u8> {
+    fn written(entries: &[(&str, &str, u32)], layout: Layout) -> Text {
         let mut writer = Writer::default();
         for (key, value, priority) in entries {
             writer.add(key.as_bytes(), value.as_bytes(), *priority);

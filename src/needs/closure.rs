@@ -86,6 +86,12 @@ impl Needed {
 }
 
 impl Closure {
+    /// An empty one, which stays.
+    #[inline(never)]
+    pub fn empty() -> &'static mut Closure {
+        Box::leak(Box::<Closure>::default())
+    }
+
     /// The modules, in the order in which they came in.
     pub fn modules(&self) -> &[Needed] {
         &self.modules

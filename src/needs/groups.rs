@@ -2,7 +2,7 @@
 //! `--from` takes it. What is in a group may be missing: kernels differ in what they have.
 
 use crate::error::{Error, Result};
-use crate::format::{render, Text};
+use crate::format::{new_list, render, List, Text};
 use crate::needs::rules::text_or_hidden;
 use crate::system::Root;
 use crate::template::Template;
@@ -17,9 +17,9 @@ const GROUPS: Template = msg!("etc/limopack/groups.d usr/lib/limopack/groups.d")
 ///
 /// # Errors
 /// A name that can be none; a registry that is malformed.
-pub fn names_in(text: Text, file: &[u8]) -> Result<(Vec<Want>, &'static Registry)> {
-    let mut found = names::parse(text, file)?;
-    let registry = Registry::parse(found.registry.leak(), file)?;
+pub fn names_in(text: Text, file: &[u8]) -> Result<(List<Want>, &'static Registry)> {
+    let found = names::parse(text, file)?;
+    let registry = Registry::parse(&found.registry, file)?;
     for entry in registry.entries() {
         found.names.push(Want {
             given: entry.name.to_kernel(),
@@ -27,7 +27,7 @@ pub fn names_in(text: Text, file: &[u8]) -> Result<(Vec<Want>, &'static Registry
             line: 0,
         });
     }
-    Ok((found.names, registry))
+    Ok((&found.names, registry))
 }
 
 /// Puts the names of the groups among `names` in their place, groups in groups as well; `file` is
@@ -35,8 +35,8 @@ pub fn names_in(text: Text, file: &[u8]) -> Result<(Vec<Want>, &'static Registry
 ///
 /// # Errors
 /// A group that must be there and is not; its file cannot be read, or has a name that can be none.
-pub fn expand(root: &Root, names: Vec<Want>, file: &[u8]) -> Result<Vec<Want>> {
-    let (mut all, mut queue, mut at) = (Vec::new(), names, 0);
+pub fn expand(root: &Root, names: &[Want], file: &[u8]) -> Result<List<Want>> {
+    let (all, mut queue, mut at) = (new_list(), names.to_vec(), 0);
     while at < queue.len() {
         let want = queue[at];
         at += 1;
@@ -62,7 +62,7 @@ pub fn expand(root: &Root, names: Vec<Want>, file: &[u8]) -> Result<Vec<Want>> {
                     queue.push(Want {
                         presence: Presence::Optional,
                         line: want.line,
-                        ..named
+                        ..*named
                     });
                 }
             }

@@ -189,7 +189,7 @@ impl Patterns {
         let Some(bytes) = writer.write(Layout::ParentsFirst) else {
             return Ok(None);
         };
-        let index = Trie::new(bytes.leak(), b"index in memory")?;
+        let index = Trie::new(bytes, b"index in memory")?;
         Ok(Some(Box::leak(index)))
     }
 }

@@ -108,7 +108,7 @@ pub fn declared(root: &Root) -> Result<&'static Declared> {
         declared.files.push(path);
         let (names, registry) = names_in(text, root.shown(path))?;
         declared.is_base |= registry.says_base() || text.starts_with(CENSUS);
-        for want in expand(root, names, root.shown(path))? {
+        for &want in expand(root, names, root.shown(path))? {
             let place = match want.line {
                 0 => path,
                 line => render(msg!("{}:{}"), &[path, decimal(line)]),

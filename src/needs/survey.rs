@@ -174,7 +174,7 @@ pub struct Survey<'r> {
     /// Whether that tells all that the machine needs, or a file does.
     pub has_base: bool,
     /// What stays.
-    pub keep: Closure,
+    pub keep: &'static mut Closure,
     /// What goes.
     pub removal: Box<Removal>,
     /// What modules.dep listed before a prune that is unfinished.
@@ -211,7 +211,7 @@ impl<'r> Survey<'r> {
             has_base: registry.is_base() || machine.declared.is_base,
             registry,
             folder,
-            keep: Closure::default(),
+            keep: Closure::empty(),
             removal: Box::default(),
             unfinished,
             left: Leftover::Nothing,
@@ -223,7 +223,7 @@ impl<'r> Survey<'r> {
             survey.find(Kind::Base, ACTIVE, text);
         }
         keep_all(
-            &mut survey.keep,
+            survey.keep,
             machine,
             &survey.kernel,
             survey.registry,

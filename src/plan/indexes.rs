@@ -2,7 +2,7 @@
 //! would write for the modules that are there then.
 
 use crate::error::{Error, Result};
-use crate::format::{push_decimal, push_rendered, Text};
+use crate::format::{new_list, push_decimal, push_rendered, List, Text};
 use crate::index::binary::BINARIES;
 use crate::index::filter::{filter, Comments, IndexFormat, Line, Position, See, FILES};
 use crate::index::trie::{Layout, Trie};
@@ -28,7 +28,7 @@ pub struct Rewrite {
     /// How many bytes it has now.
     pub old_size: usize,
     /// What it will hold: slices of the old file, or all of it made anew.
-    pub parts: Vec<Text>,
+    pub parts: &'static [Text],
 }
 
 impl Rewrite {
@@ -58,12 +58,12 @@ pub fn rewrites(
     order: Order,
     position: Position<'_>,
     count: usize,
-) -> Result<Vec<Rewrite>> {
+) -> Result<List<Rewrite>> {
     let layout = layout(folder)?;
     // For each module that stays, the number of its line in the new modules.dep, the first text.
     let mut priorities = vec![0; count];
     let mut writer = Writer::default();
-    let (mut texts, mut indexes) = (Vec::new(), Vec::new());
+    let (texts, indexes) = (new_list(), new_list());
     for &(name, format) in FILES {
         let index = BINARIES.iter().find(|(_, _, source)| *source == name);
         let index = index.map(|&(binary, index, _)| Ok((binary, index, folder.text(index)?)));
@@ -103,16 +103,16 @@ pub fn rewrites(
             position,
             &mut see,
         )?;
-        push_changed(&mut texts, name, old, parts);
+        push_changed(texts, name, old, parts);
         if let Some((_, index, old)) = index {
             let Some(bytes) = writer.write(layout) else {
                 let what = msg!("{} would become too large");
                 return Err(Error::refused(what, &[folder.shown(index)]));
             };
-            push_changed(&mut indexes, index, old, vec![bytes.leak()]);
+            push_changed(indexes, index, old, vec![bytes].leak());
         }
     }
-    texts.extend(indexes);
+    texts.append(indexes);
     Ok(texts)
 }
 
@@ -128,14 +128,14 @@ pub fn part_of<'t>(
     comments: Comments,
     position: Position<'_>,
     see: See<'_, 't>,
-) -> Result<Vec<&'t [u8]>> {
+) -> Result<&'t mut Vec<&'t [u8]>> {
     filter(format, text, comments, position, see).map_err(|line| {
         let what = msg!("no line of depmod's; run depmod");
         Error::parse(folder.shown(name), line, what, &[])
     })
 }
 
-fn push_changed(rewrites: &mut Vec<Rewrite>, name: Text, old: Text, parts: Vec<Text>) {
+fn push_changed(rewrites: &mut Vec<Rewrite>, name: Text, old: Text, parts: &'static [Text]) {
     let mut rest = old;
     let is_same = parts.iter().all(|part| match rest.strip_prefix(*part) {
         Some(after) => {

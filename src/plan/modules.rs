@@ -2,7 +2,7 @@
 //! is touched, printed by `--dry-run`, consumed by the execution.
 
 use crate::error::Result;
-use crate::format::{push_decimal, push_rendered, Text};
+use crate::format::{push_decimal, push_rendered, List, Text};
 use crate::needs::survey::{Leftover, UNFINISHED};
 use crate::plan::indexes::Rewrite;
 use crate::plan::park::Park;
@@ -51,7 +51,7 @@ pub struct Plan<'r> {
     /// The module files that go.
     pub removal: Box<Removal>,
     /// The index files that change.
-    pub rewrites: Vec<Rewrite>,
+    pub rewrites: List<Rewrite>,
     /// What an earlier prune did not finish.
     pub left: Leftover,
 }
@@ -111,7 +111,7 @@ impl Plan<'_> {
             starts.push(start);
             lines.extend_from_slice(b"\n\0");
         });
-        for rewrite in &self.rewrites {
+        for rewrite in self.rewrites {
             starts.push(lines.len() as u32);
             rewrite.describe(shown, &mut lines);
             lines.extend_from_slice(b"\n\0");
@@ -152,7 +152,7 @@ impl Plan<'_> {
 
     fn files(&self) -> Vec<(Text, &[Text])> {
         let files = self.rewrites.iter();
-        files.map(|file| (file.name, &file.parts[..])).collect()
+        files.map(|file| (file.name, file.parts)).collect()
     }
 
     fn take_away(&self, tick: &mut dyn FnMut()) -> Result<()> {

@@ -275,8 +275,8 @@ impl<'a> Whole<'a> {
             let text = folder.text_or_empty(name)?;
             part_of(folder, name, format, text, comments, position, &mut |_| {})
         };
-        let mut parts = read(self.park, Comments::Stay, &old)?;
-        parts.append(&mut read(self.folder, Comments::Go, &new)?);
+        let parts = read(self.park, Comments::Stay, &old)?;
+        parts.append(read(self.folder, Comments::Go, &new)?);
         Ok(match parts[..] {
             [one] => one,
             _ => parts.concat().leak(),

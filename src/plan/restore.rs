@@ -28,7 +28,7 @@ pub fn plan<'r>(
 ) -> Result<Box<Plan<'r>>> {
     let whole = Whole::read(&park, &from, &folder)?;
     // What will be in place: what is there now, whatever the index says, and what comes.
-    let mut placed = Closure::default();
+    let placed = Closure::empty();
     // What no line lists as it is.
     let mut strange: Vec<Text> = Vec::new();
     let mut is_present = Vec::new();
