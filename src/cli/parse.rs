@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::Text;
 use crate::package::forget::StandIns;
 use crate::system::report::Volume;
-use crate::text::has;
+use crate::text::{find_word, has};
 use std::ffi::OsString;
 
 /// What to do.
@@ -204,10 +204,10 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
 }
 
 fn output_format(value: Text) -> Result<OutputFormat> {
-    match value {
-        b"json" => Ok(OutputFormat::Json),
-        b"text" => Ok(OutputFormat::Text),
-        _ => Err(Error::usage(
+    match find_word(b"json text", value) {
+        Some(0) => Ok(OutputFormat::Json),
+        Some(_) => Ok(OutputFormat::Text),
+        None => Err(Error::usage(
             msg!("no such format: {}; there are json and text"),
             &[value],
         )),

@@ -8,7 +8,7 @@
 use crate::format::new_list;
 use crate::text::alias::alias;
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{is_same, lines, memchr, split_at_byte, words};
+use crate::text::{find_word, is_same, lines, memchr, split_at_byte, words};
 
 /// Which word of a line says whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,10 +150,10 @@ fn parse(format: IndexFormat, line: &[u8]) -> Option<Option<Line<'_>>> {
             Some(module)
         }
         IndexFormat::FirstWord => words.next(),
-        IndexFormat::SecondWord => match words.next()? {
-            b"softdep" | b"weakdep" => words.next(),
-            _ => return None,
-        },
+        IndexFormat::SecondWord => {
+            find_word(b"softdep weakdep", words.next()?)?;
+            words.next()
+        }
     };
     Some(module.map(|module| Line {
         whole: line,

@@ -109,11 +109,11 @@ impl<'r> Demand<'r> {
     fn add_records(&mut self, text: Text) -> usize {
         let (mut module, mut count): (Text, usize) = (b"", 0);
         for (name, value) in records(text) {
-            match name {
-                b"filename" => module = last_part(value),
-                b"firmware" => self.add(value, module),
-                b"vermagic" => count += 1,
-                _ => {}
+            match find_word(b"filename firmware vermagic", name) {
+                Some(0) => module = last_part(value),
+                Some(1) => self.add(value, module),
+                Some(_) => count += 1,
+                None => {}
             }
         }
         count
