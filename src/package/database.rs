@@ -461,12 +461,12 @@ fn stage(
     path: &[u8],
     naming: Naming,
     files: &[(&[u8], &[&[u8]])],
-) -> Result<Staged<'static>> {
+) -> Result<Box<Staged<'static>>> {
     let folder: &'static Folder = Box::leak(Box::new(Folder::create(root, path)?));
     folder.stage(naming, files)
 }
 
-fn stage_marks(root: &Root, parts: &[Text]) -> Result<Staged<'static>> {
+fn stage_marks(root: &Root, parts: &[Text]) -> Result<Box<Staged<'static>>> {
     stage(root, STATES.0, Naming::Hidden, &[(STATES.1, parts)])
 }
 

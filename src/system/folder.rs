@@ -76,7 +76,7 @@ impl Staged<'_> {
     ///
     /// # Errors
     /// Any step. The files before the failed one are new, it and those after it are old.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(mut self: Box<Self>) -> Result<()> {
         let folder = self.folder;
         if self.waiting.is_empty() {
             return Ok(());
@@ -269,14 +269,14 @@ impl Folder {
     ///
     /// # Errors
     /// Any step; nothing is left behind then.
-    pub fn stage(&self, naming: Naming, files: &[(&[u8], &[&[u8]])]) -> Result<Staged<'_>> {
+    pub fn stage(&self, naming: Naming, files: &[(&[u8], &[&[u8]])]) -> Result<Box<Staged<'_>>> {
         // Without memory the process ends at once, and what it has staged would stay.
         io(Verb::WriteIn, self.shown, heap::reserve())?;
-        let mut staged = Staged {
+        let mut staged = Box::new(Staged {
             folder: self,
             naming,
             waiting: Vec::with_capacity(files.len()),
-        };
+        });
         for (name, parts) in files {
             let temporary = naming.temporary(name);
             staged.waiting.push(keep(name));
