@@ -23,13 +23,13 @@ use crate::text::{sort_once, split_at_byte, words};
 impl Task<'_> {
     /// Prunes, then edits the database, then cleans up; everything that can be refused is refused
     /// before the first step. The stand-ins that went are given back.
-    pub(super) fn forget(&self, wanted: &Selection) -> Result<&'static [&'static Stanza<'static>]> {
+    pub(super) fn forget(&self, wanted: &Selection) -> Result<List<&'static Stanza<'static>>> {
         let (root, request, report) = (self.root, self.request, self.report);
         let was_auto = |package: &[u8]| {
             let note = self.remembered_names.find(package).first();
             note.map_or(false, |entry| self.remembered.all[entry.at].mark == b"auto")
         };
-        let mut edit = forget::plan(&Situation {
+        let edit = forget::plan(&Situation {
             status: self.contents.status,
             chosen: &wanted.chosen,
             marks: self.contents.marks,
@@ -52,15 +52,15 @@ impl Task<'_> {
                 edit.trimmed.extend_from_slice(files);
             }
         }
-        self.warn(wanted, &edit);
+        self.warn(wanted, edit);
         if request.mode == Mode::DryRun {
             prune::execute(plans, request, report)?;
-            print(edit_lines(wanted, &trimmed, &edit))?;
-            return Ok(edit.dropped.leak());
+            print(edit_lines(wanted, trimmed, edit))?;
+            return Ok(&edit.dropped);
         }
-        let gone = self.gone(wanted, &edit);
+        let gone = self.gone(wanted, edit);
         self.database
-            .edit(root, self.contents, &edit, gone, &mut || {
+            .edit(root, self.contents, edit, gone, &mut || {
                 // Queued, so that whoever is interrupted finishes it.
                 if !wanted.queued.is_empty() {
                     queue::change(root, PENDING, &wanted.queued, &[])?;
@@ -95,7 +95,7 @@ impl Task<'_> {
                 report.note(msg!("{} is forgotten already"), &[note.package]);
             }
         }
-        Ok(edit.dropped.leak())
+        Ok(&edit.dropped)
     }
 
     /// Removes what is left of purged kernels, or says what stays and why: whenever a stand-in has

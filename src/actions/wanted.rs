@@ -106,7 +106,8 @@ impl Wanted {
         file: &[u8],
     ) -> Result<Option<&'static Registry>> {
         let found = names::parse(text, file)?;
-        self.names.extend_from_slice(expand(root, &found.names, file)?);
+        self.names
+            .extend_from_slice(expand(root, &found.names, file)?);
         if found.registered == 0 {
             return Ok(None);
         }

@@ -54,6 +54,7 @@ pub struct StandIn {
 }
 
 /// What changes.
+#[derive(Default)]
 pub struct Edit<'t> {
     /// The new file.
     pub parts: &'t [&'t [u8]],
@@ -103,18 +104,13 @@ pub fn info_name(package: &[u8], stanza: &Stanza<'_>) -> Text {
 
 /// Decides what changes.
 #[inline(never)] // larger in the large frame of its caller
-pub fn plan<'t>(situation: &Situation<'t, '_>) -> Edit<'t> {
+pub fn plan<'t>(situation: &Situation<'t, '_>) -> &'t mut Edit<'t> {
     let status = situation.status;
     let mut search = DependantSearch::new(situation);
     search.find_dependants();
     search.find_orphans();
-    let mut edit = Edit {
-        parts: &[],
-        stand_ins: Vec::new(),
-        dropped: Vec::new(),
-        dependants: core::mem::take(&mut search.dependants),
-        trimmed: Vec::new(),
-    };
+    let edit = Box::leak(Box::<Edit<'_>>::default());
+    edit.dependants = core::mem::take(&mut search.dependants);
     for &at in situation.plain {
         if search.roles[at] == Role::StandsIn {
             search.roles[at] = Role::Leaves;

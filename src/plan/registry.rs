@@ -41,7 +41,7 @@ impl Change {
 ///
 /// # Errors
 /// The first that cannot be written; those before it are, and are named.
-pub fn execute(changes: Vec<Change>, report: &Report) -> Result<()> {
+pub fn execute(changes: Vec<Box<Change>>, report: &Report) -> Result<()> {
     let mut done: Vec<Text> = Vec::new();
     for change in changes {
         let new = change.registry.to_text();
