@@ -296,7 +296,7 @@ impl Folder {
         let created = open_in(self.fd.as_fd(), temporary, flags, mode);
         let file = io(Verb::Create, shown, created)?;
         io(Verb::Write, shown, write_parts(&file, parts))?;
-        io(Verb::SetMode, shown, keep_mode(&file, old.as_ref()))?;
+        io(Verb::SetMode, shown, keep_mode(&file, old))?;
         io(Verb::Sync, shown, retry(|| rustix::fs::fsync(&file)))
     }
 
@@ -348,9 +348,7 @@ impl Folder {
             let name = listing.name(at);
             let kind = match listing.kind(at) {
                 // Some file systems do not tell.
-                FileType::Unknown => self
-                    .stat(name)?
-                    .map_or(FileType::Unknown, |stat| stat.kind()),
+                FileType::Unknown => self.stat(name)?.kind(),
                 kind => kind,
             };
             entries.push(DirectoryEntry { name, kind });
@@ -390,9 +388,11 @@ impl Folder {
         }
     }
 
-    fn stat(&self, name: &[u8]) -> Result<Option<Stat>> {
-        let stat = c_string(name).and_then(|name| stat_if_there(self.fd.as_fd(), name));
-        stat.or_else(|errno| io(Verb::Stat, self.shown(name), Err(errno)))
+    fn stat(&self, name: &[u8]) -> Result<&'static Stat> {
+        let stat = Box::leak(Box::<Stat>::default());
+        let done = c_string(name).and_then(|name| stat_if_there(self.fd.as_fd(), name, stat));
+        done.map_err(|errno| Error::io(Verb::Stat, self.shown(name), errno))?;
+        Ok(stat)
     }
 
     /// The size of an entry in bytes; 0 for one that is gone.
@@ -400,7 +400,7 @@ impl Folder {
     /// # Errors
     /// It cannot be found out.
     pub fn size(&self, name: &[u8]) -> Result<usize> {
-        Ok(self.stat(name)?.map_or(0, |stat| stat.size()))
+        Ok(self.stat(name)?.size())
     }
 
     /// Opens a directory in this one; `None` if it is gone, a symbolic link, or another file
@@ -503,12 +503,13 @@ fn enter_by_hand(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Calle
     }
 }
 
-/// What an entry is, a link itself; `None` if it is gone.
-pub(super) fn stat_if_there(directory: BorrowedFd<'_>, name: &CStr) -> Called<Option<Stat>> {
-    match stat_at(directory, name) {
-        Err(Errno::NOENT) => Ok(None),
-        stat => stat.map(Some),
-    }
+/// As [`stat_at`]; an entry that is gone leaves `found` as it was.
+pub(super) fn stat_if_there(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    found: &mut Stat,
+) -> Called<()> {
+    unless_gone(stat_at(directory, name, found))
 }
 
 /// Removes a file, or a symbolic link itself. One that is gone already is fine.
@@ -549,7 +550,7 @@ pub(super) fn make_in(
     }
     let opened = enter_in(directory, name)?.ok_or(Errno::NOTDIR)?;
     if made.is_ok() {
-        keep_mode(&opened, Some(&stat_in(like, b"")?))?;
+        keep_mode(&opened, Some(stat_in(like, b"")?))?;
     }
     Ok(opened)
 }

@@ -64,7 +64,7 @@ pub(crate) fn open_in(
 }
 
 /// What tells a file from every other one, and from itself before a change of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// Its file system's number and its own.
     file: (u64, u64),
@@ -74,8 +74,8 @@ pub struct Stamp {
     changed: (i64, usize),
 }
 
-/// What is used of what the kernel tells of a file: all of it would be copied by each caller.
-#[derive(Clone, Copy)]
+/// What is used of what the kernel tells of a file; zeros for one that is gone.
+#[derive(Default)]
 pub(crate) struct Stat {
     stamp: Stamp,
     mode: u32,
@@ -96,15 +96,17 @@ impl Stat {
 
 /// What `name` in a directory is, a link itself; no name means the directory, or whatever else the
 /// descriptor is (Linux 2.6.39, also for `O_PATH`, which fstat takes since 3.6 only).
-pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> Called<Stat> {
-    stat_at(directory, c_string(name)?)
+pub(crate) fn stat_in(directory: BorrowedFd<'_>, name: &[u8]) -> Called<&'static Stat> {
+    let stat = Box::leak(Box::<Stat>::default());
+    stat_at(directory, c_string(name)?, stat)?;
+    Ok(stat)
 }
 
-/// The same for a name that is ready for the kernel.
-pub(crate) fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> Called<Stat> {
+/// The same for a name that is ready for the kernel: thousands are asked, so `found` is the caller's.
+pub(crate) fn stat_at(directory: BorrowedFd<'_>, name: &CStr, found: &mut Stat) -> Called<()> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
     let stat = rustix::fs::statat(directory, name, flags)?;
-    Ok(Stat {
+    *found = Stat {
         stamp: Stamp {
             file: (stat.st_dev, stat.st_ino),
             size: stat.st_size,
@@ -112,7 +114,8 @@ pub(crate) fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> Called<Stat> {
         },
         mode: stat.st_mode,
         owner: (stat.st_uid, stat.st_gid),
-    })
+    };
+    Ok(())
 }
 
 /// The directory of a path, `.` where it names none, and the name in it.

@@ -166,7 +166,7 @@ impl Root {
         }
     }
 
-    fn stat(&self, path: &[u8]) -> Called<Stat> {
+    fn stat(&self, path: &[u8]) -> Called<&'static Stat> {
         stat_in(self.open_at(path, OFlags::PATH)?.as_fd(), b"")
     }
 

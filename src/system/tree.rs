@@ -260,7 +260,7 @@ impl Walk<'_> {
             return Ok(Fate::Stays);
         }
         let size = match self.sizes {
-            Sizes::Wanted => self.stat(fd, at)?.map_or(0, |stat| stat.size()),
+            Sizes::Wanted => self.stat(fd, at, &mut Stat::default())?.size(),
             Sizes::Unwanted => 0,
         };
         let leaf = Leaf {
@@ -309,17 +309,15 @@ impl Walk<'_> {
     fn kind(&self, fd: BorrowedFd<'_>, at: usize) -> Result<FileType> {
         match self.listing.kind(at) {
             // Some file systems do not tell.
-            FileType::Unknown => {
-                let stat = self.stat(fd, at)?;
-                Ok(stat.map_or(FileType::Unknown, |stat| stat.kind()))
-            }
+            FileType::Unknown => Ok(self.stat(fd, at, &mut Stat::default())?.kind()),
             kind => Ok(kind),
         }
     }
 
-    fn stat(&self, fd: BorrowedFd<'_>, at: usize) -> Result<Option<Stat>> {
-        let stat = stat_if_there(fd, self.listing.c_name(at));
-        stat.map_err(|errno| Error::io(Verb::Stat, self.shown(self.listing.name(at)), errno))
+    fn stat<'s>(&self, fd: BorrowedFd<'_>, at: usize, found: &'s mut Stat) -> Result<&'s Stat> {
+        let done = stat_if_there(fd, self.listing.c_name(at), found);
+        done.map_err(|errno| Error::io(Verb::Stat, self.shown(self.listing.name(at)), errno))?;
+        Ok(found)
     }
 }
 
