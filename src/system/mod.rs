@@ -181,10 +181,14 @@ pub(crate) fn is_missing(errno: Errno) -> bool {
 /// # Safety
 /// As for `strings`.
 #[allow(unsafe_code)]
-pub unsafe fn arguments(argv: *const *const c_char) -> impl Iterator<Item = OsString> {
+pub unsafe fn arguments(argv: *const *const c_char) -> Vec<OsString> {
     // SAFETY: the caller vouches for it.
     let words = unsafe { strings(argv) };
-    words.skip(1).map(|word| OsString::from_vec(word.to_vec()))
+    let mut all = Vec::new();
+    for word in words.skip(1) {
+        all.push(OsString::from_vec(word.to_vec()));
+    }
+    all
 }
 
 /// A variable of the environment; an empty one counts as unset. Read where the C library keeps
