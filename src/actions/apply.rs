@@ -39,7 +39,10 @@ pub fn apply(session: &Session) -> Result<()> {
     let database = Database::needed(root, request.root.is_some())?;
     let (locks, is_to_wait) = match request.mode {
         // What the call would do: find the lock held, and queue.
-        Mode::DryRun => (None, caller != Caller::Anybody && database.is_locked(root)?),
+        Mode::DryRun => (
+            None,
+            caller != Caller::Anybody && database.is_locked(root)?.is_yes(),
+        ),
         Mode::Execute => match database.lock(root, caller) {
             Ok(locks) => (Some(locks), false),
             Err(error) if is_somebodys(&error, caller) => (None, true),

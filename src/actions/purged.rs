@@ -71,7 +71,7 @@ pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<List<Text>> {
             let (mark, index) = (file_of(kernel, MARK), file_of(kernel, b"modules.dep"));
             // Whoever has installed modules since has run depmod.
             if root.has(mark)?.is_yes()
-                && !(root.has(index)?.is_yes() && root.is_newer(index, mark)?)
+                && !(root.has(index)?.is_yes() && root.is_newer(index, mark)?.is_yes())
             {
                 kernels.push(kernel);
             }

@@ -5,7 +5,7 @@ use crate::actions::restore::{bring_back, parked};
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
-use crate::error::{Error, Errors, Result};
+use crate::error::{Answer, Error, Errors, Result};
 use crate::format::{decimal, join, keep_list, new_list, render, some_of, List, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
@@ -196,7 +196,7 @@ pub fn remove(session: &Session) -> Result<()> {
         let (mut last, mut has_gone) = (None, false);
         for &mut (name, at) in modules {
             if last != Some(name) {
-                has_gone = take(change, name, owner, report)?;
+                has_gone = take(change, name, owner, report)?.is_yes();
                 last = Some(name);
             }
             if let Some(is_registered) = is_registered.get_mut(at) {
@@ -290,7 +290,8 @@ fn look_up(
                 Found::Modules(lines) => Place::Files(names_of(lines)),
                 Found::Builtin => Place::Builtin,
                 Found::Nothing
-                    if want.presence == Presence::Required && is_unpacked(root, version, name)? =>
+                    if want.presence == Presence::Required
+                        && is_unpacked(root, version, name)?.is_yes() =>
                 {
                     report.note(msg!("{} is on disk, but not in modules.dep yet"), &[given]);
                     Place::Files(keep_list(vec![ModuleName::new(name.to_kernel())]))
@@ -334,10 +335,10 @@ fn say_where_it_is_not(
 /// Whether a file of a module is there although the index does not know it. Between the
 /// unpacking of a package and its configuration, that is a maintainer script's business: the
 /// package's own script will run depmod.
-fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool> {
+fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<Answer> {
     let folder = Folder::open(root, directory(version))?;
     let (Some(folder), Some(_)) = (folder, variable("DPKG_MAINTSCRIPT_PACKAGE")) else {
-        return Ok(false);
+        return Ok(Answer::No);
     };
     let mut is_there = false;
     let mut look = |leaf: &Leaf<'_>| {
@@ -345,7 +346,7 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<bool
         Ok(Fate::Stays)
     };
     walk(&folder, Scope::All, Sizes::Unwanted, &mut look, &mut |_| {})?;
-    Ok(is_there)
+    Ok(is_there.into())
 }
 
 /// The loaded modules; there must be some.
@@ -435,14 +436,14 @@ fn take(
     name: ModuleName<'_>,
     owner: Option<&[u8]>,
     report: &Report,
-) -> Result<bool> {
+) -> Result<Answer> {
     match change.registry.remove(name, owner) {
-        Removed::Changed => Ok(true),
-        Removed::NotRegistered => Ok(false),
+        Removed::Changed => Ok(Answer::Yes),
+        Removed::NotRegistered => Ok(Answer::No),
         Removed::StaysStatic => {
             let what = msg!("{} is static in kernel {} and stays");
             report.warn(what, &[name.to_kernel(), change.version]);
-            Ok(true)
+            Ok(Answer::Yes)
         }
         Removed::OwnedByOthers => {
             let found = change.registry.find(name);

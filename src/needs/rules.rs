@@ -14,7 +14,7 @@ use crate::system::{Folder, Root};
 use crate::template::Template;
 use crate::text::modprobe::{commands, joined, loading, targets, CommandKind};
 use crate::text::name::{ModuleName, ModulePath};
-use crate::text::{first_word, last_part, words};
+use crate::text::{first_word, last_part, sort_once, words};
 use core::mem::replace;
 use rustix::fs::FileType;
 
@@ -49,7 +49,7 @@ pub struct Rules {
     /// The aliases of modprobe.d.
     aliases: Patterns,
     /// The modules for which aliases of devices do not stand.
-    blacklist: Vec<ModuleName<'static>>,
+    blacklist: Vec<Text>,
 }
 
 /// As many rules as most kernels have.
@@ -82,7 +82,7 @@ impl Rules {
         each_file(root, &[], HIDDEN, b".conf", &mut |path, text| {
             hidden::rows(text, root.shown(path), &mut |row| rules.add_row(row))
         })?;
-        rules.blacklist.sort_unstable();
+        sort_once(&mut rules.blacklist);
         Ok(rules)
     }
 
@@ -101,7 +101,8 @@ impl Rules {
                     continue;
                 }
                 CommandKind::Blacklist => {
-                    self.blacklist.push(ModuleName::new(command.name));
+                    self.blacklist
+                        .push(ModuleName::new(command.name).to_kernel());
                     continue;
                 }
             };
@@ -157,7 +158,7 @@ impl Rules {
 
     /// Whether aliases of devices do not stand for a module (`blacklist`).
     pub fn is_blacklisted(&self, name: ModuleName<'_>) -> bool {
-        self.blacklist.binary_search(&name).is_ok()
+        self.blacklist.binary_search(&name.to_kernel()).is_ok()
     }
 
     /// Calls back with the modules that modprobe.d's aliases give a normalised name, in the order of the

@@ -1,6 +1,6 @@
 //! The package manager's database on disk: dpkg's with apt's marks, or opkg's.
 
-use crate::error::{Error, Result};
+use crate::error::{Answer, Error, Result};
 use crate::format::{new_list, render, List, Text};
 use crate::package::forget::{is_of_arch, Edit};
 use crate::package::trim::{below_modules, others, trim};
@@ -174,10 +174,10 @@ impl Database {
     ///
     /// # Errors
     /// It cannot be known.
-    pub fn is_locked(&self, root: &Root) -> Result<bool> {
+    pub fn is_locked(&self, root: &Root) -> Result<Answer> {
         match self.manager {
             Manager::Dpkg => is_locked(root, self.path(b"lock")),
-            Manager::Opkg => Ok(false),
+            Manager::Opkg => Ok(Answer::No),
         }
     }
 

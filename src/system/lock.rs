@@ -1,7 +1,7 @@
 //! Record locks as dpkg, apt and opkg take them: `fcntl(F_SETLK)` over a whole file, never
 //! waiting. Each lock file is opened once, because closing any descriptor of it drops the lock.
 
-use crate::error::{Errno, Error, ErrorKind, Result, Verb};
+use crate::error::{Answer, Errno, Error, ErrorKind, Result, Verb};
 use crate::format::{decimal, render, Text};
 use crate::system::{io, is_missing, open_in, retry, stat_in, Root};
 use rustix::fd::{AsFd, OwnedFd};
@@ -50,13 +50,13 @@ pub fn lock(root: &Root, path: &[u8]) -> Result<RecordLock> {
 ///
 /// # Errors
 /// It cannot be looked at, for another reason than a missing right.
-pub fn is_locked(root: &Root, path: &[u8]) -> Result<bool> {
+pub fn is_locked(root: &Root, path: &[u8]) -> Result<Answer> {
     let file = match root.open_at(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOCTTY) {
-        Err(errno) if is_missing(errno) || errno == Errno::ACCESS => return Ok(false),
+        Err(errno) if is_missing(errno) || errno == Errno::ACCESS => return Ok(Answer::No),
         file => io(Verb::Open, root.shown(path), file)?,
     };
     let held = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock));
-    Ok(held.map_or(false, |held| held.is_some()))
+    Ok(held.map_or(false, |held| held.is_some()).into())
 }
 
 /// Says who holds a lock.

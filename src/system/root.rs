@@ -183,8 +183,8 @@ impl Root {
     ///
     /// # Errors
     /// One is missing, or it cannot be found out.
-    pub fn is_newer(&self, one: &[u8], other: &[u8]) -> Result<bool> {
-        Ok(self.stamp(one)?.changed > self.stamp(other)?.changed)
+    pub fn is_newer(&self, one: &[u8], other: &[u8]) -> Result<Answer> {
+        Ok((self.stamp(one)?.changed > self.stamp(other)?.changed).into())
     }
 
     /// Where the symbolic link at `path` leads, as it is written; `None` for everything else.
