@@ -58,7 +58,7 @@ pub struct Contents {
     /// apt's extended_states; empty where there is none.
     pub marks: &'static Stanzas<'static>,
     /// The file that `status` was.
-    stamp: Stamp,
+    stamp: &'static Stamp,
 }
 
 /// What the administrator decided about packages.

@@ -438,9 +438,9 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be found out.
-    pub fn device(&self) -> Result<u64> {
+    pub fn device(&self) -> Result<&'static u64> {
         let stat = io(Verb::Stat, self.shown, stat_in(self.fd.as_fd(), b""));
-        stat.map(|stat| stat.stamp.file.0)
+        stat.map(|stat| &stat.stamp.file.0)
     }
 
     /// Makes everything durable that was done in the directory's file system, in whatever directory.

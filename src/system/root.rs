@@ -174,9 +174,9 @@ impl Root {
     ///
     /// # Errors
     /// There is none, or it cannot be found out.
-    pub fn stamp(&self, path: &[u8]) -> Result<Stamp> {
+    pub fn stamp(&self, path: &[u8]) -> Result<&'static Stamp> {
         let stat = io(Verb::Open, self.shown(path), self.stat(path));
-        stat.map(|stat| stat.stamp)
+        stat.map(|stat| &stat.stamp)
     }
 
     /// Whether the one file was changed after the other.
