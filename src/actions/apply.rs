@@ -9,7 +9,7 @@ use crate::actions::{kernels, prune, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Answer, Error, ErrorKind, Result};
-use crate::format::{join, keep_list, render, some_of, List, Text};
+use crate::format::{join, new_list, render, some_of, List, Text};
 use crate::needs::kernel::directory;
 use crate::needs::sources::declared;
 use crate::package::database::{info_name_of, kernels_of, Caller, Contents, Database, Ties};
@@ -143,7 +143,7 @@ impl Selection {
         let status = &task.contents.status;
         let spec = Spec::new(given);
         let is_pattern = spec.is_pattern();
-        let mut found = Vec::new();
+        let found = new_list();
         for entry in spec.among(&status.names) {
             if stood_in_for(entry.name).is_some() {
                 continue;
@@ -156,7 +156,7 @@ impl Selection {
             }
         }
         if found.len() > 1 && !is_pattern {
-            let mut names = Vec::new();
+            let names = new_list();
             for entry in found {
                 names.push(render(msg!("{}:{}"), &[entry.name, entry.arch]));
             }
@@ -313,7 +313,7 @@ impl Selection {
                 return Ok(());
             }
         };
-        let mut kernels = Vec::new();
+        let kernels = new_list();
         for kernel in note.kernels {
             if task.root.has(directory(kernel))?.is_yes() {
                 kernels.push(*kernel);
@@ -322,7 +322,7 @@ impl Selection {
         // Upgraded meanwhile, it has brought another kernel.
         let kernels = match kernels.is_empty() {
             true => kernels_of(files),
-            false => kernels.leak(),
+            false => kernels,
         };
         if !task.has_base(kernels, task.request.force) {
             let what = msg!("{} waits: nothing says what its kernels have to keep; see --install");
@@ -425,7 +425,7 @@ impl<'a> Task<'a> {
         kernels: &'static [Text],
         passes: &dyn Fn(Text) -> bool,
     ) -> Result<List<Note<'static>>> {
-        let mut notes = Vec::new();
+        let notes = new_list();
         for stanza in self.contents.status.all {
             let package = info_name(stanza.package, stanza);
             if !stanza.is_there() {
@@ -441,7 +441,7 @@ impl<'a> Task<'a> {
                 });
             }
         }
-        Ok(keep_list(notes))
+        Ok(notes)
     }
 
     /// The list of a package's files.
@@ -471,13 +471,13 @@ impl<'a> Task<'a> {
         let kernels = kernels::named(root, &request.kernels)?;
         let listed = self.database.listed(root)?;
         let ties = self.database.ties(root)?;
-        let mut notes: Vec<Note<'static>> = Vec::new();
+        let notes: &mut Vec<Note<'static>> = new_list();
         for given in &request.packages {
             let spec = Spec::new(given);
             let before = notes.len();
             for entry in spec.among(&listed) {
                 if stood_in_for(entry.name).is_none() {
-                    self.take(entry, &spec, ties, kernels, &mut notes)?;
+                    self.take(entry, &spec, ties, kernels, notes)?;
                 }
             }
             if notes.len() > before + 1 && !spec.is_pattern() {
@@ -498,33 +498,33 @@ impl<'a> Task<'a> {
         if notes.is_empty() {
             return Ok(());
         }
-        let mut waiting = Vec::new();
-        for note in &notes {
+        let waiting = new_list();
+        for note in notes.iter() {
             // Nobody is there to force it when the time comes.
             if !self.has_base(note.kernels, false) {
                 waiting.extend_from_slice(note.kernels);
             }
         }
-        sort_once(&mut waiting);
+        sort_once(waiting);
         if !waiting.is_empty() {
             let what =
                 msg!("nothing says what kernel {} has to keep; what is queued waits for that");
             self.report.warn(what, &[join(&waiting, ", ")]);
         }
-        let mut kernels_ordered = Vec::new();
+        let kernels_ordered = new_list();
         for note in notes.iter().filter(|_| request.keep_pruned) {
             kernels_ordered.extend_from_slice(note.kernels);
         }
-        sort_once(&mut kernels_ordered);
+        sort_once(kernels_ordered);
         if request.mode == Mode::DryRun {
-            let mut queued = Vec::new();
+            let queued = new_list();
             for version in kernels_ordered {
                 queued.push(render(msg!("keep-pruned {}\n"), &[version]));
             }
-            for note in &notes {
+            for note in notes.iter() {
                 queued.push(render(msg!("queue {}"), &[queue::line(note)]));
             }
-            sort_once(&mut queued);
+            sort_once(queued);
             return print(join(&queued, ""));
         }
         if request.park {

@@ -6,7 +6,7 @@ use crate::actions::restore::parked;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::{Mode, OutputFormat};
 use crate::error::{Error, Result};
-use crate::format::{decimal, join, keep, push_escaped, push_object, render, Text};
+use crate::format::{decimal, join, keep, new_list, push_escaped, push_object, render, Text};
 use crate::needs::census::{self, Census};
 use crate::needs::kernel::Found;
 use crate::needs::sources::Machine;
@@ -63,7 +63,7 @@ pub fn check(session: &Session) -> Result<()> {
         out: Vec::new(),
         count: 0,
     };
-    let mut siblings = Vec::new();
+    let siblings = new_list();
     for &version in kernels::with_registry(root)? {
         match kernels::sibling(root, version) {
             Ok(sibling) => siblings.push(sibling),
@@ -175,7 +175,7 @@ fn audit(
 
 /// What hardware asks for and would lose, or what another kernel has for it.
 fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()> {
-    let (mut lost, mut orphans) = (Vec::new(), Vec::new());
+    let (lost, mut orphans) = (new_list(), Vec::new());
     for alias in census.aliases() {
         match survey.kernel.look_up(alias)? {
             Found::Modules(modules) => {
@@ -190,7 +190,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
             Found::Nothing => orphans.push(alias),
         }
     }
-    sort_once(&mut lost);
+    sort_once(lost);
     let mut last: Text = b"";
     for line in lost {
         let (name, alias) = split_at_byte(line, b' ');
@@ -206,7 +206,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
     if orphans.is_empty() {
         return Ok(());
     }
-    let mut others = Vec::new();
+    let others = new_list();
     if let Some(parked) = parked(root, survey.kernel.version(), &survey.folder)? {
         others.push((Kind::Hardware, parked));
     }
@@ -218,12 +218,12 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
             }
         }
     }
-    for (kind, other) in &others {
+    for (kind, other) in others.iter() {
         let mut left = Vec::new();
         for alias in orphans {
             match other.look_up(alias)? {
                 Found::Modules(modules) => {
-                    let mut names = Vec::new();
+                    let names = new_list();
                     for line in modules {
                         names.push(line.path().name().to_kernel());
                     }

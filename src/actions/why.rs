@@ -17,7 +17,7 @@ use crate::actions::wanted::{say_who_brings, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::OutputFormat;
 use crate::error::{Error, Result};
-use crate::format::{join, push_object, render, Text};
+use crate::format::{join, new_list, push_object, render, Text};
 use crate::needs::kernel::{file_of, module_named, Found};
 use crate::needs::sources::{add_loaded, keep_all, Machine};
 use crate::needs::{Closure, Kernel, Need, Why};
@@ -42,7 +42,7 @@ pub fn why(session: &Session) -> Result<()> {
     };
     let versions = kernels::to_show(session)?;
     let machine = Machine::look_around(root, &session.report)?;
-    let mut out = Vec::new();
+    let out = new_list();
     for version in versions {
         let kernel = Kernel::open(root, version)?;
         let registry = kernels::registry(root, version)?;
@@ -59,13 +59,13 @@ pub fn why(session: &Session) -> Result<()> {
             registry,
             format: session.request.format,
         };
-        let mut missing = Vec::new();
+        let missing = new_list();
         for want in &wanted.names {
             let prefix: &[&[u8]] = match versions.len() {
                 1 => &[],
                 _ => &[version, b"/"],
             };
-            if answer.to(want, join(prefix, ""), &session.report, &mut out)? {
+            if answer.to(want, join(prefix, ""), &session.report, out)? {
                 missing.push(want.given);
             }
         }
@@ -131,7 +131,7 @@ impl Answer<'_> {
         let Some(mut position) = self.kept.position(name) else {
             return b"nothing needs it";
         };
-        let mut steps: Vec<Text> = Vec::new();
+        let steps: &mut Vec<Text> = new_list();
         // Modules come in by those that stand before them, so this ends.
         while self.kept.modules()[position].why == Why::Needed {
             let Some((user, need)) = self.kept.first_user(position) else {

@@ -6,7 +6,7 @@
 //! a path without its first slash. (dpkg: lib/dpkg/db-fsys-files.c, db-fsys-digest.c)
 
 use crate::error::{Answer, Error, Result};
-use crate::format::{keep_list, List, Text};
+use crate::format::{new_list, List, Text};
 use crate::system::Root;
 use crate::text::{bare_lines, last_part, lines, sort_once, split_at_byte};
 
@@ -26,8 +26,8 @@ fn below(path: &[u8]) -> Option<&[u8]> {
 
 /// The files of a package that are neither modules nor their indexes nor documentation.
 pub fn others(list: Text) -> List<Text> {
-    let mut others = Vec::new();
-    let mut directories = Vec::new();
+    let others = new_list();
+    let directories = new_list();
     for path in bare_lines(list) {
         let end = path.len() - last_part(path).len();
         directories.push(&path[..end.saturating_sub(1)]);
@@ -35,9 +35,9 @@ pub fn others(list: Text) -> List<Text> {
             others.push(path);
         }
     }
-    sort_once(&mut directories);
+    sort_once(directories);
     others.retain(|path| *path != b"/." && directories.binary_search(path).is_err());
-    keep_list(others)
+    others
 }
 
 /// Whether a module or directory below a kernel's `kernel/` is gone: `going` will be, sorted as
