@@ -160,7 +160,7 @@ impl Selection {
             for entry in found {
                 names.push(render(msg!("{}:{}"), &[entry.name, entry.arch]));
             }
-            let names = join(&names, ", ");
+            let names = join(names, ", ");
             return Err(Error::refused(msg!("{} is ambiguous: {}"), &[given, names]));
         }
         let mut is_taken = false;
@@ -509,7 +509,7 @@ impl<'a> Task<'a> {
         if !waiting.is_empty() {
             let what =
                 msg!("nothing says what kernel {} has to keep; what is queued waits for that");
-            self.report.warn(what, &[join(&waiting, ", ")]);
+            self.report.warn(what, &[join(waiting, ", ")]);
         }
         let kernels_ordered = new_list();
         for note in notes.iter().filter(|_| request.keep_pruned) {
@@ -525,15 +525,15 @@ impl<'a> Task<'a> {
                 queued.push(render(msg!("queue {}"), &[queue::line(note)]));
             }
             sort_once(queued);
-            return print(join(&queued, ""));
+            return print(join(queued, ""));
         }
         if request.park {
             Park::announce(root)?;
         }
-        queue::change(root, PENDING, &notes, &[])?;
+        queue::change(root, PENDING, notes, &[])?;
         self.report.note(
             msg!("{}: queued; done when the package manager has ended"),
-            &[join(&queue::packages(&notes), ", ")],
+            &[join(queue::packages(notes), ", ")],
         );
         for version in kernels_ordered {
             // What is queued stays so, whoever works on the kernel meanwhile.
@@ -623,7 +623,7 @@ impl<'a> Task<'a> {
     fn who_does(&self) -> Text {
         match self.owners(&[], &|files| !kernels_of(files).is_empty()) {
             Ok(notes) if !notes.is_empty() => {
-                render(msg!("; these do: {}"), &[some_of(&queue::packages(notes))])
+                render(msg!("; these do: {}"), &[some_of(queue::packages(notes))])
             }
             _ => b"",
         }

@@ -73,12 +73,12 @@ pub fn check(session: &Session) -> Result<()> {
         }
     }
     for version in versions {
-        if let Err(error) = audit(root, machine, &siblings, census, version, &mut problems) {
+        if let Err(error) = audit(root, machine, siblings, census, version, &mut problems) {
             problems.damaged(version, &error);
         }
     }
     pending(root, &mut problems)?;
-    owners(session, machine, &siblings, &mut problems)?;
+    owners(session, machine, siblings, &mut problems)?;
     print(&problems.out)?;
     match problems.count {
         0 => Ok(()),
@@ -227,7 +227,7 @@ fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()>
                     for line in modules {
                         names.push(line.path().name().to_kernel());
                     }
-                    let parts = [other.version(), join(&names, ", ")];
+                    let parts = [other.version(), join(names, ", ")];
                     let text = match kind {
                         Kind::Alias => render(msg!("kernel {} has {}"), &parts),
                         _ => render(msg!("parked: {}; see --restore"), &parts[1..]),

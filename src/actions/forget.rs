@@ -115,7 +115,7 @@ impl Task<'_> {
             root: self.root,
             database: self.database,
             status: self.contents.status,
-            dropped: &names,
+            dropped: names,
             report: self.report,
         };
         let marked = purged::marked(self.root, self.remembered.all)?;
@@ -193,7 +193,7 @@ impl Task<'_> {
         }
         match lost.is_empty() || self.request.mode == Mode::DryRun {
             true => Ok(()),
-            false => queue::change(self.root, FORGOTTEN, &[], &lost),
+            false => queue::change(self.root, FORGOTTEN, &[], lost),
         }
     }
 
@@ -246,7 +246,7 @@ impl Task<'_> {
         let done = queue::packages(&wanted.settled);
         done.extend_from_slice(new);
         if !done.is_empty() {
-            queue::change(self.root, PENDING, &[], &done)?;
+            queue::change(self.root, PENDING, &[], done)?;
         }
         let back = new_list();
         let orders = standing_orders(self.root)?;
@@ -267,7 +267,7 @@ impl Task<'_> {
             }
         }
         if !back.is_empty() {
-            queue::change(self.root, FORGOTTEN, &[], &back)?;
+            queue::change(self.root, FORGOTTEN, &[], back)?;
         }
         Ok(())
     }
@@ -341,5 +341,5 @@ fn edit_lines(wanted: &Selection, trimmed: &[&Trimmed], edit: &Edit<'_>) -> Text
         ));
     }
     lines.sort_unstable();
-    join(&lines, "")
+    join(lines, "")
 }

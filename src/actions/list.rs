@@ -64,7 +64,7 @@ pub fn list(session: &Session) -> Result<()> {
             }
         }
     }
-    print(&out)
+    print(out)
 }
 
 /// Adds what a kernel needs, `version` of several `versions`, to what is printed.
@@ -124,7 +124,7 @@ fn boot(
 ) -> Result<()> {
     let findings = new_list();
     add_boot(closure, machine, kernel, findings)?;
-    warn_of(kernel.version(), &findings, report);
+    warn_of(kernel.version(), findings, report);
     closure.complete(kernel)
 }
 
@@ -140,12 +140,12 @@ fn needed(
     let findings = new_list();
     let registry = kernels::registry(root, version)?;
     keep_all(closure, machine, kernel, registry, findings)?;
-    warn_of(version, &findings, report);
+    warn_of(version, findings, report);
     if machine.runs(version) {
         let absent = add_loaded(closure, machine, kernel)?;
         if !absent.is_empty() {
             let what = msg!("loaded, but not in kernel {}: {}");
-            report.warn(what, &[version, some_of(&absent)]);
+            report.warn(what, &[version, some_of(absent)]);
         }
         closure.complete(kernel)?;
     }

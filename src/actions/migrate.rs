@@ -100,15 +100,15 @@ pub fn migrate(
     }
     if !built_in.is_empty() {
         let what = msg!("built into kernel {}, not registered: {}");
-        report.note(what, &[version, some_of(&built_in)]);
+        report.note(what, &[version, some_of(built_in)]);
     }
     if !fresh.is_empty() {
         let what = msg!("no longer built in with kernel {}: {}");
-        report.note(what, &[version, some_of(&fresh)]);
+        report.note(what, &[version, some_of(fresh)]);
     }
     if !gone.is_empty() {
         let what = msg!("not in kernel {}, not registered: {}");
-        report.warn(what, &[version, some_of(&gone)]);
+        report.warn(what, &[version, some_of(gone)]);
     }
     Ok(())
 }

@@ -198,7 +198,7 @@ pub fn keep_pruned(folder: &Folder, request: &Request) -> Result<()> {
         });
         let new = registry.to_text();
         if new != old {
-            folder.replace(ACTIVE, &new)?;
+            folder.replace(ACTIVE, new)?;
         }
     }
     Ok(())

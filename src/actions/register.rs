@@ -53,7 +53,7 @@ pub fn install(session: &Session) -> Result<()> {
 /// Registers what a call names. A file, or the machine's census, tells all that it needs.
 fn add_wanted(
     session: &Session,
-    changes: &mut [Box<Change>],
+    changes: &mut [Change],
     wanted: &'static Wanted,
     owner: Option<Text>,
 ) -> Result<()> {
@@ -105,7 +105,7 @@ fn add_wanted(
 
 /// Registers what is loaded for good: by its name in the kernel that runs, whatever modprobe.d calls
 /// it, and in the others as that kernel's registry would be carried over to them.
-fn add_loaded(session: &Session, changes: &mut [Box<Change>]) -> Result<()> {
+fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
     let Session { root, report, .. } = session;
     let loaded = loaded(root)?;
     let running = running(root)?;
@@ -154,7 +154,7 @@ fn add_by_name(
     }
     if !absent.is_empty() {
         let what = msg!("loaded, but not in kernel {}: {}");
-        report.warn(what, &[change.version, some_of(&absent)]);
+        report.warn(what, &[change.version, some_of(absent)]);
     }
     add(change, modules, Hold::Static, None, report)
 }
@@ -270,7 +270,7 @@ enum Place {
 /// For each kernel, where it has each of the names.
 fn look_up(
     root: &Root,
-    changes: &[Box<Change>],
+    changes: &[Change],
     names: &[Want],
     report: &Report,
 ) -> Result<List<List<Place>>> {
@@ -365,7 +365,7 @@ fn loaded(root: &Root) -> Result<List<ModuleName<'static>>> {
 
 /// Opens the registries, locked in the order of their versions so that two calls cannot
 /// wait for each other.
-fn open(session: &Session, versions: &[Text]) -> Result<Vec<Box<Change>>> {
+fn open(session: &Session, versions: &[Text]) -> Result<Vec<Change>> {
     let Session {
         root,
         request,
@@ -377,12 +377,12 @@ fn open(session: &Session, versions: &[Text]) -> Result<Vec<Box<Change>>> {
         let folder = kernels::open(root, version, request.mode)?;
         let old = folder.text_or_empty(ACTIVE)?;
         match Registry::parse(old, folder.shown(ACTIVE)) {
-            Ok(registry) => changes.push(Box::new(Change {
+            Ok(registry) => changes.push(Change {
                 version,
                 folder,
                 old,
                 registry,
-            })),
+            }),
             // One bad line must not keep every package from being installed or removed. That kernel
             // is not pruned before somebody has seen to it.
             Err(error) if is_script => {
@@ -458,7 +458,7 @@ fn take(
 }
 
 /// Writes the registries that changed, or prints how they would.
-fn write(changes: Vec<Box<Change>>, session: &Session) -> Result<()> {
+fn write(changes: Vec<Change>, session: &Session) -> Result<()> {
     match session.request.mode {
         Mode::Execute => execute(changes, &session.report),
         Mode::DryRun => {
@@ -466,7 +466,7 @@ fn write(changes: Vec<Box<Change>>, session: &Session) -> Result<()> {
             for change in &changes {
                 change.describe(out);
             }
-            print(&out)
+            print(out)
         }
     }
 }

@@ -75,7 +75,7 @@ pub fn restore(session: &Session) -> Result<()> {
         report.note(msg!("kernel {} is no longer kept pruned"), &[plan.version]);
         if request.mode == Mode::Execute {
             registry.end_order();
-            plan.folder.replace(ACTIVE, &registry.to_text())?;
+            plan.folder.replace(ACTIVE, registry.to_text())?;
         }
     }
     execute(plans, request, report)

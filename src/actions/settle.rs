@@ -186,7 +186,7 @@ fn follow(
         sort_once(going);
         let pending = queue::packages(queue::read(root, PENDING)?.all);
         let ties = database.ties(root)?;
-        for note in task.owners_of(version, &going)? {
+        for note in task.owners_of(version, going)? {
             // One that waits for something is not to be hurried.
             if pending.binary_search(&note.package).is_err() {
                 wanted.take_pending(task, ties, note)?;

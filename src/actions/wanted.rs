@@ -150,7 +150,7 @@ pub fn check_found(
     if !missing.is_empty() {
         for version in versions {
             // Whatever keeps it from being known is no reason to hide the error.
-            let _ = say_who_brings(session, version, &missing);
+            let _ = say_who_brings(session, version, missing);
         }
     }
     errors.result()
@@ -193,7 +193,7 @@ pub fn say_who_brings(session: &Session, version: Text, missing: &[Text]) -> Res
     }
     if !names.is_empty() {
         let what = msg!("parked in kernel {}; this brings it back: limopack --restore --use={}");
-        report.warn(what, &[version, join(&names, ",")]);
+        report.warn(what, &[version, join(names, ",")]);
     }
     if gone.is_empty() {
         return Ok(());

@@ -70,10 +70,10 @@ pub fn why(session: &Session) -> Result<()> {
             }
         }
         if !missing.is_empty() {
-            say_who_brings(session, version, &missing)?;
+            say_who_brings(session, version, missing)?;
         }
     }
-    print(&out)
+    print(out)
 }
 
 /// What is known of one kernel.
@@ -149,7 +149,7 @@ impl Answer<'_> {
         steps.reverse();
         render(
             msg!("{} {}{}"),
-            &[reason, top.name().to_kernel(), join(&steps, "")],
+            &[reason, top.name().to_kernel(), join(steps, "")],
         )
     }
 

@@ -211,7 +211,7 @@ mod tests {
         for layout in [Layout::ParentsFirst, Layout::ChildrenFirst] {
             let empty = written(&[], layout);
             assert_eq!(empty, b"\xB0\x07\xF4\x57\x00\x02\x00\x01\x00\x00\x00\x0C");
-            let trie = Trie::new(&empty, b"f").unwrap();
+            let trie = Trie::new(empty, b"f").unwrap();
             assert!(trie.find(ModuleName::new(b"a")).unwrap().is_none());
         }
     }
@@ -239,7 +239,7 @@ mod tests {
             &[("k", "a", 2), ("k", "b", 1), ("k", "c", 1)],
             Layout::ParentsFirst,
         );
-        let text = String::from_utf8_lossy(&bytes);
+        let text = String::from_utf8_lossy(bytes);
         let at = |value: char| text.find(value).unwrap();
         assert!(at('c') < at('b') && at('b') < at('a'));
     }
@@ -255,7 +255,7 @@ mod tests {
                     writer.add(key, key, 0);
                 }
                 let bytes = writer.write(layout).unwrap();
-                let trie = Trie::new(&bytes, b"f").unwrap();
+                let trie = Trie::new(bytes, b"f").unwrap();
                 for key in &keys {
                     assert_eq!(trie.find(ModuleName::new(key)).unwrap(), Some(*key));
                 }

@@ -399,7 +399,7 @@ impl Boot<'_> {
             // Modules from outside of Linux, and before 3.9, have no alias for their type.
             push_rendered(names, b"{}fs-{} {}", &[blank, kind, kind]);
         }
-        self.ask(&names, missing);
+        self.ask(names, missing);
     }
 
     /// What a mount's options ask for, and what it lies on; whether that was found.
@@ -622,7 +622,7 @@ impl Boot<'_> {
                 }
                 Some(2) => {
                     let _ = folder.read(name, text);
-                    if !self.file(until(&text, b'\n')) {
+                    if !self.file(until(text, b'\n')) {
                         self.any();
                     }
                 }

@@ -229,7 +229,7 @@ impl Closure {
         for &line in kernel.modules_named(name)? {
             modules.push(self.add(line, Why::Needed) as u32);
         }
-        let modules = modules;
+        let modules = &*modules;
         self.targets.push(Target { name, modules });
         Ok(modules)
     }

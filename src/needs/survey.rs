@@ -439,7 +439,7 @@ pub fn message(version: Text, kind: Kind, findings: &[Finding]) -> Text {
     let what = kind.about().what();
     match kind {
         Kind::Base | Kind::Damaged => render(msg!("kernel {}: {}"), &[version, what]),
-        _ => render(msg!("kernel {}: {}: {}"), &[version, what, some_of(&names)]),
+        _ => render(msg!("kernel {}: {}: {}"), &[version, what, some_of(names)]),
     }
 }
 

@@ -380,7 +380,7 @@ impl Database {
         }
         // In the order in which they take their places.
         let mut staged = Vec::new();
-        staged.push(stage(root, self.path(b"info"), Naming::Hidden, &info)?);
+        staged.push(stage(root, self.path(b"info"), Naming::Hidden, info)?);
         if !is_same {
             let status: [(&[u8], &[&[u8]]); 1] = [(STATUS, &parts)];
             staged.push(stage(root, self.directory, Naming::Dpkg, &status)?);

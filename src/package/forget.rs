@@ -133,7 +133,7 @@ pub fn plan<'t>(situation: &Situation<'t, '_>) -> &'t mut Edit<'t> {
                     goes[old] |= !stanza.is_there();
                 }
                 let users = search.users(at);
-                edit.stand_ins.push(stand_in(new, stanza, &users));
+                edit.stand_ins.push(stand_in(new, stanza, users));
             }
             None => {}
         }
@@ -483,7 +483,7 @@ fn stand_in(name: &[u8], stanza: &Stanza<'_>, users: &[&Stanza<'_>]) -> StandIn 
             value = package;
         }
         if field == PROVIDES {
-            value = &provides;
+            value = provides;
         }
         if at >= FIRST_NEED {
             value = needs_of(value, users);

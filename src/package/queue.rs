@@ -111,7 +111,7 @@ fn parse(line: &[u8]) -> Note<'_> {
     Note {
         package,
         mark,
-        kernels: kernels,
+        kernels,
     }
 }
 
@@ -151,9 +151,9 @@ pub fn line(note: &Note<'_>) -> Text {
 pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Result<()> {
     let folder = Folder::create(root, DIRECTORY)?;
     folder.lock(Patience::Endless)?;
-    let mut leaving = packages(new);
+    let leaving = packages(new);
     leaving.extend_from_slice(done);
-    sort_once(&mut leaving);
+    sort_once(leaving);
     let notes = read(root, name)?.all;
     let lines = new_list();
     for note in notes {
@@ -178,7 +178,7 @@ pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Res
         }));
     }
     sort_once(lines);
-    let text = join(&lines, "");
+    let text = join(lines, "");
     if text == folder.text_or_empty(name)? {
         return Ok(());
     }

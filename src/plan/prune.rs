@@ -13,6 +13,7 @@ use crate::text::name::ModuleName;
 ///
 /// # Errors
 /// An index that cannot be written anew; what keeps the modules from being parked.
+#[allow(clippy::boxed_local)] // as it was made
 pub fn plan<'r>(
     root: &'r Root,
     survey: Box<Survey<'_>>,

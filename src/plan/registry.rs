@@ -21,7 +21,7 @@ pub struct Change {
 impl Change {
     /// The lines that go and come, as in a diff.
     pub fn describe(&self, out: &mut Vec<u8>) {
-        let (file, new) = (self.folder.shown(ACTIVE), &self.registry.to_text()[..]);
+        let (file, new) = (self.folder.shown(ACTIVE), self.registry.to_text());
         for (sign, text, other) in [(b"-", self.old, new), (b"+", new, self.old)] {
             let mut others = Vec::new();
             for (_, line) in lines(other) {
@@ -41,14 +41,14 @@ impl Change {
 ///
 /// # Errors
 /// The first that cannot be written; those before it are, and are named.
-pub fn execute(changes: Vec<Box<Change>>, report: &Report) -> Result<()> {
+pub fn execute(changes: Vec<Change>, report: &Report) -> Result<()> {
     let mut done: Vec<Text> = Vec::new();
     for change in changes {
         let new = change.registry.to_text();
         if new == change.old {
             continue;
         }
-        if let Err(error) = change.folder.replace(ACTIVE, &new) {
+        if let Err(error) = change.folder.replace(ACTIVE, new) {
             if !done.is_empty() {
                 report.warn(msg!("changed before this failed: {}"), &[join(&done, ", ")]);
             }

@@ -76,6 +76,7 @@ impl Staged<'_> {
     ///
     /// # Errors
     /// Any step. The files before the failed one are new, it and those after it are old.
+    #[allow(clippy::boxed_local)] // as it was made
     pub fn commit(mut self: Box<Self>) -> Result<()> {
         let folder = self.folder;
         if self.waiting.is_empty() {

@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn owners_without_a_module_are_an_error_and_no_comment() {
         for text in [&b"a:1\n#@\n"[..], b"#@\n", b"a:1\n#@\n#! base\n"] {
-            assert!(registry(&parse(text, b"f").unwrap()).is_err());
+            assert!(registry(parse(text, b"f").unwrap()).is_err());
         }
         assert_eq!(parse(b"#!/bin/sh\na\n", b"f").unwrap().registered, 0);
     }
@@ -201,9 +201,9 @@ mod tests {
             names.registry,
             b"\next4:S\n\nhci_nokia:2\n#@ hci_nokia myapp\n"
         );
-        assert_eq!(registry(&names).unwrap().entries().len(), 2);
+        assert_eq!(registry(names).unwrap().entries().len(), 2);
         let bad = parse(b"a:1\n#@ a b/c\n", b"f").unwrap();
-        assert_eq!(kind_of(registry(&bad)), Some(ErrorKind::Parse { line: 2 }));
+        assert_eq!(kind_of(registry(bad)), Some(ErrorKind::Parse { line: 2 }));
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
         let vocabulary: [&[u8]; 8] = [b"a", b":S", b":1", b" ", b"\n", b"#@", b"?", b"\x01"];
         crate::text::tests::every_text(&vocabulary, 5, &mut |text| {
             if let Ok(names) = parse(keep(text), b"f") {
-                let _ = registry(&names);
+                let _ = registry(names);
             }
         });
     }

@@ -36,7 +36,7 @@ mod tests {
             a 1 - [permanent], Loading 0x0\n\
             b 1 4294967295 a,c, Live 0xffffffffc0000000\n\
             short\n";
-        let all = names(text, b"f").unwrap().into_iter();
+        let all = names(text, b"f").unwrap().iter();
         let all: Vec<_> = all.map(|name| name.to_kernel()).collect();
         assert_eq!(all, [&b"nvidia"[..], b"a", b"b", b"short"]);
     }

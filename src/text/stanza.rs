@@ -159,8 +159,8 @@ pub fn parse<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Stanzas<'t>> {
     if let Some(what) = what {
         return Err(Error::parse(file, number, what, &[]));
     }
-    let names = by_name(&all, file)?;
-    let all = all;
+    let names = by_name(all, file)?;
+    let all = &*all;
     Ok(Box::leak(Box::new(Stanzas { text, all, names })))
 }
 

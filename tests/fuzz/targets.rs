@@ -97,7 +97,7 @@ fn registry(data: &[u8]) {
         return;
     };
     let written = registry.to_text();
-    let again = Registry::parse(keep(&written), b"f").expect("what was written is read");
+    let again = Registry::parse(keep(written), b"f").expect("what was written is read");
     assert_eq!(again.entries().len(), registry.entries().len());
     assert_eq!(
         again.to_text(),
@@ -113,16 +113,16 @@ fn registry(data: &[u8]) {
         for hold in [Hold::Static, Hold::Dynamic(1)] {
             registry.add(name, hold, owner);
             let text = registry.to_text();
-            let read = Registry::parse(keep(&text), b"f").expect("an added entry is read");
+            let read = Registry::parse(keep(text), b"f").expect("an added entry is read");
             assert!(read.find(name).is_some());
         }
         registry.remove(name, owner);
-        assert!(Registry::parse(keep(&registry.to_text()), b"f").is_ok());
+        assert!(Registry::parse(keep(registry.to_text()), b"f").is_ok());
     }
     for entry in again.entries() {
         registry.merge(entry.name, entry);
     }
-    assert!(Registry::parse(keep(&registry.to_text()), b"f").is_ok());
+    assert!(Registry::parse(keep(registry.to_text()), b"f").is_ok());
 }
 
 /// fnmatch(3) by trying everything: short, slow and obvious.
@@ -391,7 +391,7 @@ fn writer(data: &[u8]) {
             index(&entries, order),
             "another writer makes the same of it"
         );
-        let trie = Trie::new(&bytes, b"f").expect("what is written is read");
+        let trie = Trie::new(bytes, b"f").expect("what is written is read");
         for (key, _, _) in &entries {
             if key.contains(&b'-') {
                 continue; // names are looked up in kernel spelling, so nothing finds these
@@ -420,7 +420,7 @@ fn wild(data: &[u8]) {
         }
     }
     let bytes = writer.write(Layout::ParentsFirst).expect("small");
-    let trie = Trie::new(&bytes, b"f").expect("what is written is read");
+    let trie = Trie::new(bytes, b"f").expect("what is written is read");
     let mut found: Vec<&[u8]> = Vec::new();
     trie.search_patterns(name, &mut |_, value| found.push(value))
         .expect("sound");
@@ -464,7 +464,7 @@ fn filters(data: &[u8]) {
         let all = all.concat();
         assert!(all == rest || format == IndexFormat::FirstWord && all.is_empty());
         let bytes = writer.write(Layout::ParentsFirst).expect("small");
-        assert!(Trie::new(&bytes, b"f").is_ok());
+        assert!(Trie::new(bytes, b"f").is_ok());
     }
     for text in rest.split(|&byte| byte == 0) {
         if let Some((pattern, module)) = record(text) {
