@@ -263,7 +263,7 @@ impl Errno {
     pub const AGAIN: Errno = Errno::of(rustix::io::Errno::AGAIN.raw_os_error());
 
     /// That of a number as the kernel has it.
-    const fn of(number: i32) -> Errno {
+    pub const fn of(number: i32) -> Errno {
         match NonZeroU32::new(number as u32) {
             Some(number) => Errno(number),
             None => panic!(),

@@ -164,15 +164,15 @@ const NUMBERS: [u8; FRAGMENTS.len()] = INDEX.1;
 /// What a byte from 0x80 on stands for, one per line; cross/build/fragments.py chooses them.
 #[rustfmt::skip]
 const FRAGMENTS: &[u8] = concat!(
-    " *\n --\n a\n another\n b\n c\n crypto-\n d\n dm_\n file\n for\n ha\n i\n in\n is \n it\n",
-    " limopack\n m\n module\n modules\n modules.dep\n n\n name\n needs\n no\n nothing\n of\n",
-    " or \n own\n p\n package\n raid\n re\n s\n sys:class/\n t\n th\n the\n w\n wh\n with\n",
-    " {}\n* \n, but \n/modprobe.d\n: \n: {}\n; \n; run depmod\n\t --use=btrfs\nag\nal\nan\nar\n",
-    "as\nat\nat \nch\nck\ncm\nco\ncry\nd \nde\ne \ned\nel\nen\nep\ner\nes\net\nfs\ngistered\n",
-    "hi\nic\nin\ninstall\nip\nis\nkernel\nkernel {}\nle\nli\nlib/\nlo\nload\nmac\nme\nmo\n",
-    "modules\nmopack/groups.d\nnd\nne\nnft_\nno\nnot\nnt\no \non\nor\not\nou\nprune\npto-aes\n",
-    "re\nri\nro\ns \ns to\nse\nsha256\nsi\nst\nsys\nt \nta\nte\nth\nthis \ntion\nue\nus\nusr/\n",
-    "{}\n{} is\n{}/{}\n|crypto-\n",
+    " *\n --\n a\n again\n asks for\n b\n c\n crypto-\n d\n dm_\n file\n forgotte\n ha\n i\n",
+    " is \n it\n ke\n li\n m\n modules\n modules.dep\n n\n name\n needs\n not \n of\n p\n",
+    " package\n r\n registered\n s\n sta\n sys:class/\n th\n the\n to\n w\n what\n with\n {}\n",
+    ", \n, bu\n/modprobe.d\n: \n: {}\n; \n; run depmod\n\t --use=btrfs\nad\nage\naid\nal\nan\n",
+    "ar\nas\nat\nbuilt into \nch\nck\ncm\nco\ncry\nd \nde\ne \ned\nel\nen\nep\ner\nes\net\nfi\n",
+    "for\nfs\nhi\nin\ninstall\nis\nkernel\nkernel {}\nle\nli\nlo\nmac\nme\nmod\nmodule\n",
+    "mopack\nn \nnd\nne\nnft_\nno\nno \nnot\nnothing\nnt\non\nor\nore\not\nou\nown\npkg\n",
+    "prune\npto-aes\nre\nri\nro\ns \nse\nsha256\nst\nsys\nt \nte\nther \nti\ntr\nules-load.d\n",
+    "us\nver\nware\n{}\n{} is\n{}/{}\n|crypto-\n",
 )
 .as_bytes();
 

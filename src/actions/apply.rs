@@ -9,18 +9,21 @@ use crate::actions::{kernels, prune, Session};
 use crate::cli::parse::Mode;
 use crate::cli::Request;
 use crate::error::{Answer, Error, ErrorKind, Result};
-use crate::format::{join, new_list, render, some_of, List, Text};
+use crate::format::{join, keep_list, new_list, render, some_of, List, Text};
 use crate::needs::kernel::directory;
 use crate::needs::sources::declared;
-use crate::package::database::{info_name_of, kernels_of, Caller, Contents, Database, Ties};
+use crate::package::database::{
+    info_name_of, kernels_of, Caller, Contents, Database, Ties, NOTHING,
+};
 use crate::package::forget::{info_name, is_auto, stood_in_for, StandIns, PREFIX};
 use crate::package::queue::{self, by_package, Note, Notes, FORGOTTEN, PENDING};
 use crate::package::select::Spec;
-use crate::package::trim::below_modules;
+use crate::package::trim::place_of;
 use crate::plan::indexes::Order;
 use crate::plan::park::Park;
 use crate::system::report::print;
 use crate::system::{variable, Report, Root};
+use crate::text::active::Standing;
 use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::stanza::Stanza;
 use crate::text::{bare_lines, find, lines, sort_once};
@@ -61,6 +64,9 @@ pub fn apply(session: &Session) -> Result<()> {
     for given in &request.packages {
         wanted.select(task, ties, given)?;
     }
+    if request.is_firmware {
+        wanted.take_firmware(task)?;
+    }
     wanted.choose_kernels(task)?;
     let result = task.forget(&wanted);
     drop(locks);
@@ -93,7 +99,7 @@ pub(super) struct Task<'a> {
 pub(super) struct Trimmed {
     /// Its name in `info/`.
     pub(super) info_name: Text,
-    /// What it owns beyond modules.
+    /// What it owns beyond modules; nothing, if it is trimmed for its firmware.
     pub(super) others: List<Text>,
 }
 
@@ -104,21 +110,23 @@ pub(super) struct Selection {
     /// For each stanza, whether it is one of those, or of those to trim.
     is_chosen: Vec<bool>,
     /// What to remember of each that is forgotten.
-    pub(super) notes: Vec<Note<'static>>,
+    pub(super) notes: Vec<&'static Note<'static>>,
     /// What is to be queued before anything is changed.
-    pub(super) queued: Vec<Note<'static>>,
+    pub(super) queued: Vec<&'static Note<'static>>,
     /// What is to be trimmed.
     pub(super) trimmed: Vec<Trimmed>,
     /// What becomes of modules.order.
     pub(super) order: Order,
     /// Packages that were forgotten before; what an interrupted call left of them goes.
-    pub(super) gone: Vec<Note<'static>>,
+    pub(super) gone: Vec<&'static Note<'static>>,
     /// Pending notes that this call finishes.
-    pub(super) settled: Vec<Note<'static>>,
+    pub(super) settled: Vec<&'static Note<'static>>,
     /// Positions of those that get no stand-in, and of stand-ins that go although needed.
     pub(super) plain: Vec<usize>,
     /// The kernels to prune.
     pub(super) kernels: Vec<Text>,
+    /// What becomes of firmware that nothing asks for.
+    pub(super) firmware: Standing,
 }
 
 impl Selection {
@@ -134,6 +142,7 @@ impl Selection {
             settled: Vec::new(),
             plain: Vec::new(),
             kernels: Vec::new(),
+            firmware: Standing::Nothing,
         }
     }
 
@@ -219,7 +228,7 @@ impl Selection {
         task: &Task<'_>,
         at: usize,
         files: &[u8],
-        kernels: &'static [Text],
+        kernels: List<Text>,
         others: List<Text>,
         is_plain: bool,
     ) {
@@ -250,11 +259,7 @@ impl Selection {
             self.order = Order::Filter;
         }
         self.chosen.push(at);
-        self.notes.push(Note {
-            package: info_name,
-            mark,
-            kernels,
-        });
+        self.notes.push(Note::new(info_name, mark, kernels));
     }
 
     /// The kernels of `--kernel`, or those of the packages.
@@ -264,7 +269,7 @@ impl Selection {
             let given = kernels::named(task.root, &task.request.kernels)?;
             self.kernels = given.to_vec();
             for note in &mut self.notes {
-                note.kernels = given;
+                *note = Note::new(note.package, note.mark, given);
             }
             return Ok(());
         }
@@ -285,6 +290,20 @@ impl Selection {
         Ok(())
     }
 
+    /// Takes the firmware, and the packages that own some: they are trimmed.
+    pub(super) fn take_firmware(&mut self, task: &Task<'_>) -> Result<()> {
+        if self.firmware != Standing::Apply {
+            self.firmware = Standing::Apply;
+            for note in task.owners(NOTHING, b"/lib/firmware/", &|_| true)? {
+                self.trimmed.push(Trimmed {
+                    info_name: note.package,
+                    others: NOTHING,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a pending package, if the time for it has come. What has changed since it was queued is
     /// asked again.
     #[inline(never)] // larger in the large frame of its caller
@@ -292,13 +311,13 @@ impl Selection {
         &mut self,
         task: &Task<'_>,
         ties: &Ties,
-        note: &Note<'static>,
+        note: &'static Note<'static>,
     ) -> Result<()> {
         let Some(at) = task.find(note.package) else {
             let what = msg!("{} is not installed; skipped");
             task.report.note(what, &[note.package]);
-            self.gone.push(*note);
-            self.settled.push(*note);
+            self.gone.push(note);
+            self.settled.push(note);
             return Ok(());
         };
         let stanza = &task.contents.status.all[at];
@@ -309,7 +328,7 @@ impl Selection {
                 for message in error.messages() {
                     task.report.warn(msg!("{}; no longer queued"), &[message]);
                 }
-                self.settled.push(*note);
+                self.settled.push(note);
                 return Ok(());
             }
         };
@@ -329,8 +348,12 @@ impl Selection {
             task.report.note(what, &[note.package]);
             return Ok(());
         }
-        self.choose(task, at, files, kernels, others, note.mark == b"plain");
-        self.settled.push(*note);
+        if note.mark.ends_with(b"firmware") {
+            self.take_firmware(task)?;
+        }
+        let is_plain = note.mark.starts_with(b"plain");
+        self.choose(task, at, files, kernels, others, is_plain);
+        self.settled.push(note);
         Ok(())
     }
 }
@@ -407,24 +430,27 @@ impl<'a> Task<'a> {
         Ok(others)
     }
 
-    /// The packages that own something of what goes, as they are queued; `going` is sorted as
-    /// `VERSION/PATH`. One that would be forgotten and has another kernel's modules is none.
-    pub(super) fn owners_of(&self, version: Text, going: &[Text]) -> Result<List<Note<'static>>> {
+    /// The packages that own something of what goes, as they are queued; `going` is sorted. One that would be forgotten and has another kernel's modules is none.
+    pub(super) fn owners_of(
+        &self,
+        version: Text,
+        going: &[Text],
+    ) -> Result<List<&'static Note<'static>>> {
         let only = [version];
-        self.owners(vec![version].leak(), &|files| {
-            let goes =
-                |path| below_modules(path).map_or(false, |it| going.binary_search(&it).is_ok());
+        self.owners(keep_list(vec![version]), b"/lib/modules/", &|files| {
+            let goes = |path| going.binary_search(&place_of(path)).is_ok();
             bare_lines(files).any(goes)
-                && (kernels_of(files) == only || !self.database.others(files).is_empty())
+                && (kernels_of(files)[..] == only || !self.database.others(files).is_empty())
         })
     }
 
-    /// The packages whose list passes, as notes for these kernels.
+    /// The packages whose list names this part of a path and passes, as notes for these kernels.
     fn owners(
         &self,
-        kernels: &'static [Text],
+        kernels: List<Text>,
+        part: &[u8],
         passes: &dyn Fn(Text) -> bool,
-    ) -> Result<List<Note<'static>>> {
+    ) -> Result<List<&'static Note<'static>>> {
         let notes = new_list();
         for stanza in self.contents.status.all {
             let package = info_name(stanza.package, stanza);
@@ -432,13 +458,8 @@ impl<'a> Task<'a> {
                 continue;
             }
             let files = self.files(package)?;
-            if find(files, b"/lib/modules/").is_some() && passes(files) {
-                let mark = b"stand-in";
-                notes.push(Note {
-                    package,
-                    mark,
-                    kernels,
-                });
+            if find(files, part).is_some() && passes(files) {
+                notes.push(Note::new(package, b"stand-in", kernels));
             }
         }
         Ok(notes)
@@ -471,7 +492,7 @@ impl<'a> Task<'a> {
         let kernels = kernels::named(root, &request.kernels)?;
         let listed = self.database.listed(root)?;
         let ties = self.database.ties(root)?;
-        let notes: &mut Vec<Note<'static>> = new_list();
+        let notes: &mut Vec<&'static Note<'static>> = new_list();
         for given in &request.packages {
             let spec = Spec::new(given);
             let before = notes.len();
@@ -538,7 +559,7 @@ impl<'a> Task<'a> {
         for version in kernels_ordered {
             // What is queued stays so, whoever works on the kernel meanwhile.
             let ordered = kernels::open(root, version, request.mode)
-                .and_then(|folder| prune::keep_pruned(&folder, request));
+                .and_then(|folder| prune::order(&folder, request));
             if let Err(error) = ordered {
                 self.report.error(&error);
             }
@@ -564,8 +585,8 @@ impl<'a> Task<'a> {
         entry: &CatalogEntry<'static>,
         spec: &Spec<'_>,
         ties: &Ties,
-        given: &'static [Text],
-        notes: &mut Vec<Note<'static>>,
+        given: List<Text>,
+        notes: &mut Vec<&'static Note<'static>>,
     ) -> Result<()> {
         let package = info_name_of(entry);
         let files = self.files(package)?;
@@ -600,15 +621,13 @@ impl<'a> Task<'a> {
         if kernels.is_empty() {
             return Err(self.owns_no_module(entry.name));
         }
-        let mark: Text = match self.request.stand_ins {
-            StandIns::Make => b"stand-in",
-            StandIns::Refuse => b"plain",
+        let mark: Text = match (self.request.stand_ins, self.request.is_firmware) {
+            (StandIns::Make, false) => b"stand-in",
+            (StandIns::Make, true) => b"firmware",
+            (StandIns::Refuse, false) => b"plain",
+            (StandIns::Refuse, true) => b"plain-firmware",
         };
-        notes.push(Note {
-            package,
-            mark,
-            kernels,
-        });
+        notes.push(Note::new(package, mark, kernels));
         Ok(())
     }
 
@@ -621,7 +640,9 @@ impl<'a> Task<'a> {
     /// Which packages own modules, for messages: on Debian 14 and Ubuntu linux-modules-VERSION, on
     /// Debian 12 and 13 linux-image-VERSION.
     fn who_does(&self) -> Text {
-        match self.owners(&[], &|files| !kernels_of(files).is_empty()) {
+        match self.owners(NOTHING, b"/lib/modules/", &|files| {
+            !kernels_of(files).is_empty()
+        }) {
             Ok(notes) if !notes.is_empty() => {
                 render(msg!("; these do: {}"), &[some_of(queue::packages(notes))])
             }

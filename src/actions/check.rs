@@ -2,6 +2,7 @@
 //! exit 1 if there is any; [`kinds`] says what the kinds mean. Nothing is changed, and nothing is
 //! locked. Without `--kernel` every kernel that has a registry is looked at.
 
+use crate::actions::prune::owned_firmware;
 use crate::actions::restore::parked;
 use crate::actions::{kernels, Session};
 use crate::cli::parse::{Mode, OutputFormat};
@@ -16,11 +17,13 @@ use crate::package::database::Database;
 use crate::package::queue::{self, PENDING};
 use crate::plan::indexes::Order;
 use crate::plan::modules::Goal;
+use crate::plan::modules::Plan;
 use crate::plan::park::Park;
-use crate::plan::prune;
+use crate::plan::{firmware, prune};
 use crate::system::report::print;
 use crate::system::tree::Sizes;
 use crate::system::Root;
+use crate::text::name::{ModuleName, ModulePath};
 use crate::text::{sort_once, split_at_byte};
 
 /// The kinds of problems that concern the machine and no kernel, and what each means.
@@ -29,6 +32,7 @@ const OTHERS: &[(&str, &str)] = &[
         "owner",
         "a reference or a file of needs.d whose package is not installed",
     ),
+    ("firmware", "a driver of this machine without its firmware"),
     ("pending", "a package waits to be forgotten"),
     ("parked", "modules that --restore brings back; no problem"),
 ];
@@ -52,16 +56,14 @@ pub fn kinds() -> Vec<(&'static str, &'static str, bool)> {
 #[inline(never)] // larger in the large frame of its caller
 pub fn check(session: &Session) -> Result<()> {
     let Session { root, request, .. } = session;
-    let versions = match request.kernels.is_empty() {
-        false => kernels::to_show(session)?,
-        true => kernels::registered(root)?,
-    };
+    let versions = kernels::named_or(session, kernels::registered)?;
     let machine = Machine::look(root)?;
     let census = census::with_boot(root, machine.boot)?;
     let mut problems = Problems {
         format: request.format,
-        out: Vec::new(),
+        out: new_list(),
         count: 0,
+        present: new_list(),
     };
     let siblings = new_list();
     for &version in kernels::with_registry(root)? {
@@ -72,14 +74,21 @@ pub fn check(session: &Session) -> Result<()> {
             Err(error) => problems.damaged(version, &error),
         }
     }
+    let mut plans = Vec::new();
     for version in versions {
-        if let Err(error) = audit(root, machine, siblings, census, version, &mut problems) {
-            problems.damaged(version, &error);
+        match audit(root, machine, siblings, census, version, &mut problems) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => problems.damaged(version, &error),
+        }
+    }
+    if request.is_firmware {
+        if let Err(error) = firmware(session, &plans, &mut problems) {
+            problems.damaged(b"", &error);
         }
     }
     pending(root, &mut problems)?;
     owners(session, machine, siblings, &mut problems)?;
-    print(&problems.out)?;
+    print(problems.out)?;
     match problems.count {
         0 => Ok(()),
         1 => Err(Error::refused(msg!("1 problem"), &[])),
@@ -90,8 +99,10 @@ pub fn check(session: &Session) -> Result<()> {
 /// The lines to print.
 struct Problems {
     format: OutputFormat,
-    out: Vec<u8>,
+    out: &'static mut Vec<u8>,
     count: usize,
+    /// The modules that hardware asks for.
+    present: &'static mut Vec<ModuleName<'static>>,
 }
 
 impl Problems {
@@ -105,14 +116,21 @@ impl Problems {
                 ("name", name),
                 ("text", text),
             ];
-            return push_object(&mut self.out, &fields);
+            return push_object(self.out, &fields);
         }
         for field in [kind, version, name] {
-            push_escaped(&mut self.out, field);
+            push_escaped(self.out, field);
             self.out.push(b'\t');
         }
-        push_escaped(&mut self.out, text);
+        push_escaped(self.out, text);
         self.out.push(b'\n');
+    }
+
+    /// What is parked is as somebody wanted it, and no problem.
+    fn add_parked(&mut self, version: &[u8], name: &[u8], tally: Text) {
+        let text = render(msg!("{}; see --restore"), &[tally]);
+        self.add(b"parked", version, name, text);
+        self.count -= 1;
     }
 
     fn damaged(&mut self, version: Text, error: &Error) {
@@ -122,22 +140,21 @@ impl Problems {
     }
 }
 
-/// Looks at one kernel.
-fn audit(
-    root: &Root,
+/// Looks at one kernel, and plans its prune.
+fn audit<'r>(
+    root: &'r Root,
     machine: &Machine,
-    siblings: &[Sibling],
+    siblings: &[&Sibling],
     census: &Census,
     version: Text,
     problems: &mut Problems,
-) -> Result<()> {
+) -> Result<Box<Plan<'r>>> {
     let sizes = Sizes::Wanted;
     let mut survey = kernels::survey(root, machine, siblings, version, Mode::DryRun, sizes)?;
-    hardware(root, census, &mut survey)?;
+    hardware(root, census, &mut survey, problems.present)?;
     let removed = survey.removal.removed;
     if removed.modules > 0 {
-        let parts = [decimal(removed.modules), decimal(removed.bytes)];
-        let text = render(msg!("{} modules, {} bytes"), &parts);
+        let text = removed.to_text(b"modules");
         survey
             .findings
             .push(Finding::new(Kind::Unpruned, b"kernel", text));
@@ -145,11 +162,7 @@ fn audit(
     let all = Park::of(root, version);
     if let Some(folder) = all.find()? {
         let parked = all.modules(&folder, sizes)?.removed;
-        let parts = [decimal(parked.modules), decimal(parked.bytes)];
-        let text = render(msg!("{} modules, {} bytes; see --restore"), &parts);
-        problems.add(b"parked", version, b"kernel", text);
-        // It is as somebody wanted it.
-        problems.count -= 1;
+        problems.add_parked(version, b"kernel", parked.to_text(b"modules"));
     }
     for about in KINDS {
         let (mut count, mut last) = (0, &b""[..]);
@@ -170,15 +183,61 @@ fn audit(
         }
     }
     // Whatever keeps the indexes from being written anew keeps a prune from its work.
-    prune::plan(root, survey, Order::Filter, Goal::Delete).map(drop)
+    prune::plan(root, survey, Order::Filter, Goal::Delete)
+}
+
+/// What a prune with firmware would delete after these plans, what is parked, and the modules of the
+/// machine's hardware that lack theirs.
+fn firmware(session: &Session, plans: &[Box<Plan<'_>>], problems: &mut Problems) -> Result<()> {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
+    let supply = firmware::supply(root, plans, false, report)?;
+    let mut last: Text = b"";
+    for asked in supply.names.iter().filter(|asked| asked.is_record) {
+        let module = ModulePath(asked.by).name();
+        let mut own = supply.names.iter().filter(|other| other.by == asked.by);
+        if asked.by != last
+            && problems.present.contains(&module)
+            && own.all(|other| !other.is_found.get())
+        {
+            let what = msg!("nothing is there of what it asks for, such as {}");
+            let text = render(what, &[asked.name]);
+            problems.add(b"firmware", b"", module.to_kernel(), text);
+        }
+        last = asked.by;
+    }
+    let Some(folder) = firmware::open(root)? else {
+        return Ok(());
+    };
+    let owned = owned_firmware(root, request)?;
+    let plan = firmware::plan(root, folder, Goal::Delete, Some(supply), owned, report)?;
+    if let Some(plan) = plan {
+        if plan.removal.has_work() {
+            let text = plan.removal.removed.to_text(b"files");
+            problems.add(b"unpruned", b"", b"firmware", text);
+        }
+        if let Some(parked) = plan.freed {
+            problems.add_parked(b"", b"firmware", parked.to_text(b"files"));
+        }
+    }
+    Ok(())
 }
 
 /// What hardware asks for and would lose, or what another kernel has for it.
-fn hardware(root: &Root, census: &Census, survey: &mut Survey<'_>) -> Result<()> {
+fn hardware(
+    root: &Root,
+    census: &Census,
+    survey: &mut Survey<'_>,
+    present: &mut Vec<ModuleName<'static>>,
+) -> Result<()> {
     let (lost, mut orphans) = (new_list(), Vec::new());
     for alias in census.aliases() {
         match survey.kernel.look_up(alias)? {
             Found::Modules(modules) => {
+                present.extend(modules.iter().map(|line| line.path().name()));
                 // One driver of several is enough: they are rivals.
                 if !modules.iter().any(|line| survey.keeps(line.path().name())) {
                     for line in modules {
@@ -255,7 +314,7 @@ fn pending(root: &Root, problems: &mut Problems) -> Result<()> {
 fn owners(
     session: &Session,
     machine: &Machine,
-    siblings: &[Sibling],
+    siblings: &[&Sibling],
     problems: &mut Problems,
 ) -> Result<()> {
     let Session { root, request, .. } = session;
@@ -282,7 +341,7 @@ fn owners(
                 .map_or(false, |path| path.starts_with(file))
         };
         if file.starts_with(b"usr/") && database.owner_of(root, &is_file)?.is_empty() {
-            problems.add(b"owner", b"", file, b"no package has this file");
+            problems.add(b"owner", b"", file, msg!("no package has this file").text());
         }
     }
     Ok(())

@@ -15,8 +15,9 @@ use crate::package::queue::{self, Note, FORGOTTEN, PENDING, REMOVED};
 use crate::package::select::Spec;
 use crate::plan::modules::Plan;
 use crate::system::report::print;
-use crate::system::tree::{Removal, Step};
+use crate::system::tree::Removal;
 use crate::system::Folder;
+use crate::text::active::Standing;
 use crate::text::stanza::Stanza;
 use crate::text::{sort_once, split_at_byte, words};
 
@@ -37,19 +38,26 @@ impl Task<'_> {
             plain: &wanted.plain,
         });
         let mut plans = Vec::new();
-        if !wanted.kernels.is_empty() {
+        let is_firmware = wanted.firmware != Standing::Nothing;
+        if !wanted.kernels.is_empty() || is_firmware {
             let kernels = kernels::named(root, &wanted.kernels)?;
-            plans = prune::plan(root, kernels, wanted.order, request, report)?;
+            plans = prune::plan(root, kernels, wanted.order, is_firmware, request, report)?;
         }
-        let trimmed = new_list();
+        let trimmed: &mut Vec<&Trimmed> = new_list();
         if !wanted.trimmed.is_empty() {
             let going = going(&plans);
             for package in &wanted.trimmed {
-                let files = self.database.trim(root, package.info_name, going)?;
-                if !files.is_empty() {
+                // For its modules, and for its firmware.
+                if trimmed.iter().any(|it| it.info_name == package.info_name) {
+                    continue;
+                }
+                let info_name = package.info_name;
+                let changed = self
+                    .database
+                    .trim(root, info_name, going, &mut edit.trimmed)?;
+                if changed.is_yes() {
                     trimmed.push(package);
                 }
-                edit.trimmed.extend_from_slice(files);
             }
         }
         self.warn(wanted, edit);
@@ -81,6 +89,12 @@ impl Task<'_> {
             );
         }
         for Trimmed { info_name, others } in trimmed {
+            if others.is_empty() {
+                let what =
+                    msg!("{}: trimmed; an upgrade or a reinstallation brings its firmware again");
+                report.note(what, &[info_name]);
+                continue;
+            }
             let what = msg!(
                 "{}: trimmed, and not forgotten, as it owns more than modules ({}); an \
                         upgrade or a reinstallation brings its modules again"
@@ -148,7 +162,7 @@ impl Task<'_> {
             // The rest of the kernel may go in another run of the package manager.
             if stays && note.mark != REMOVED && self.request.mode == Mode::Execute {
                 let mark = REMOVED;
-                queue::change(self.root, FORGOTTEN, &[Note { mark, ..*note }], &[])?;
+                queue::change(self.root, FORGOTTEN, &[&Note { mark, ..**note }], &[])?;
             }
         }
         self.forget_notes()
@@ -254,10 +268,8 @@ impl Task<'_> {
             if new.binary_search(&note.package).is_err() && self.find(note.package).is_some() {
                 back.push(note.package);
                 // A standing order prunes it in a moment.
-                if !orders
-                    .iter()
-                    .any(|(kernel, _)| note.kernels.contains(kernel))
-                {
+                let mut orders = orders.iter();
+                if !orders.any(|order| note.kernels.contains(&order.version)) {
                     let what = msg!(
                         "{} is installed again, with all of its modules; limopack --apply \
                                 --pkname={} removes them again, with --keep-pruned every time"
@@ -300,26 +312,21 @@ impl Task<'_> {
     }
 }
 
-/// The modules and directories that go, sorted as `VERSION/PATH`.
+/// The files and directories that go, relative to the root, sorted.
 fn going(plans: &[Box<Plan<'_>>]) -> List<Text> {
     let going = new_list();
     for plan in plans {
-        push_going(going, plan.version, &plan.removal);
+        push_going(going, plan.place(), &plan.removal);
     }
     sort_once(going);
     going
 }
 
-/// Adds those of one kernel, unsorted.
-pub(super) fn push_going(going: &mut Vec<Text>, version: Text, removal: &Removal) {
-    removal.each_step(&mut |step| {
-        going.push(match step {
-            Step::Delete(directory, name, _) => {
-                render(msg!("{}/{}/{}"), &[version, directory, name])
-            }
-            Step::RemoveDirectory(path) => render(msg!("{}/{}"), &[version, path]),
-        });
-    });
+/// Adds those of one directory.
+pub(super) fn push_going(going: &mut Vec<Text>, place: Text, removal: &Removal) {
+    for path in removal.paths(true).iter() {
+        going.push(render(msg!("{}/{}"), &[place, path]));
+    }
 }
 
 /// What the database half would do, a step a line, sorted.

@@ -39,16 +39,24 @@ pub fn to_show(session: &Session) -> Result<List<Text>> {
     Ok(all)
 }
 
+/// The kernels of a call: those named, else `others`.
+///
+/// # Errors
+/// They cannot be looked for.
+pub fn named_or(session: &Session, others: fn(&Root) -> Result<List<Text>>) -> Result<List<Text>> {
+    let Session { root, request, .. } = session;
+    match request.kernels.is_empty() {
+        true => others(root),
+        false => named(root, &request.kernels),
+    }
+}
+
 /// The kernels to register in: those named, else every one.
 ///
 /// # Errors
 /// None is installed, or not the one named.
 pub fn to_register(session: &Session) -> Result<List<Text>> {
-    let Session { root, request, .. } = session;
-    match request.kernels.is_empty() {
-        true => installed(root),
-        false => named(root, &request.kernels),
-    }
+    named_or(session, installed)
 }
 
 /// The kernels to release modules in. When a package goes after its kernel, there is none, and
@@ -57,11 +65,7 @@ pub fn to_register(session: &Session) -> Result<List<Text>> {
 /// # Errors
 /// A directory that cannot be read; not the kernel that was named.
 pub fn to_release(session: &Session) -> Result<List<Text>> {
-    let Session { root, request, .. } = session;
-    match request.kernels.is_empty() {
-        true => all_installed(root),
-        false => named(root, &request.kernels),
-    }
+    named_or(session, all_installed)
 }
 
 /// Opens a kernel's directory, and locks it for a plan that will be carried out.
@@ -77,13 +81,21 @@ pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Box<Folder>> {
             &[version, place],
         ));
     };
-    if mode == Mode::Execute {
-        folder.lock(match Caller::of_environment(false) {
-            Caller::Anybody => Patience::Endless,
-            _ => Patience::Short,
-        })?;
-    }
+    lock(&folder, mode)?;
     Ok(folder)
+}
+
+/// Locks a directory for a plan that will be carried out.
+///
+/// # Errors
+/// [`crate::error::ErrorKind::Busy`] where another limopack works in it.
+pub fn lock(folder: &Folder, mode: Mode) -> Result<()> {
+    let patience = match (mode, Caller::of_environment(false)) {
+        (Mode::DryRun, _) => return Ok(()),
+        (Mode::Execute, Caller::Anybody) => Patience::Endless,
+        (Mode::Execute, _) => Patience::Short,
+    };
+    folder.lock(patience)
 }
 
 /// The kernels to prune: those named, else every one that has a registry.
@@ -91,11 +103,7 @@ pub fn open(root: &Root, version: &[u8], mode: Mode) -> Result<Box<Folder>> {
 /// # Errors
 /// There is none.
 pub fn to_prune(session: &Session) -> Result<List<Text>> {
-    let Session { root, request, .. } = session;
-    if !request.kernels.is_empty() {
-        return named(root, &request.kernels);
-    }
-    let kernels = registered(root)?;
+    let kernels = named_or(session, registered)?;
     match kernels.is_empty() {
         true => Err(Error::refused(
             msg!("no kernel has a registry; see --install"),
@@ -245,7 +253,7 @@ pub fn with_registry(root: &Root) -> Result<List<Text>> {
 ///
 /// # Errors
 /// One cannot be read, or is malformed: what it has to keep is unknown then.
-pub fn siblings(root: &Root) -> Result<List<Sibling>> {
+pub fn siblings(root: &Root) -> Result<List<&'static Sibling>> {
     let siblings = new_list();
     for &version in with_registry(root)? {
         siblings.push(sibling(root, version)?);
@@ -257,9 +265,9 @@ pub fn siblings(root: &Root) -> Result<List<Sibling>> {
 ///
 /// # Errors
 /// As [`registry`].
-pub fn sibling(root: &Root, version: Text) -> Result<Sibling> {
+pub fn sibling(root: &Root, version: Text) -> Result<&'static Sibling> {
     let registry = registry(root, version)?;
-    Ok(Sibling { version, registry })
+    Ok(Box::leak(Box::new(Sibling { version, registry })))
 }
 
 /// The registry of a kernel, to be read only; an empty one where it has none.
@@ -281,7 +289,7 @@ pub fn registry(root: &Root, version: &[u8]) -> Result<&'static Registry> {
 pub fn survey<'r>(
     root: &'r Root,
     machine: &Machine,
-    siblings: &[Sibling],
+    siblings: &[&Sibling],
     version: Text,
     mode: Mode,
     sizes: Sizes,

@@ -1,17 +1,18 @@
-//! `--list` and `--tree`: the modules needed, on stdout.
+//! `--list` and `--tree`: the modules needed, on stdout; or the firmware, which `--why --firmware` explains.
 
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::OutputFormat;
 use crate::cli::Action;
 use crate::error::Result;
-use crate::format::{new_list, push_object, push_rendered, some_of, Text};
-use crate::needs::firmware::Demand;
+use crate::format::{new_list, push_object, push_rendered, render, some_of, Text};
+use crate::needs::firmware::{Demand, Supply};
 use crate::needs::kernel::Found;
 use crate::needs::sources::{add_boot, add_loaded, keep_all, Machine};
 use crate::needs::survey::{message, Finding, Kind};
 use crate::needs::tree::Drawing;
 use crate::needs::{Closure, Kernel, Why};
+use crate::plan::park::Park;
 use crate::system::report::print;
 use crate::system::{Report, Root};
 use crate::text::names::{Presence, Want};
@@ -28,7 +29,11 @@ pub fn list(session: &Session) -> Result<()> {
         report,
         request,
     } = session;
-    let wanted = Wanted::read(session)?;
+    let is_why = request.action == Action::Why;
+    let wanted = match is_why {
+        true => None,
+        false => Wanted::read(session)?,
+    };
     let versions = kernels::to_show(session)?;
     let out = new_list();
     let names: &[Want] = wanted.map_or(&[], |wanted| &wanted.names);
@@ -50,21 +55,51 @@ pub fn list(session: &Session) -> Result<()> {
             show(session, closure, version, versions, out);
             continue;
         };
-        demand.add_modules(&kernel, closure)?;
+        if let Some(folder) = kernel.folder()? {
+            demand.add_modules(&kernel, &folder, &closure.paths())?;
+        }
         if machine.is_some() && !request.is_boot {
             demand.add_builtin(&kernel)?;
         }
     }
     check_found(session, names, &is_found, versions)?;
     if let Some(demand) = demand {
-        for &path in demand.files(report)? {
+        let supply = demand.supply(report, Park::of_firmware(root).path())?;
+        for &path in supply.needed(false).iter().filter(|_| !is_why) {
             match request.format {
                 OutputFormat::Json => push_object(out, &[("path", path)]),
                 OutputFormat::Text => push_rendered(out, b"{}\n", &[path]),
             }
         }
+        for name in request.names.iter().filter(|_| is_why) {
+            explain(name, supply, request.format, out);
+        }
     }
     print(out)
+}
+
+/// Adds who asks for the firmware of a name, or of a pattern.
+fn explain(name: &[u8], supply: &Supply<'_>, format: OutputFormat, out: &mut Vec<u8>) {
+    let mut line = |path: &[u8], text: &[u8]| match format {
+        OutputFormat::Json => push_object(out, &[("path", path), ("text", text)]),
+        OutputFormat::Text => push_rendered(out, b"{}: {}\n", &[path, text]),
+    };
+    let mut is_found = false;
+    for entry in supply.entries.iter() {
+        if entry.rest(name) == Some(b"") {
+            is_found = true;
+            line(
+                entry.path,
+                match entry.by {
+                    Some(by) => render(msg!("{} asks for it"), &[by]),
+                    None => msg!("nothing asks for it").text(),
+                },
+            );
+        }
+    }
+    if !is_found {
+        line(name, b"not on disk");
+    }
 }
 
 /// Adds what a kernel needs, `version` of several `versions`, to what is printed.
@@ -167,9 +202,7 @@ pub fn named(
         let name = &want.given;
         match kernel.find(name)? {
             Found::Modules(lines) => {
-                for &line in lines {
-                    closure.add(line, Why::Named);
-                }
+                closure.add_all(lines, Why::Named);
                 *found = true;
             }
             Found::Builtin => {

@@ -31,18 +31,22 @@ impl Source {
     ///
     /// # Errors
     /// The kernel's files cannot be read.
-    pub fn of_loaded(root: &Root, version: Text, loaded: &[ModuleName<'static>]) -> Result<Source> {
+    pub fn of_loaded(
+        root: &Root,
+        version: Text,
+        loaded: &[ModuleName<'static>],
+    ) -> Result<&'static Source> {
         let registry = new_list();
         for name in loaded {
             push_rendered(registry, b"{}:S\n", &[name.to_kernel()]);
         }
         let registry = Registry::parse(registry, b"")?;
         let file = |name: &[u8]| root.text_or_empty(file_of(version, name));
-        Ok(Source {
+        Ok(Box::leak(Box::new(Source {
             registry,
             aliases: file(b"modules.alias")?,
             builtin: file(b"modules.builtin")?,
-        })
+        })))
     }
 }
 
@@ -58,13 +62,17 @@ pub fn migrate(
     report: &Report,
 ) -> Result<()> {
     let version = kernel.version();
-    registry.order(source.registry.standing());
+    let source_registry = &source.registry;
+    registry.order(
+        source_registry.standing(),
+        source_registry.orders_firmware(),
+    );
     let heirs = heirs(kernel, source)?;
-    let mut inherited: Vec<Text> = heirs
-        .iter()
-        .map(|pair| split_at_byte(pair, b' ').1)
-        .collect();
-    sort_once(&mut inherited);
+    let inherited: &mut Vec<Text> = new_list();
+    for pair in heirs {
+        inherited.push(split_at_byte(pair, b' ').1);
+    }
+    sort_once(inherited);
     let (built_in, gone) = (new_list(), new_list());
     for entry in source.registry.entries() {
         let name = entry.name.to_kernel();

@@ -58,6 +58,7 @@ fn act(parsed: Parsed) -> Result<()> {
     }
     match request.action {
         Action::List | Action::Tree => return list::list(&session),
+        Action::Why if request.is_firmware && !request.names.is_empty() => list::list(&session),
         Action::Settle => return settle::settle(&session),
         Action::Install => register::install(&session),
         Action::Remove => register::remove(&session),

@@ -5,18 +5,19 @@ use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::cli::{Action, Request};
 use crate::error::{Error, Errors, Result};
-use crate::format::{decimal, push_rendered, render, Text};
+use crate::format::{decimal, push_rendered, render, List, Text};
+use crate::needs::registry;
 use crate::needs::sources::Machine;
 use crate::needs::survey::{message, Kind, Survey, Weight, KINDS};
 use crate::package::database::Database;
 use crate::plan::indexes::Order;
 use crate::plan::modules::{Goal, Plan};
 use crate::plan::park::Park;
-use crate::plan::prune;
+use crate::plan::{firmware, prune};
 use crate::system::report::{print, Progress, Volume};
 use crate::system::tree::{Removal, Sizes, Tally};
 use crate::system::{Folder, Report, Root};
-use crate::text::active::{Registry, Standing, ACTIVE};
+use crate::text::active::Standing;
 
 /// Prunes the kernels named, or every one that has a registry.
 ///
@@ -31,11 +32,13 @@ pub fn prune(session: &Session) -> Result<()> {
         Some(_) => Order::Leave,
         None => Order::Filter,
     };
-    let plans = plan(root, versions, order, request, &session.report)?;
+    let is_firmware = request.is_firmware;
+    let plans = plan(root, versions, order, is_firmware, request, &session.report)?;
     execute(plans, request, &session.report)
 }
 
-/// Plans and checks every kernel. With a plan to carry out, their directories are locked.
+/// Plans and checks every kernel, and the firmware after them if that is asked for. With a plan to
+/// carry out, their directories are locked.
 ///
 /// # Errors
 /// Every refusal.
@@ -43,6 +46,7 @@ pub fn plan<'r>(
     root: &'r Root,
     versions: &[Text],
     order: Order,
+    is_firmware: bool,
     request: &Request,
     report: &Report,
 ) -> Result<Vec<Box<Plan<'r>>>> {
@@ -64,7 +68,60 @@ pub fn plan<'r>(
         }
     }
     errors.result()?;
+    if is_firmware {
+        if let Some(plan) = firmware(root, &plans, goal, false, request, report)? {
+            // Alone, it follows an order, and has nothing to say if there is nothing to do.
+            if !versions.is_empty() || !plan.is_done() {
+                plans.push(plan);
+            }
+        }
+    }
     Ok(plans)
+}
+
+/// What becomes of the firmware when the plans for the modules have been carried out. A restore brings
+/// what the modules ask for that will be there, or all.
+///
+/// # Errors
+/// It cannot be known.
+#[inline(never)] // larger in the large frame of its caller
+pub fn firmware<'r>(
+    root: &'r Root,
+    plans: &[Box<Plan<'_>>],
+    goal: Goal,
+    is_all: bool,
+    request: &Request,
+    report: &Report,
+) -> Result<Option<Box<Plan<'r>>>> {
+    let is_restore = goal == Goal::Restore;
+    if is_restore && Park::of_firmware(root).find()?.is_none() {
+        return Ok(None);
+    }
+    let Some(folder) = firmware::open(root)? else {
+        return Ok(None);
+    };
+    kernels::lock(&folder, request.mode)?;
+    let is_forced = is_restore || request.force;
+    let supply = match is_all {
+        true => None,
+        false => Some(firmware::supply(root, plans, is_forced, report)?),
+    };
+    let owned = match is_restore {
+        true => None,
+        false => owned_firmware(root, request)?,
+    };
+    firmware::plan(root, folder, goal, supply, owned, report)
+}
+
+/// The firmware that packages have, where there are packages.
+///
+/// # Errors
+/// Their lists cannot be read.
+pub fn owned_firmware(root: &Root, request: &Request) -> Result<Option<List<Text>>> {
+    match Database::find(root, request.root.is_some())? {
+        Some(database) => database.firmware(root).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// What becomes of the modules: what the call says; what an earlier call asked for parks them if the
@@ -73,7 +130,7 @@ pub fn plan<'r>(
 fn goal(root: &Root, request: &Request) -> Result<Goal> {
     let is_parked = match request.action {
         Action::Prune | Action::Apply => request.park,
-        _ => Park::is_used(root)?,
+        _ => Park::is_used(root)?.is_yes(),
     };
     Ok(match is_parked {
         true => Goal::Park,
@@ -87,12 +144,7 @@ fn accept<'r>(
     request: &Request,
     report: &Report,
 ) -> Result<Box<Survey<'r>>> {
-    for path in &survey.mounts {
-        report.warn(
-            msg!("{} belongs to another mount and is left alone"),
-            &[path],
-        );
-    }
+    survey.removal.warn_of_mounts(report);
     let version = survey.kernel.version();
     let mut refusals = Errors::default();
     for about in KINDS {
@@ -128,20 +180,19 @@ pub fn execute(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) ->
         if request.mode == Mode::DryRun {
             plan.describe(&mut out);
             if request.keep_pruned {
-                push_rendered(&mut out, b"keep-pruned {}\n", &[plan.version]);
+                push_rendered(&mut out, b"keep-pruned {}\n", &[plan.park.version]);
             }
             continue;
         }
         let Removal { kept, removed, .. } = *plan.removal;
         let [verb, verb_done] = plan.goal.words();
+        let (subject, unit) = (plan.subject(), plan.files_word());
         if plan.is_done() {
             plan.remove_leftovers()?;
-            let kept = tally_text(kept);
-            report.note(
-                msg!("kernel {}: nothing to {}, kept {}"),
-                &[plan.version, verb, kept],
-            );
-            keep_pruned(&plan.folder, request)?;
+            let kept = tally_text(kept, unit);
+            let what = msg!("{}: nothing to {}, kept {}");
+            report.note(what, &[subject, verb, kept]);
+            keep_pruned(&plan, request)?;
             continue;
         }
         let mut progress = Progress::new(removed.modules, request.volume);
@@ -150,24 +201,22 @@ pub fn execute(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) ->
         if let Err(error) = result {
             report.warn(
                 msg!(
-                    "in kernel {}, {} {} of {} modules before this failed; the same command \
-                 finishes the work"
+                    "in {}, {} {} of {} {} before this failed; the same command finishes the work"
                 ),
                 &[
-                    plan.version,
+                    subject,
                     verb_done,
                     decimal(done),
                     decimal(removed.modules),
+                    unit,
                 ],
             );
             return Err(error);
         }
-        let (kept, removed) = (tally_text(kept), tally_text(removed));
-        report.note(
-            msg!("kernel {}: {} {}, kept {}"),
-            &[plan.version, verb_done, removed, kept],
-        );
-        if plan.goal == Goal::Restore && plan.park.root.is_host() {
+        let (kept, removed) = (tally_text(kept, unit), tally_text(removed, unit));
+        let what = msg!("{}: {} {}, kept {}");
+        report.note(what, &[subject, verb_done, removed, kept]);
+        if plan.goal == Goal::Restore && !plan.rewrites.is_empty() && plan.park.root.is_host() {
             let what = msg!(
                 "devices that wait for them: udevadm trigger --action=add; device nodes that load them: \
                  kmod static-nodes --format=tmpfiles | systemd-tmpfiles --boot --create -"
@@ -175,12 +224,19 @@ pub fn execute(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) ->
             report.note(what, &[]);
         }
         if let Some(freed) = plan.freed.filter(|freed| freed.modules > 0) {
-            let what = msg!("kernel {}: removed {} that were parked");
-            report.note(what, &[plan.version, tally_text(freed)]);
+            let what = msg!("{}: removed {} that were parked");
+            report.note(what, &[subject, tally_text(freed, unit)]);
         }
-        keep_pruned(&plan.folder, request)?;
+        keep_pruned(&plan, request)?;
     }
     print(&out)
+}
+
+fn keep_pruned(plan: &Plan<'_>, request: &Request) -> Result<()> {
+    match plan.park.is_of_firmware() {
+        true => Ok(()),
+        false => order(&plan.folder, request),
+    }
 }
 
 /// Writes the standing order of `--keep-pruned` into the registry of a kernel, whose directory is
@@ -188,28 +244,25 @@ pub fn execute(plans: Vec<Box<Plan<'_>>>, request: &Request, report: &Report) ->
 ///
 /// # Errors
 /// The registry is malformed, or cannot be written.
-pub fn keep_pruned(folder: &Folder, request: &Request) -> Result<()> {
+pub fn order(folder: &Folder, request: &Request) -> Result<()> {
     if request.keep_pruned {
-        let old = folder.text_or_empty(ACTIVE)?;
-        let registry = Registry::parse(old, folder.shown(ACTIVE))?;
-        registry.order(match request.action {
+        let registry = registry::read(folder)?;
+        let standing = match request.action {
             Action::Apply => Standing::Apply,
             _ => Standing::Prune,
-        });
-        let new = registry.to_text();
-        if new != old {
-            folder.replace(ACTIVE, new)?;
-        }
+        };
+        registry.order(standing, request.is_firmware);
+        registry::write(folder, registry)?;
     }
     Ok(())
 }
 
 /// `12 modules (3.4 MB)`
-fn tally_text(tally: Tally) -> Text {
+fn tally_text(tally: Tally, unit: &[u8]) -> Text {
     let tenths = tally.bytes / 100_000;
     let size = render(
         msg!("{}.{} MB"),
         &[decimal(tenths / 10), decimal(tenths % 10)],
     );
-    render(msg!("{} modules ({})"), &[decimal(tally.modules), size])
+    render(msg!("{} {} ({})"), &[decimal(tally.modules), unit, size])
 }

@@ -14,7 +14,7 @@ use crate::package::database::Database;
 use crate::package::queue::Note;
 use crate::plan::park::Park;
 use crate::system::folder::{is_temporary, Patience};
-use crate::system::tree::{walk, Fate, Scope, Sizes};
+use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
 use crate::system::{running_kernel, Folder, Report, Root};
 use crate::text::active::ACTIVE;
 use crate::text::stanza::Stanzas;
@@ -64,7 +64,7 @@ pub struct Purged<'a> {
 ///
 /// # Errors
 /// They cannot be looked for.
-pub fn marked(root: &Root, forgotten: &[Note<'static>]) -> Result<List<Text>> {
+pub fn marked(root: &Root, forgotten: &[&Note<'static>]) -> Result<List<Text>> {
     let kernels = new_list();
     for note in forgotten {
         for &kernel in note.kernels {
@@ -164,17 +164,9 @@ impl Purged<'_> {
             return Ok(());
         };
         folder.lock(Patience::Short)?;
-        let mut warn = |path: Text| {
-            let what = msg!("{} belongs to another mount and is left alone");
-            self.report.warn(what, &[path]);
-        };
-        let removal = walk(
-            &folder,
-            Scope::All,
-            Sizes::Unwanted,
-            &mut |_| Ok(Fate::Goes),
-            &mut warn,
-        )?;
+        let mut goes = |_: &Leaf<'_>| Ok(Fate::Goes);
+        let removal = walk(&folder, Scope::All, Sizes::Unwanted, &mut goes)?;
+        removal.warn_of_mounts(self.report);
         removal.execute(&folder, None, &mut || {})?;
         Park::of(self.root, kernel).discard()?;
         folder.remove_empty(b"kernel")?;

@@ -1,7 +1,7 @@
 //! `--install` and `--remove`: the registries of all kernels of a call, changed together.
 
 use crate::actions::migrate::{migrate, Source};
-use crate::actions::restore::{bring_back, parked};
+use crate::actions::restore::{bring_back, bring_firmware_back, parked};
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
@@ -9,8 +9,8 @@ use crate::error::{Answer, Error, Errors, Result};
 use crate::format::{decimal, join, keep_list, new_list, render, some_of, List, Text};
 use crate::needs::kernel::{directory, module_named, Found};
 use crate::needs::sources::{self, running};
-use crate::needs::Kernel;
-use crate::package::database::Caller;
+use crate::needs::{registry, Kernel};
+use crate::package::database::{Caller, NOTHING};
 use crate::plan::registry::{execute, Change};
 use crate::system::report::print;
 use crate::system::tree::{walk, Fate, Leaf, Scope, Sizes};
@@ -47,7 +47,8 @@ pub fn install(session: &Session) -> Result<()> {
             &[],
         )?;
     }
-    write(changes, session)
+    write(changes, session)?;
+    bring_firmware_back(session)
 }
 
 /// Registers what a call names. A file, or the machine's census, tells all that it needs.
@@ -64,13 +65,8 @@ fn add_wanted(
     } = session;
     let versions: Vec<Text> = changes.iter().map(|change| change.version).collect();
     let names = &wanted.names;
-    let places = look_up(root, changes, names, report)?;
     let mut is_found = vec![false; names.len()];
-    for places in places {
-        for (is_found, place) in is_found.iter_mut().zip(*places) {
-            *is_found |= !matches!(place, Place::Nowhere);
-        }
-    }
+    let places = look_up(root, changes, names, &mut is_found, report)?;
     say_where_it_is_not(&versions, names, places, &is_found, report);
     match check_found(session, names, &is_found, &versions) {
         Err(error) if !request.force => return Err(error),
@@ -86,7 +82,7 @@ fn add_wanted(
             match place {
                 Place::Files(files) => modules.extend_from_slice(files),
                 Place::Nowhere if names[at].presence == Presence::Required && !is_found[at] => {
-                    modules.push(module_named(names[at].given));
+                    modules.push(module_named(names[at].given).to_kernel());
                 }
                 _ => {}
             }
@@ -115,7 +111,7 @@ fn add_loaded(session: &Session, changes: &mut [Change]) -> Result<()> {
     };
     for change in changes {
         let kernel = Kernel::open(root, change.version)?;
-        match &source {
+        match source {
             Some(source) if running != Some(change.version) => {
                 migrate(change.registry, &kernel, source, report)?;
             }
@@ -146,7 +142,7 @@ fn add_by_name(
             (line, _) => line,
         };
         match line {
-            Some(line) => modules.push(line.path().name()),
+            Some(line) => modules.push(line.path().name().to_kernel()),
             // What was loaded from elsewhere is on no disk that a prune could clear.
             None if kernel.is_builtin(name)?.is_yes() => {}
             None => absent.push(name.to_kernel()),
@@ -180,28 +176,30 @@ pub fn remove(session: &Session) -> Result<()> {
     let mut is_registered = vec![false; names.len()];
     for change in &mut changes {
         let kernel = Kernel::open(root, change.version);
-        let modules = new_list();
-        for (at, want) in names.iter().enumerate() {
-            for &name in registered_as(change.registry, &kernel, want.given)? {
-                modules.push((name, at));
-            }
+        let (modules, meant) = (new_list(), new_list());
+        for want in names {
+            let registered = registered_as(change.registry, &kernel, want.given)?;
+            modules.extend_from_slice(registered);
+            meant.push(registered);
         }
         if let (true, Some(owner)) = (names.is_empty(), owner) {
-            for name in change.registry.owned_by(owner) {
-                modules.push((name, usize::MAX));
+            for entry in change.registry.entries() {
+                if entry.owners.contains(&owner) {
+                    modules.push(entry.name.to_kernel());
+                }
             }
         }
         // Named twice, a module loses one reference.
-        modules.sort_unstable();
-        let (mut last, mut has_gone) = (None, false);
-        for &mut (name, at) in modules {
-            if last != Some(name) {
-                has_gone = take(change, name, owner, report)?.is_yes();
-                last = Some(name);
+        sort_once(modules);
+        let gone = new_list();
+        for &mut name in modules {
+            if take(change, name, owner, report)?.is_yes() {
+                gone.push(name);
             }
-            if let Some(is_registered) = is_registered.get_mut(at) {
-                *is_registered |= has_gone;
-            }
+        }
+        for (is_registered, meant) in is_registered.iter_mut().zip(meant) {
+            // Sorted, as they were taken in the order of their names.
+            *is_registered |= meant.iter().any(|name| gone.binary_search(name).is_ok());
         }
     }
     let mut errors = Errors::default();
@@ -232,46 +230,45 @@ fn registered_as(
     registry: &Registry,
     kernel: &Result<Box<Kernel<'_>>>,
     given: Text,
-) -> Result<List<ModuleName<'static>>> {
+) -> Result<List<Text>> {
     let name = module_named(given);
     if registry.find(name).is_some() {
-        return Ok(keep_list(vec![name]));
+        return Ok(keep_list(vec![name.to_kernel()]));
     }
     match kernel {
         Ok(kernel) => match kernel.look_up(given)? {
             Found::Modules(lines) => Ok(names_of(lines)),
-            _ => Ok(NO_NAMES),
+            _ => Ok(NOTHING),
         },
-        Err(_) => Ok(NO_NAMES),
+        Err(_) => Ok(NOTHING),
     }
 }
 
-const NO_NAMES: List<ModuleName<'static>> = &Vec::new();
-
-fn names_of(lines: &[DepLine<'static>]) -> List<ModuleName<'static>> {
-    let mut names = Vec::with_capacity(lines.len());
+fn names_of(lines: &[DepLine<'static>]) -> List<Text> {
+    let names = new_list();
     for line in lines {
-        names.push(line.path().name());
+        names.push(line.path().name().to_kernel());
     }
-    keep_list(names)
+    names
 }
 
 /// Where a kernel has a module.
 enum Place {
     /// In files, parked or not, which are worth a registration; an alias may stand for several
     /// modules.
-    Files(List<ModuleName<'static>>),
+    Files(List<Text>),
     /// In the kernel itself.
     Builtin,
     /// Nowhere.
     Nowhere,
 }
 
-/// For each kernel, where it has each of the names.
+/// For each kernel, where it has each of the names; `found` says which of them any kernel has.
 fn look_up(
     root: &Root,
     changes: &[Change],
     names: &[Want],
+    found: &mut [bool],
     report: &Report,
 ) -> Result<List<List<Place>>> {
     let all = new_list();
@@ -280,13 +277,13 @@ fn look_up(
         let kernel = Kernel::open(root, version)?;
         let parked = parked(root, version, &change.folder)?;
         let places = new_list();
-        for want in names {
+        for (want, is_found) in names.iter().zip(&mut *found) {
             let (given, name) = (want.given, module_named(want.given));
             let found = match (kernel.find(given)?, &parked) {
                 (Found::Nothing, Some(parked)) => parked.find(given)?,
                 (found, _) => found,
             };
-            places.push(match found {
+            let place = match found {
                 Found::Modules(lines) => Place::Files(names_of(lines)),
                 Found::Builtin => Place::Builtin,
                 Found::Nothing
@@ -294,10 +291,12 @@ fn look_up(
                         && is_unpacked(root, version, name)?.is_yes() =>
                 {
                     report.note(msg!("{} is on disk, but not in modules.dep yet"), &[given]);
-                    Place::Files(keep_list(vec![ModuleName::new(name.to_kernel())]))
+                    Place::Files(keep_list(vec![name.to_kernel()]))
                 }
                 Found::Nothing => Place::Nowhere,
-            });
+            };
+            *is_found |= !matches!(place, Place::Nowhere);
+            places.push(place);
         }
         all.push(&*places);
     }
@@ -345,7 +344,7 @@ fn is_unpacked(root: &Root, version: &[u8], name: ModuleName<'_>) -> Result<Answ
         is_there |= ModulePath(leaf.name).name() == name;
         Ok(Fate::Stays)
     };
-    walk(&folder, Scope::All, Sizes::Unwanted, &mut look, &mut |_| {})?;
+    walk(&folder, Scope::All, Sizes::Unwanted, &mut look)?;
     Ok(is_there.into())
 }
 
@@ -375,12 +374,10 @@ fn open(session: &Session, versions: &[Text]) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     for &version in versions {
         let folder = kernels::open(root, version, request.mode)?;
-        let old = folder.text_or_empty(ACTIVE)?;
-        match Registry::parse(old, folder.shown(ACTIVE)) {
+        match registry::read(&folder) {
             Ok(registry) => changes.push(Change {
                 version,
                 folder,
-                old,
                 registry,
             }),
             // One bad line must not keep every package from being installed or removed. That kernel
@@ -399,17 +396,13 @@ fn open(session: &Session, versions: &[Text]) -> Result<Vec<Change>> {
 /// Adds a reference to each of these modules; several names may stand for one, and a call adds one.
 fn add(
     change: &mut Change,
-    modules: &[ModuleName<'static>],
+    modules: &mut Vec<Text>,
     hold: Hold,
     owner: Option<Text>,
     report: &Report,
 ) -> Result<()> {
-    let mut names = Vec::with_capacity(modules.len());
-    for name in modules {
-        names.push(name.to_kernel());
-    }
-    sort_once(&mut names);
-    for given in names {
+    sort_once(modules);
+    for &mut given in modules {
         let name = ModuleName::new(given);
         if !name.is_storable() {
             return Err(Error::usage(msg!("not a module name: {}"), &[given]));
@@ -431,24 +424,20 @@ fn add(
 }
 
 /// Takes one reference away; whether there was one to take.
-fn take(
-    change: &mut Change,
-    name: ModuleName<'_>,
-    owner: Option<&[u8]>,
-    report: &Report,
-) -> Result<Answer> {
+fn take(change: &mut Change, given: Text, owner: Option<&[u8]>, report: &Report) -> Result<Answer> {
+    let name = ModuleName::new(given);
     match change.registry.remove(name, owner) {
         Removed::Changed => Ok(Answer::Yes),
         Removed::NotRegistered => Ok(Answer::No),
         Removed::StaysStatic => {
             let what = msg!("{} is static in kernel {} and stays");
-            report.warn(what, &[name.to_kernel(), change.version]);
+            report.warn(what, &[given, change.version]);
             Ok(Answer::Yes)
         }
         Removed::OwnedByOthers => {
             let found = change.registry.find(name);
             let owners = found.map_or(&[][..], |entry| &entry.owners);
-            let parts = [name.to_kernel(), change.version, join(owners, ", ")];
+            let parts = [given, change.version, join(owners, ", ")];
             Err(Error::refused(
                 msg!("{} is held in kernel {} by its owners alone; name one with --owner: {}"),
                 &parts,

@@ -1,19 +1,19 @@
 //! `--restore`: brings parked modules back, the named ones with all that they need, or all.
 
 use crate::actions::list::named;
-use crate::actions::prune::execute;
+use crate::actions::prune::{execute, firmware};
 use crate::actions::wanted::{check_found, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::Mode;
 use crate::error::{Errors, Result};
 use crate::format::Text;
-use crate::needs::kernel::Found;
-use crate::needs::sources::declared;
-use crate::needs::{Closure, Kernel, Why};
+use crate::needs::sources::{add, declared};
+use crate::needs::{registry, Closure, Kernel, Why};
+use crate::plan::modules::{Goal, Plan};
 use crate::plan::park::Park;
 use crate::plan::restore;
 use crate::system::{Folder, Root};
-use crate::text::active::{Registry, Standing, ACTIVE};
+use crate::text::active::{Registry, Standing};
 use crate::text::names::Want;
 
 /// Restores in the kernels named, or in every one that has something parked.
@@ -31,10 +31,7 @@ pub fn restore(session: &Session) -> Result<()> {
     let wanted = Wanted::read(session)?;
     let names = wanted.map_or(&[][..], |wanted| &wanted.names);
     let mut is_found = vec![false; names.len()];
-    let versions = match request.kernels.is_empty() {
-        false => kernels::named(root, &request.kernels)?,
-        true => kernels::parked(root)?,
-    };
+    let versions = kernels::named_or(session, kernels::parked)?;
     let mut plans = Vec::new();
     for &version in versions {
         let folder = kernels::open(root, version, request.mode)?;
@@ -61,24 +58,56 @@ pub fn restore(session: &Session) -> Result<()> {
     }
     check_found(session, names, &is_found, versions)?;
     for plan in &plans {
-        let old = plan.folder.text_or_empty(ACTIVE)?;
-        let registry = Registry::parse(old, plan.folder.shown(ACTIVE))?;
+        let registry = registry::read(&plan.folder)?;
         if registry.standing() == Standing::Nothing {
             continue;
         }
         if wanted.is_some() {
             let what =
                 msg!("kernel {} is kept pruned: what is not registered goes again; see --install");
-            report.warn(what, &[plan.version]);
+            report.warn(what, &[plan.park.version]);
             continue;
         }
-        report.note(msg!("kernel {} is no longer kept pruned"), &[plan.version]);
+        report.note(
+            msg!("kernel {} is no longer kept pruned"),
+            &[plan.park.version],
+        );
         if request.mode == Mode::Execute {
             registry.end_order();
-            plan.folder.replace(ACTIVE, registry.to_text())?;
+            registry::write(&plan.folder, registry)?;
         }
     }
+    if let Some(plan) = firmware_back(session, &plans, wanted.is_none())? {
+        plans.push(plan);
+    }
     execute(plans, request, report)
+}
+
+/// What brings parked firmware back, if there is any to come: all, or what the modules ask for that will
+/// be there by `plans`.
+fn firmware_back<'r>(
+    session: &'r Session,
+    plans: &[Box<Plan<'_>>],
+    is_all: bool,
+) -> Result<Option<Box<Plan<'r>>>> {
+    let Session {
+        root,
+        request,
+        report,
+    } = session;
+    let plan = firmware(root, plans, Goal::Restore, is_all, request, report)?;
+    Ok(plan.filter(|plan| !plan.is_done()))
+}
+
+/// Brings back the parked firmware that modules ask for which are in place.
+///
+/// # Errors
+/// A step that failed; the same command finishes.
+pub fn bring_firmware_back(session: &Session) -> Result<()> {
+    match firmware_back(session, &[], false)? {
+        Some(plan) => execute(vec![plan], session.request, &session.report),
+        None => Ok(()),
+    }
 }
 
 /// Brings back what is parked of what registries and files declare, in one kernel after the other:
@@ -92,6 +121,9 @@ pub fn bring_back_all(session: &Session) -> Result<()> {
         if let Err(error) = bring_back_declared(session, version) {
             errors.push(error);
         }
+    }
+    if let Err(error) = bring_firmware_back(session) {
+        errors.push(error);
     }
     errors.result()
 }
@@ -132,11 +164,7 @@ pub fn bring_back(
         }
     }
     for (want, _) in declared {
-        if let Found::Modules(lines) = full.look_up(want.given)? {
-            for &line in lines {
-                wanted.add(line, Why::Named);
-            }
-        }
+        add(wanted, &full, want.given, Why::Named)?;
     }
     wanted.complete(&full)?;
     // The lock is that of the caller.

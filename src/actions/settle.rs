@@ -11,6 +11,7 @@ use crate::error::{ErrorKind, Errors, Result};
 use crate::format::{new_list, List, Text};
 use crate::needs::kernel::directory;
 use crate::needs::sources::Machine;
+use crate::needs::survey::Sibling;
 use crate::package::database::{Caller, Database};
 use crate::package::queue::{self, FORGOTTEN, PENDING};
 use crate::system::tree::Sizes;
@@ -126,7 +127,12 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
         Err(error) => errors.push(error),
     }
     // Read again: a kernel may have gone with its package.
-    for &(version, standing) in standing_orders(root)? {
+    let mut ordered = Standing::Nothing;
+    for &&Sibling { version, registry } in standing_orders(root)? {
+        let standing = registry.standing();
+        if registry.orders_firmware() {
+            ordered = ordered.max(standing);
+        }
         if wanted.kernels.contains(&version) {
             continue;
         }
@@ -136,12 +142,32 @@ fn settle_as(session: &Session, caller: Caller) -> Result<()> {
             errors.push(error);
         }
     }
+    if ordered != Standing::Nothing {
+        if let Err(error) = follow_firmware(session, database, ordered) {
+            errors.push(error);
+        }
+    }
     drop(locks);
     errors.result()
 }
 
+/// Prunes the firmware that packages have brought again, as it is ordered.
+fn follow_firmware(
+    session: &Session,
+    database: &'static Database,
+    ordered: Standing,
+) -> Result<()> {
+    let task = Task::read(session, database)?;
+    let mut wanted = Selection::new(task);
+    match ordered {
+        Standing::Apply => wanted.take_firmware(task)?,
+        ordered => wanted.firmware = ordered,
+    }
+    task.forget(&wanted).map(drop)
+}
+
 /// The kernels that are to be kept pruned.
-pub(super) fn standing_orders(root: &Root) -> Result<List<(Text, Standing)>> {
+pub(super) fn standing_orders(root: &Root) -> Result<List<&'static Sibling>> {
     let orders = new_list();
     for &version in kernels::with_registry(root)? {
         // Of two names of one directory, packages know the real one.
@@ -149,9 +175,8 @@ pub(super) fn standing_orders(root: &Root) -> Result<List<(Text, Standing)>> {
             continue;
         }
         // One that is malformed is for --check to tell.
-        let standing = kernels::registry(root, version).map(|registry| registry.standing());
-        match standing {
-            Ok(standing) if standing != Standing::Nothing => orders.push((version, standing)),
+        match kernels::sibling(root, version) {
+            Ok(kernel) if kernel.registry.standing() != Standing::Nothing => orders.push(kernel),
             _ => {}
         }
     }
@@ -182,7 +207,7 @@ fn follow(
     wanted.kernels.push(version);
     if standing == Standing::Apply {
         let going = new_list();
-        push_going(going, version, &survey.removal);
+        push_going(going, directory(version), &survey.removal);
         sort_once(going);
         let pending = queue::packages(queue::read(root, PENDING)?.all);
         let ties = database.ties(root)?;
@@ -190,7 +215,7 @@ fn follow(
             // One that waits for something is not to be hurried.
             if pending.binary_search(&note.package).is_err() {
                 wanted.take_pending(task, ties, note)?;
-                wanted.queued.push(*note);
+                wanted.queued.push(note);
             }
         }
     }

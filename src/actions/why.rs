@@ -11,12 +11,12 @@
 //! ```
 //!
 //! After the reason comes the module that has it, and then, each after its `->`, what that one
-//! needs and how: `dependency`, `soft`, `weak` or `hidden`.
+//! needs and how: `dependency`, `soft`, `weak` or `hidden`. (Of firmware, [`crate::actions::list`] says it.)
 
 use crate::actions::wanted::{say_who_brings, Wanted};
 use crate::actions::{kernels, Session};
 use crate::cli::parse::OutputFormat;
-use crate::error::{Error, Result};
+use crate::error::{Answer, Error, Result};
 use crate::format::{join, new_list, push_object, render, Text};
 use crate::needs::kernel::{file_of, module_named, Found};
 use crate::needs::sources::{add_loaded, keep_all, Machine};
@@ -52,7 +52,7 @@ pub fn why(session: &Session) -> Result<()> {
             add_loaded(kept, machine, &kernel)?;
             kept.complete(&kernel)?;
         }
-        let answer = Answer {
+        let reasons = Reasons {
             root,
             kernel: &kernel,
             kept,
@@ -65,7 +65,11 @@ pub fn why(session: &Session) -> Result<()> {
                 1 => &[],
                 _ => &[version, b"/"],
             };
-            if answer.to(want, join(prefix, ""), &session.report, out)? {
+            let report = &session.report;
+            if reasons
+                .answer(want, join(prefix, ""), report, out)?
+                .is_yes()
+            {
                 missing.push(want.given);
             }
         }
@@ -77,7 +81,7 @@ pub fn why(session: &Session) -> Result<()> {
 }
 
 /// What is known of one kernel.
-struct Answer<'a> {
+struct Reasons<'a> {
     root: &'a Root,
     kernel: &'a Kernel<'a>,
     kept: &'a Closure,
@@ -85,9 +89,15 @@ struct Answer<'a> {
     format: OutputFormat,
 }
 
-impl Answer<'_> {
+impl Reasons<'_> {
     /// Answers for a name; whether it is one that must be there, and is not.
-    fn to(&self, want: &Want, prefix: &[u8], report: &Report, out: &mut Vec<u8>) -> Result<bool> {
+    fn answer(
+        &self,
+        want: &Want,
+        prefix: &[u8],
+        report: &Report,
+        out: &mut Vec<u8>,
+    ) -> Result<Answer> {
         let given = &want.given;
         let mut line = |name: &[u8], text: &[u8]| {
             if self.format == OutputFormat::Json {
@@ -109,21 +119,21 @@ impl Answer<'_> {
                     line(name.to_kernel(), text);
                 }
             }
-            Found::Builtin => line(given, b"built into the kernel"),
+            Found::Builtin => line(given, msg!("built into the kernel").text()),
             Found::Nothing if want.presence == Presence::Optional => {
                 report.debug(msg!("{} matches nothing"), &[given]);
             }
             Found::Nothing => {
                 let name = module_named(given);
                 let text: &[u8] = match self.registry.find(name) {
-                    Some(_) => b"not on disk, but registered",
+                    Some(_) => msg!("not on disk, but registered").text(),
                     None => b"not on disk",
                 };
                 line(given, text);
-                return Ok(true);
+                return Ok(Answer::Yes);
             }
         }
-        Ok(false)
+        Ok(Answer::No)
     }
 
     /// From a module that is wanted for itself to this one, by the shortest way.
@@ -158,7 +168,7 @@ impl Answer<'_> {
             Why::Registered => render(msg!("registered ({})"), &[hold(self.registry.find(name))]),
             Why::Declared(file) => render(msg!("/{} loads it"), &[file]),
             Why::Boot(what) => render(msg!("{} needs it"), &[what]),
-            Why::BuiltIn => b"what is built into the kernel needs it",
+            Why::BuiltIn => msg!("what is built into the kernel needs it").text(),
             Why::Loaded => b"loaded",
             Why::Outside => b"outside kernel/",
             Why::Named | Why::Needed => b"needed",

@@ -242,7 +242,7 @@ const ROWS: &[Row] = &[
     flag(Meaning::From, SELECTED, " from=FILE", msg!("names from a census, registry or list; - for stdin")),
     flag(Meaning::Detect, SELECTED, " detect", msg!("names from this machine's census")),
     flag(Meaning::Boot, bits(&[Action::List]), " boot", msg!("only what mounts the file systems of the boot")),
-    flag(Meaning::Firmware, bits(&[Action::List]), " firmware", msg!("the firmware that they may ask for")),
+    flag(Meaning::Firmware, bits(&[Action::List, Action::Prune, Action::Apply, Action::Check, Action::Why]), " firmware", msg!("the firmware that modules may ask for")),
     flag(Meaning::Format, bits(&[Action::List, Action::Why, Action::Check]), " format=FORMAT", msg!("json: an object per line")),
     flag(Meaning::Static, bits(&[Action::Install]), "s static", msg!("register permanently instead of counting")),
     flag(Meaning::Owner, REGISTERING, " owner=PKG", msg!("whose reference it is [$DPKG_MAINTSCRIPT_PACKAGE]")),

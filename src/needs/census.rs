@@ -120,7 +120,8 @@ impl Census {
     /// One name or alias per line, sorted, under a head that says what it is.
     pub fn to_text(&self) -> Text {
         let mut text = CENSUS.to_vec();
-        text.extend_from_slice(b"\n# feed it to --from; a name with ? may be missing\n");
+        let head = msg!("\n# feed it to --from; a name with ? may be missing\n");
+        text.extend_from_slice(head.text());
         for line in &self.lines {
             text.extend_from_slice(line);
             text.push(b'\n');

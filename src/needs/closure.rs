@@ -120,6 +120,13 @@ impl Closure {
         user.map(|(user, need)| (user as usize, need))
     }
 
+    /// Puts modules in.
+    pub fn add_all(&mut self, lines: &[DepLine<'static>], why: Why) {
+        for &line in lines {
+            self.add(line, why);
+        }
+    }
+
     /// Puts a module in; what it needs comes in with [`Closure::complete`].
     pub fn add(&mut self, line: DepLine<'static>, why: Why) -> usize {
         let (path, dependencies) = line.parts();

@@ -9,25 +9,33 @@
 //! and with `.zst` or `.xz` after it (linux: drivers/base/firmware_loader/main.c). Every link on the
 //! way is needed, and so is what it leads to.
 
-use crate::error::{Error, Result};
-use crate::format::{join, keep_list, render, List, Text};
+use crate::error::{Answer, Error, Result};
+use crate::format::{join, new_list, render, List, Text};
 use crate::needs::rules::{Rule, Rules};
-use crate::needs::{hidden, Closure, Kernel};
+use crate::needs::{hidden, Kernel};
 use crate::system::root::MOST_LINKS;
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Scope, Sizes};
-use crate::system::{program, resolved, split_last, Folder, Report, Root};
+use crate::system::{resolved, split_last, Folder, Report, Root};
+use crate::template::Template;
 use crate::text::alias::{matches, normalise};
 use crate::text::modinfo::records;
 use crate::text::modprobe::firmware;
 use crate::text::name::ModulePath;
 use crate::text::{bare_lines, find_word, last_part, positions, sort_once, until, words};
+use std::cell::Cell;
 
 /// Where it lies.
-const PLACE: &[u8] = b"lib/firmware";
+pub const PLACE: &[u8] = b"lib/firmware";
 
-/// What the kernel itself and remote processors ask for without a module that says so; and what an
-/// administrator has put in place of another file.
-const ALWAYS: &[u8] = b"updates *-ucode regulatory.db* rproc-*";
+/// What the kernel itself and remote processors ask for without a module that says so; what boot loaders
+/// read there; and what an administrator has put in place of another file.
+const ALWAYS: Template = msg!("updates *-ucode regulatory.db* rproc-* *.dtbo raspberrypi");
+
+/// Who asks for what no module does.
+const KERNEL: &[u8] = b"the kernel";
+
+/// What says where the kernel looks first.
+const FIRST: Template = msg!("sys/module/firmware_class/parameters/path");
 
 /// The directory of a board's tree.
 const BOARD: &[u8] = b"sys/firmware/devicetree/base";
@@ -35,70 +43,95 @@ const BOARD: &[u8] = b"sys/firmware/devicetree/base";
 /// What is asked for.
 pub struct Demand<'r> {
     root: &'r Root,
-    names: Vec<Asked>,
+    names: &'r mut Vec<&'static Asked>,
     /// What is known of names that no record has.
     known: Text,
 }
 
 /// A name that is asked for.
-struct Asked {
+pub struct Asked {
     /// Relative to `lib/firmware`; a pattern, or a directory of which everything is meant.
-    name: Text,
-    /// Who says so; empty where nobody insists on it.
-    by: Text,
+    pub name: Text,
+    /// Who asks: a module's file, or a phrase.
+    pub by: Text,
+    /// Whether a record says so. What a table says may be there or not.
+    pub is_record: bool,
+    /// Whether something is there that it means.
+    pub is_found: Cell<bool>,
     /// How many links led to it.
     links: usize,
 }
 
-/// A file, or a link.
-struct Entry {
-    path: Text,
+/// A file, or a link, in place or parked.
+pub struct Entry {
+    /// Its path, relative to `lib/firmware`.
+    pub path: Text,
+    /// Whether it is asked for, and who does so first.
+    pub by: Option<Text>,
     /// The name by which the kernel asks for it, normalised.
     name: Text,
     /// Where it leads.
     target: Option<Text>,
-    is_needed: bool,
+    is_parked: bool,
+}
+
+/// What a demand leads to.
+pub struct Supply<'d> {
+    /// All that is there, in place and parked.
+    pub entries: &'static mut Vec<Entry>,
+    /// All that is asked for.
+    pub names: &'d Vec<&'static Asked>,
 }
 
 impl<'r> Demand<'r> {
     /// Nothing yet, of what is below a root.
-    pub fn new(root: &'r Root) -> Demand<'r> {
-        Demand {
+    pub fn new(root: &'r Root) -> &'r mut Demand<'r> {
+        Box::leak(Box::new(Demand {
             root,
-            names: Vec::new(),
+            names: new_list(),
             known: hidden::firmware(),
-        }
+        }))
     }
 
+    /// Adds what may be there.
     fn add(&mut self, name: Text, by: Text) {
-        self.names.push(Asked { name, by, links: 0 });
+        self.push(name, by, false, 0);
     }
 
-    /// Adds what modules of a kernel ask for.
+    /// Adds what a record says.
+    fn add_record(&mut self, name: Text, by: Text) {
+        self.push(name, by, true, 0);
+    }
+
+    fn push(&mut self, name: Text, by: Text, is_record: bool, links: usize) {
+        self.names.push(Box::leak(Box::new(Asked {
+            name,
+            by,
+            is_record,
+            is_found: Cell::new(false),
+            links,
+        })));
+    }
+
+    /// Adds what modules of a kernel ask for, by their paths, in a directory: the kernel's, as a rule.
     ///
     /// # Errors
     /// One of them cannot be read, or there is no `modinfo`.
-    pub fn add_modules(&mut self, kernel: &Kernel<'_>, modules: &Closure) -> Result<()> {
+    pub fn add_modules(
+        &mut self,
+        kernel: &Kernel<'_>,
+        folder: &Folder,
+        modules: &[Text],
+    ) -> Result<()> {
         // In a directory of its version are files for this kernel alone.
-        self.add(kernel.version(), b"");
+        self.add(kernel.version(), kernel.version());
         let rules = kernel.rules()?;
-        let mut paths = Vec::new();
-        for module in modules.modules() {
-            paths.push(match module.path.is_absolute() {
-                true => self.root.shown(&module.path.0[1..]),
-                false => render(msg!("./{}"), &[module.path.0]),
-            });
-            self.add_hidden(rules, module.path)?;
+        for path in modules {
+            self.add_hidden(rules, ModulePath(path))?;
         }
-        if paths.is_empty() {
-            return Ok(());
-        }
-        let text = match kernel.folder()? {
-            Some(folder) => program::output(&folder, b"modinfo", &paths)?,
-            None => b"",
-        };
+        let text = kernel.modinfo(folder, modules)?;
         // That each of them has the record which is its last one is what shows that all were read.
-        if self.add_records(text) != paths.len() {
+        if self.add_records(text) != modules.len() {
             let what = msg!("kernel {}: modinfo could not read every module");
             return Err(Error::refused(what, &[kernel.version()]));
         }
@@ -111,7 +144,7 @@ impl<'r> Demand<'r> {
         for (name, value) in records(text) {
             match find_word(b"filename firmware vermagic", name) {
                 Some(0) => module = last_part(value),
-                Some(1) => self.add(value, module),
+                Some(1) => self.add_record(value, module),
                 Some(_) => count += 1,
                 None => {}
             }
@@ -119,15 +152,15 @@ impl<'r> Demand<'r> {
         count
     }
 
-    fn add_hidden(&mut self, rules: &Rules, path: ModulePath<'_>) -> Result<()> {
-        let name = path.name().to_kernel();
+    fn add_hidden(&mut self, rules: &Rules, path: ModulePath<'static>) -> Result<()> {
+        let (name, by) = (path.name().to_kernel(), path.file_name());
         for row in hidden::table_rows(self.known) {
             if find_word(row.modules, name).is_some() {
-                words(row.targets).for_each(|name| self.add(name, b""));
+                words(row.targets).for_each(|name| self.add(name, by));
             }
         }
         rules.of(path, path.hash(), &mut |rule: &Rule| {
-            firmware(rule.targets).for_each(|name| self.add(name, b""));
+            firmware(rule.targets).for_each(|name| self.add(name, by));
             Ok(())
         })
     }
@@ -146,83 +179,96 @@ impl<'r> Demand<'r> {
         let records = kernel.file_or_empty(b"modules.builtin.modinfo")?;
         for equals in positions(records, b'=') {
             if records[..equals].ends_with(b".firmware") {
-                self.add(until(&records[equals + 1..], 0), b"the kernel");
+                self.add_record(until(&records[equals + 1..], 0), KERNEL);
             }
         }
-        for name in words(ALWAYS) {
-            self.add(name, b"");
+        for name in words(ALWAYS.text()) {
+            self.add(name, KERNEL);
+        }
+        // Where the kernel looks first, by its own name for it.
+        let first = self.root.text_or_empty(FIRST.text())?;
+        if let Some(name) = until(first, b'\n').strip_prefix(b"/").and_then(inside) {
+            self.add(name, KERNEL);
         }
         if let Some(board) = Folder::open(self.root, BOARD)? {
             let mut add = |leaf: &Leaf<'_>| {
                 if leaf.name == b"firmware-name" {
                     let text = board.text_or_empty(leaf.path())?;
                     for name in text.split(|&byte| byte == 0) {
-                        self.add(name, b"the board");
+                        self.add_record(name, b"the board");
                     }
                 }
                 Ok(Fate::Stays)
             };
-            walk(
-                &board,
-                Scope::AnyFile,
-                Sizes::Unwanted,
-                &mut add,
-                &mut |_| {},
-            )?;
+            walk(&board, Scope::AnyFile, Sizes::Unwanted, &mut add)?;
         }
         Ok(())
     }
 
-    /// The files and links that may be asked for, relative to `lib/firmware`, sorted. With `-d`, what
-    /// is asked for and not there is said.
+    /// The files and links that are there, in place and in the directory `park`: they lead to each
+    /// other. With `-d`, what a record asks for and is not there is said.
     ///
     /// # Errors
-    /// The directory cannot be read.
+    /// A directory cannot be read.
     #[inline(never)] // larger in the large frame of its caller
-    pub fn files(mut self, report: &Report) -> Result<List<Text>> {
-        let mut entries = entries(self.root, report)?;
+    pub fn supply(&'r mut self, report: &Report, park: Text) -> Result<&'r Supply<'r>> {
+        let entries = new_list();
+        for place in [PLACE, park] {
+            add_entries(entries, self.root, place, report)?;
+        }
         let mut at = 0;
         while at < self.names.len() {
-            let Asked { name, by, links } = self.names[at];
+            let asked = self.names[at];
             at += 1;
-            let mut is_found = by.is_empty();
-            for entry in &mut entries {
-                let rest = match entry.rest(name) {
-                    Some(rest) => rest,
-                    None => continue,
+            for entry in entries.iter_mut() {
+                let Some(rest) = entry.rest(asked.name) else {
+                    continue;
                 };
-                is_found = true;
-                entry.is_needed = true;
-                let target = entry.target.filter(|_| links < MOST_LINKS);
-                if let Some(target) =
-                    target.and_then(|target| follow(self.root, entry.path, target))
-                {
-                    let name = join(&[plain(target), rest], "");
+                let target = entry.target.filter(|_| asked.links < MOST_LINKS);
+                let leads = target.and_then(|target| follow(self.root, entry.path, target));
+                // On the way is only what leads to a directory.
+                if !(rest.is_empty() || entry.is_parked) {
+                    let directory = join(&[PLACE, leads.unwrap_or(entry.path), b"."], "/");
+                    if !self.root.has(directory).map_or(false, Answer::is_yes) {
+                        continue;
+                    }
+                }
+                asked.is_found.set(true);
+                entry.by = entry.by.or(Some(asked.by));
+                if let Some(leads) = leads {
+                    let name = join(&[plain(leads), rest], "");
                     if !self.names.iter().any(|asked| asked.name == name) {
-                        self.names.push(Asked {
-                            name,
-                            by: b"",
-                            links: links + 1,
-                        });
+                        self.push(name, asked.by, false, asked.links + 1);
                     }
                 }
             }
-            if !is_found {
-                report.debug(msg!("no firmware {} for {}"), &[name, by]);
+            if asked.is_record && !asked.is_found.get() {
+                report.debug(msg!("no firmware {} for {}"), &[asked.name, asked.by]);
             }
         }
-        let needed = entries.iter().filter(|entry| entry.is_needed);
-        let mut paths = needed.map(|entry| entry.path).collect();
-        sort_once(&mut paths);
-        Ok(keep_list(paths))
+        Ok(Box::leak(Box::new(Supply {
+            entries,
+            names: self.names,
+        })))
     }
 }
 
-/// All that is there.
-fn entries(root: &Root, report: &Report) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    let Some(folder) = Folder::open(root, PLACE)? else {
-        return Ok(entries);
+impl Supply<'_> {
+    /// What is asked for of what is in place, or of what is parked, sorted.
+    pub fn needed(&self, is_parked: bool) -> List<Text> {
+        let is_it = |entry: &&Entry| entry.by.is_some() && entry.is_parked == is_parked;
+        let needed = self.entries.iter().filter(is_it);
+        let paths = new_list();
+        paths.extend(needed.map(|entry| entry.path));
+        sort_once(paths);
+        paths
+    }
+}
+
+/// Adds all that is in place, or parked.
+fn add_entries(entries: &mut Vec<Entry>, root: &Root, place: Text, report: &Report) -> Result<()> {
+    let Some(folder) = Folder::open(root, place)? else {
+        return Ok(());
     };
     let mut add = |leaf: &Leaf<'_>| {
         let path = leaf.path();
@@ -233,30 +279,20 @@ fn entries(root: &Root, report: &Report) -> Result<Vec<Entry>> {
             name: name.leak(),
             target: match leaf.kind {
                 LeafKind::File => None,
-                LeafKind::Link => root.link(render(msg!("{}/{}"), &[PLACE, path])),
+                LeafKind::Link => root.link(render(msg!("{}/{}"), &[place, path])),
             },
-            is_needed: false,
+            by: None,
+            is_parked: place != PLACE,
         });
         Ok(Fate::Stays)
     };
-    walk(
-        &folder,
-        Scope::AnyFile,
-        Sizes::Unwanted,
-        &mut add,
-        &mut |path| {
-            report.warn(
-                msg!("{} belongs to another mount and is left alone"),
-                &[path],
-            )
-        },
-    )?;
-    Ok(entries)
+    walk(&folder, Scope::AnyFile, Sizes::Unwanted, &mut add)?.warn_of_mounts(report);
+    Ok(())
 }
 
 impl Entry {
     /// Whether a name means this or what is below, and what comes after it in the name.
-    fn rest<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+    pub fn rest<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
         let (start, rest) = name.split_at(start_length(name, self.name));
         let own = &self.name[..start_length(self.name, name)];
         let is_way = rest.is_empty() || self.target.is_some();
@@ -276,8 +312,13 @@ fn plain(path: &[u8]) -> &[u8] {
     stem.or_else(|| path.strip_suffix(b".xz")).unwrap_or(path)
 }
 
+/// A file of it, relative to the root.
+pub fn firmware_file(path: &[u8]) -> Text {
+    render(msg!("{}/{}"), &[PLACE, path])
+}
+
 /// What follows `lib/firmware/` in a path below the root.
-fn inside(path: Text) -> Option<Text> {
+pub fn inside(path: &[u8]) -> Option<&[u8]> {
     let path = path.strip_prefix(b"usr/").unwrap_or(path);
     path.strip_prefix(PLACE)?.strip_prefix(b"/")
 }
@@ -285,7 +326,7 @@ fn inside(path: Text) -> Option<Text> {
 /// Where a link below `lib/firmware` leads, relative to that; by way of links elsewhere, as
 /// alternatives are. `None` if it leads out of it.
 fn follow(root: &Root, path: Text, mut target: Text) -> Option<Text> {
-    let mut path = render(msg!("{}/{}"), &[PLACE, path]);
+    let mut path = firmware_file(path);
     for _ in 0..MOST_LINKS {
         path = resolved(split_last(path).0, target);
         if let Some(inside) = inside(path) {
@@ -312,12 +353,12 @@ mod tests {
             }
         }
         let root = scratch.root();
-        let mut demand = Demand::new(&root);
+        let demand = Demand::new(&root);
         for name in asked {
             demand.add(name.as_bytes(), b"m");
         }
-        let files = demand.files(&Report::new(Volume::Quiet));
-        let files = files.unwrap().iter();
+        let files = demand.supply(&Report::new(Volume::Quiet), b"none");
+        let files = files.unwrap().needed(false).iter();
         files
             .map(|path| String::from_utf8(path.to_vec()).unwrap())
             .collect()
@@ -383,16 +424,16 @@ mod tests {
         scratch.link("lib/firmware/above", "../../../../lib/firmware/db-debian");
         let root = scratch.root();
         let files = |name: &'static str| {
-            let mut demand = Demand::new(&root);
-            demand.add(name.as_bytes(), b"");
-            let files = demand.files(&Report::new(Volume::Quiet));
-            files.unwrap().clone()
+            let demand = Demand::new(&root);
+            demand.add(name.as_bytes(), b"m");
+            let files = demand.supply(&Report::new(Volume::Quiet), b"none");
+            files.unwrap().needed(false).clone()
         };
         assert_eq!(files("db"), [&b"db"[..], b"db-debian"]);
         assert_eq!(files("out"), [b"out"]);
         assert_eq!(files("round"), [b"round"]);
-        assert_eq!(files("one"), [b"one", b"two"]);
-        assert_eq!(files("deeper/x"), [b"deeper"]);
+        assert_eq!(files("one"), [b"one"]);
+        assert!(files("deeper/x").is_empty());
         assert_eq!(files("above"), [&b"above"[..], b"db-debian"]);
     }
 
@@ -404,7 +445,7 @@ mod tests {
         let busybox =
             b"filename:       ./kernel/a.ko\nvermagic:       6.1\nfirmware:       a.bin\n";
         let root = Root::open(b"/").unwrap();
-        let mut demand = Demand::new(&root);
+        let demand = Demand::new(&root);
         assert_eq!(demand.add_records(kmod), 2);
         assert_eq!(demand.add_records(busybox), 1);
         let asked = demand.names.iter().map(|asked| (asked.name, asked.by));
@@ -421,15 +462,16 @@ mod tests {
         let root = Root::open(b"/").unwrap();
         let pieces: [&[u8]; 5] = [b"firmware:", b" ", b"/", b"*", b"\n"];
         crate::text::tests::every_text(&pieces, 5, &mut |text| {
-            let mut demand = Demand::new(&root);
+            let demand = Demand::new(&root);
             demand.add_records(text.to_vec().leak());
             let entry = Entry {
                 path: b"a/b",
                 name: b"a/b",
                 target: None,
-                is_needed: false,
+                by: None,
+                is_parked: false,
             };
-            for asked in &demand.names {
+            for asked in demand.names.iter() {
                 let _ = entry.rest(asked.name);
             }
         });

@@ -49,15 +49,15 @@ pub fn expand(root: &Root, names: &[Want], file: &[u8]) -> Result<List<Want>> {
         if queue[..at - 1].iter().any(is_it) {
             continue;
         }
-        let mut found = None;
+        let (mut found, mut path): (_, Text) = (None, b"");
         for directory in words(GROUPS.text()) {
-            let path = render(msg!("{}/{}.conf"), &[directory, group]);
             if found.is_none() && !has(group, b'/') {
-                found = text_or_hidden(root, path)?.map(|text| (text, path));
+                path = render(msg!("{}/{}.conf"), &[directory, group]);
+                found = text_or_hidden(root, path)?;
             }
         }
         match found {
-            Some((text, path)) => {
+            Some(text) => {
                 for named in names_in(text, root.shown(path))?.0 {
                     queue.push(Want {
                         presence: Presence::Optional,

@@ -9,7 +9,7 @@ use crate::index::trie::Trie;
 use crate::needs::patterns::{AliasFile, AliasFormat};
 use crate::needs::rules::Rules;
 use crate::system::mapped::Content;
-use crate::system::{mapped, Folder, Root};
+use crate::system::{mapped, program, Folder, Root};
 use crate::text::alias::normalise;
 use crate::text::dep::{DepLine, DepText, Ends, Paths};
 use crate::text::name::{is_module_file, ModuleName, ModulePath};
@@ -75,6 +75,9 @@ pub enum Found {
 }
 
 const NO_LINES: List<DepLine<'static>> = &Vec::new();
+
+/// Where all kernels lie.
+pub const MODULES: &[u8] = b"lib/modules";
 
 /// The directory of a kernel version, relative to the root.
 #[inline(never)] // larger at every call
@@ -159,6 +162,25 @@ impl<'r> Kernel<'r> {
     /// It cannot be opened.
     pub fn folder(&self) -> Result<Option<Box<Folder>>> {
         Folder::open(self.root, directory(self.version))
+    }
+
+    /// What `modinfo` prints of modules of this kernel, by their paths, in a directory: the kernel's, as a
+    /// rule. (`./`, so that no name is taken for an option.)
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn modinfo(&self, folder: &Folder, modules: &[Text]) -> Result<Text> {
+        if modules.is_empty() {
+            return Ok(b"");
+        }
+        let mut paths = Vec::new();
+        for path in modules {
+            paths.push(match ModulePath(path).is_absolute() {
+                true => self.root.shown(&path[1..]),
+                false => render(msg!("./{}"), &[path]),
+            });
+        }
+        program::output(folder, b"modinfo", &paths)
     }
 
     /// The index of its modules, if it has one.

@@ -9,6 +9,7 @@ pub mod groups;
 pub mod hidden;
 pub mod kernel;
 pub mod patterns;
+pub mod registry;
 pub mod rules;
 pub mod sources;
 pub mod survey;

@@ -52,8 +52,8 @@ struct SearchBuffer {
     name: Vec<u8>,
     /// Where its first byte is that would be a wildcard in a pattern.
     plain: usize,
-    /// The numbers that a search finds.
-    found: Vec<u32>,
+    /// The numbers that a search finds, as wide as others that are sorted.
+    found: Vec<u64>,
 }
 
 impl Patterns {
@@ -118,7 +118,7 @@ impl Patterns {
         for &number in &room.found {
             // What is found in several ways is passed on once.
             if last != Some(number) {
-                visit(number)?;
+                visit(number as u32)?;
             }
             last = Some(number);
         }
@@ -148,7 +148,7 @@ impl Patterns {
             // What they have in common has no wildcards, and most differ after it.
             let shared = shared_length(pattern.text, &room.name[..room.plain]);
             if matches(&pattern.text[shared..], &room.name[shared..]) {
-                room.found.push(number);
+                room.found.push(number.into());
             }
             self.compared.set(self.compared.get() + 1);
             next = pattern.next;
@@ -162,7 +162,7 @@ impl Patterns {
         }
         let SearchBuffer { name, found, .. } = room;
         if let Some(index) = self.index.get() {
-            return index.search_patterns(name, &mut |number, _| found.push(number));
+            return index.search_patterns(name, &mut |number, _| found.push(number.into()));
         }
         // The last bytes up to each, as a hash takes them.
         let (mut run, mut at) = (0, 0);

@@ -160,7 +160,7 @@ pub fn keep_all(
             }
             None if kernel.is_builtin(entry.name)?.is_yes() => {}
             None => {
-                let text = b"neither listed nor built in";
+                let text = msg!("neither listed nor built in").text();
                 findings.push(Finding::new(Kind::Missing, entry.name.to_kernel(), text));
             }
         }
@@ -183,7 +183,6 @@ pub fn keep_all(
 fn add_outside(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
     let mut may_be_listed = false;
     if let Some(folder) = kernel.folder()? {
-        let mut is_elsewhere = false;
         // What has the name of one of those files and is what the index knows must not go: the file
         // outside would be what nobody has indexed.
         let mut add = |leaf: &Leaf<'_>| {
@@ -193,15 +192,8 @@ fn add_outside(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
             }
             Ok(Fate::Stays)
         };
-        let mut warn = |_| is_elsewhere = true;
-        walk(
-            &folder,
-            Scope::Outside,
-            Sizes::Unwanted,
-            &mut add,
-            &mut warn,
-        )?;
-        may_be_listed |= is_elsewhere;
+        let elsewhere = walk(&folder, Scope::Outside, Sizes::Unwanted, &mut add)?.mounts;
+        may_be_listed |= !elsewhere.is_empty();
     }
     kernel.outside(may_be_listed, &mut |line| {
         kept.add(line, Why::Outside);
@@ -260,20 +252,24 @@ fn add_for_builtin(kept: &mut Closure, kernel: &Kernel<'_>) -> Result<()> {
 fn add_targets(kept: &mut Closure, kernel: &Kernel<'_>, text: Text) -> Result<()> {
     for target in targets(text) {
         // Whether it is built in, too, makes no difference, and is not looked at.
-        for &line in kernel.modules_named(target)? {
-            kept.add(line, Why::BuiltIn);
-        }
+        kept.add_all(kernel.modules_named(target)?, Why::BuiltIn);
     }
     Ok(())
 }
 
 /// Adds what a name stands for; whether the kernel knows it.
-fn add(kept: &mut Closure, kernel: &Kernel<'_>, name: &'static [u8], why: Why) -> Result<Answer> {
+///
+/// # Errors
+/// A damaged index.
+pub fn add(
+    kept: &mut Closure,
+    kernel: &Kernel<'_>,
+    name: &'static [u8],
+    why: Why,
+) -> Result<Answer> {
     match kernel.look_up(name)? {
         Found::Modules(modules) => {
-            for &line in modules {
-                kept.add(line, why);
-            }
+            kept.add_all(modules, why);
             Ok(Answer::Yes)
         }
         Found::Builtin => Ok(Answer::Yes),

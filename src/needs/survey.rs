@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::format::{new_list, render, some_of, Text};
 use crate::needs::sources::{keep_all, Machine};
-use crate::needs::{Closure, Kernel};
+use crate::needs::{registry, Closure, Kernel};
 use crate::system::tree::{walk, Fate, Leaf, LeafKind, Removal, Scope, Sizes};
 use crate::system::{Folder, Root};
 use crate::template::Template;
@@ -155,9 +155,9 @@ pub enum Leftover {
     Modules,
 }
 
-/// The static entries of another kernel.
+/// A kernel and what is registered in it; its static entries are compared with another.
 pub struct Sibling {
-    /// The other kernel.
+    /// The kernel.
     pub version: Text,
     /// Its registry.
     pub registry: &'static Registry,
@@ -183,8 +183,6 @@ pub struct Survey<'r> {
     pub left: Leftover,
     /// What is wrong.
     pub findings: Vec<Finding>,
-    /// Directories that belong to another mount and are left alone.
-    pub mounts: Vec<Text>,
 }
 
 impl<'r> Survey<'r> {
@@ -205,7 +203,7 @@ impl<'r> Survey<'r> {
             Some(text) => Some(DepText::new(text, folder.shown(UNFINISHED))?),
             None => None,
         };
-        let registry = Registry::parse(folder.text_or_empty(ACTIVE)?, folder.shown(ACTIVE))?;
+        let registry = registry::read(&folder)?;
         let mut survey = Box::new(Survey {
             kernel,
             has_base: registry.is_base() || machine.declared.is_base,
@@ -216,7 +214,6 @@ impl<'r> Survey<'r> {
             unfinished,
             left: Leftover::Nothing,
             findings: Vec::new(),
-            mounts: Vec::new(),
         });
         if !survey.has_base {
             let text = Kind::Base.about().what();
@@ -266,15 +263,13 @@ impl<'r> Survey<'r> {
             };
             is_present[position] |= leaf.is_at(self.keep.modules()[position].path.0);
             if leaf.kind == LeafKind::Link {
-                let text = b"a symbolic link whose target may go";
+                let text = msg!("a symbolic link whose target may go").text();
                 self.findings
                     .push(Finding::new(Kind::Link, leaf.path(), text));
             }
             Ok(Fate::Stays)
         };
-        self.removal = walk(&self.folder, Scope::All, sizes, &mut decide, &mut |path| {
-            self.mounts.push(path)
-        })?;
+        self.removal = walk(&self.folder, Scope::All, sizes, &mut decide)?;
         self.left = match (self.unfinished.is_some(), leftovers) {
             (false, _) => Leftover::Nothing,
             (true, 0) => Leftover::Mark,
@@ -307,13 +302,7 @@ impl<'r> Survey<'r> {
             disk.push(leaf.path());
             Ok(Fate::Stays)
         };
-        walk(
-            &self.folder,
-            Scope::All,
-            Sizes::Unwanted,
-            &mut note,
-            &mut |_| {},
-        )?;
+        walk(&self.folder, Scope::All, Sizes::Unwanted, &mut note)?;
         disk.sort_unstable();
         for path in paths() {
             if disk.binary_search(&path.0).is_err() {
@@ -370,7 +359,7 @@ impl<'r> Survey<'r> {
     fn loaded(&mut self, machine: &Machine) -> Result<()> {
         for &name in machine.loaded {
             if !self.keeps(name) && self.kernel.line(name)?.is_some() {
-                let text = b"loaded, but nothing registered keeps it";
+                let text = msg!("loaded, but nothing registered keeps it").text();
                 self.find(Kind::Loaded, name.to_kernel(), text);
             }
         }

@@ -2,8 +2,9 @@
 
 use crate::error::{Answer, Error, Result};
 use crate::format::{new_list, render, List, Text};
+use crate::needs::firmware::inside;
 use crate::package::forget::{is_of_arch, Edit};
-use crate::package::trim::{below_modules, others, trim};
+use crate::package::trim::{below_modules, others, trim, InfoFile};
 use crate::system::folder::{Naming, Staged};
 use crate::system::lock::{is_locked, lock, RecordLock};
 use crate::system::mapped::Content;
@@ -11,7 +12,7 @@ use crate::system::{variable, Folder, Root, Stamp};
 use crate::text::catalog::{Catalog, CatalogEntry};
 use crate::text::name::{is_module_file, ModulePath};
 use crate::text::stanza::{parse, Stanza, Stanzas};
-use crate::text::{bare_lines, is_version, lines, rfind, sort_once, split_at_byte, words};
+use crate::text::{bare_lines, is_version, lines, rfind, sort_once, split_at_byte, until, words};
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,8 +275,9 @@ impl Database {
         }
     }
 
-    /// The list and the checksums of a package, as they will be without what goes: `going`, sorted
-    /// as `VERSION/PATH`, and what is on disk no more.
+    /// Adds to `trimmed` the list and the checksums of a package, as they will be without what goes:
+    /// `going`, sorted as paths below the root, and what is on disk no more. Whether they change.
+    /// (opkg's lists are left alone.)
     ///
     /// # Errors
     /// They cannot be read, or are malformed.
@@ -284,21 +286,41 @@ impl Database {
         root: &Root,
         info_name: &[u8],
         going: &[Text],
-    ) -> Result<List<(Text, [Text; 1])>> {
-        let names = [
-            render(msg!("{}.list"), &[info_name]),
-            render(msg!("{}.md5sums"), &[info_name]),
-        ];
-        let paths = names.map(|name| self.path(render(msg!("info/{}"), &[name])));
-        let old = [root.text_or_empty(paths[0])?, root.text_or_empty(paths[1])?];
-        let new = trim(root, old, paths.map(|path| root.shown(path)), going)?;
-        let changed = new_list();
-        for at in 0..2 {
-            if new[at] != old[at] {
-                changed.push((names[at], [new[at]]));
+        trimmed: &mut Vec<(Text, [Text; 1])>,
+    ) -> Result<Answer> {
+        if self.manager == Manager::Opkg {
+            return Ok(Answer::No);
+        }
+        let before = trimmed.len();
+        for (file, what) in [
+            (InfoFile::List, msg!("{}.list")),
+            (InfoFile::Sums, msg!("{}.md5sums")),
+        ] {
+            let name = render(what, &[info_name]);
+            let path = self.path(render(msg!("info/{}"), &[name]));
+            let old = root.text_or_empty(path)?;
+            let new = trim(root, file, old, root.shown(path), going)?;
+            if new != old {
+                trimmed.push((name, [new]));
             }
         }
-        Ok(changed)
+        Ok((trimmed.len() > before).into())
+    }
+
+    /// What packages have of the firmware, relative to its directory, sorted.
+    ///
+    /// # Errors
+    /// The lists cannot be read.
+    pub fn firmware(&self, root: &Root) -> Result<List<Text>> {
+        let owned = new_list();
+        for entry in self.listed(root)?.entries() {
+            for path in bare_lines(self.files(root, info_name_of(entry))?) {
+                // opkg may add the mode.
+                owned.extend(until(path, b'\t').strip_prefix(b"/").and_then(inside));
+            }
+        }
+        sort_once(owned);
+        Ok(owned)
     }
 
     /// The names of every package with a list, with the architecture where it is part of that name.
@@ -429,7 +451,8 @@ impl Database {
     }
 }
 
-const NOTHING: List<Text> = &Vec::new();
+/// No files.
+pub const NOTHING: List<Text> = &Vec::new();
 
 impl Ties {
     /// Refuses a package that has given the administrator a say: its diversions, overrides and, if
@@ -438,17 +461,21 @@ impl Ties {
     /// # Errors
     /// It has any.
     pub fn check(&self, stanza: &Stanza<'_>, files: &[u8], is_to_stay: bool) -> Result<()> {
-        let refuse = |what: &[u8]| Err(Error::refused(msg!("{} has {}"), &[stanza.package, what]));
+        let refuse = |what| Err(Error::refused(what, &[stanza.package]));
         if !is_to_stay && !stanza.field(b"Conffiles").is_empty() {
-            return refuse(b"configuration files; purge it with the package manager");
+            let what = msg!("{} has configuration files; purge it with the package manager");
+            return refuse(what);
         }
         if !is_to_stay && self.diverting.binary_search(&stanza.package).is_ok() {
-            return refuse(b"diversions (dpkg-divert --list)");
+            return refuse(msg!("{} has diversions (dpkg-divert --list)"));
         }
         for (_, file) in lines(files).filter(|_| !self.overridden.is_empty()) {
             let may_go = !is_to_stay || below_modules(file).is_some();
             if may_go && self.overridden.binary_search(&file).is_ok() {
-                return refuse(b"files with a changed mode or place (dpkg-statoverride --list, dpkg-divert --list)");
+                return refuse(msg!(
+                    "{} has files with a changed mode or place (dpkg-statoverride --list, \
+                     dpkg-divert --list)"
+                ));
             }
         }
         Ok(())
@@ -515,7 +542,7 @@ pub fn info_name_of(entry: &CatalogEntry<'static>) -> Text {
 }
 
 /// The kernels below which a package has files, from its list.
-pub fn kernels_of(files: &[u8]) -> &[&[u8]] {
+pub fn kernels_of(files: &[u8]) -> &Vec<&[u8]> {
     let kernels: &mut Vec<&[u8]> = new_list();
     for (_, file) in lines(files) {
         let Some(below) = below_modules(file) else {
@@ -548,6 +575,6 @@ mod tests {
             /lib/modules/5.0/modules.order\n/usr/share/doc/lib/modules/4/kernel/x\n\
             /lib/modules/all/kernel/c.ko\n/lib/modules/8 all/kernel/d.ko\n\
             /lib/modules/9/kernel\n/lib/modules/9/kernel/e\n/lib/modules/9/extra/f.ko\n";
-        assert_eq!(kernels_of(files), [b"6.1", b"7.2"]);
+        assert_eq!(*kernels_of(files), [b"6.1", b"7.2"]);
     }
 }

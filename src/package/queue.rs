@@ -1,11 +1,11 @@
 //! What limopack itself remembers of packages, in `/var/lib/limopack/`.
 //!
 //! `pending`: what was asked for while the package manager ran, one package a line:
-//! `PKG[:arch] stand-in|plain KERNEL…`. `forgotten`: what was done, so that a maintainer script
+//! `PKG[:arch] stand-in|plain|firmware|plain-firmware KERNEL…`. `forgotten`: what was done, so that a maintainer script
 //! that asks again is right and knows the kernels: `PKG[:arch] auto|manual|removed KERNEL…`.
 
 use crate::error::{Error, Result};
-use crate::format::{join, new_list, render, Text};
+use crate::format::{join, new_list, render, List, Text};
 use crate::system::folder::Patience;
 use crate::system::{Folder, Root};
 use crate::text::catalog::{Catalog, CatalogEntry};
@@ -28,27 +28,27 @@ const MARKS: &[&[u8]] = &[b"auto", b"manual", REMOVED];
 pub struct Note<'t> {
     /// The package, with `:arch` where it needs one.
     pub package: &'t [u8],
-    /// `stand-in` or `plain`; `auto`, `manual` or `removed`.
+    /// `stand-in` or `plain`, or `firmware` or `plain-firmware` where firmware goes as well; `auto`, `manual` or `removed`.
     pub mark: &'t [u8],
     /// The kernels whose modules it brought.
-    pub kernels: &'t [&'t [u8]],
+    pub kernels: &'t Vec<&'t [u8]>,
 }
 
 /// The notes of a file.
 pub struct Notes {
     /// All of them.
-    pub all: &'static [Note<'static>],
+    pub all: List<&'static Note<'static>>,
     /// Where the file is that has lost notes; `None` where it is whole, or there is none.
     pub damaged: Option<Text>,
 }
 
 /// The notes of a file that is not there.
 static NOTHING: Notes = Notes {
-    all: &[],
+    all: &Vec::new(),
     damaged: None,
 };
 
-fn keep_notes(all: &'static [Note<'static>], damaged: Option<Text>) -> &'static Notes {
+fn keep_notes(all: List<&'static Note<'static>>, damaged: Option<Text>) -> &'static Notes {
     Box::leak(Box::new(Notes { all, damaged }))
 }
 
@@ -70,7 +70,7 @@ pub fn read(root: &Root, name: &[u8]) -> Result<&'static Notes> {
     // The last line may be half of one.
     let whole = rfind(text, b'\n').map_or(0, |newline| newline + 1);
     let mut is_damaged = text.is_empty() || whole < text.len();
-    let all = new_list();
+    let all: &mut Vec<&Note<'_>> = new_list();
     for (_, line) in lines(&text[..whole]) {
         let note = parse(line);
         match MARKS.contains(&note.mark) {
@@ -85,7 +85,7 @@ pub fn read(root: &Root, name: &[u8]) -> Result<&'static Notes> {
 ///
 /// # Errors
 /// A line that is no note.
-pub fn notes<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t [Note<'t>]> {
+pub fn notes<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t Vec<&'t Note<'t>>> {
     let notes = new_list();
     for (number, line) in lines(text) {
         let note = parse(line);
@@ -99,7 +99,7 @@ pub fn notes<'t>(text: &'t [u8], file: &[u8]) -> Result<&'t [Note<'t>]> {
 }
 
 /// A line's note; one without a package is none.
-fn parse(line: &[u8]) -> Note<'_> {
+fn parse(line: &[u8]) -> &Note<'_> {
     let mut words = words(line);
     let package = words.next().unwrap_or_default();
     // A line written by hand may be the package alone.
@@ -108,15 +108,22 @@ fn parse(line: &[u8]) -> Note<'_> {
     for kernel in words {
         kernels.push(kernel);
     }
-    Note {
-        package,
-        mark,
-        kernels,
+    Note::new(package, mark, kernels)
+}
+
+impl<'t> Note<'t> {
+    /// A note.
+    pub fn new(package: &'t [u8], mark: &'t [u8], kernels: &'t Vec<&'t [u8]>) -> &'t Note<'t> {
+        Box::leak(Box::new(Note {
+            package,
+            mark,
+            kernels,
+        }))
     }
 }
 
 /// The packages of notes, sorted.
-pub fn packages<'t>(notes: &[Note<'t>]) -> &'t mut Vec<&'t [u8]> {
+pub fn packages<'t>(notes: &[&Note<'t>]) -> &'t mut Vec<&'t [u8]> {
     let packages = new_list();
     for note in notes {
         packages.push(note.package);
@@ -126,7 +133,7 @@ pub fn packages<'t>(notes: &[Note<'t>]) -> &'t mut Vec<&'t [u8]> {
 }
 
 /// Positions of notes by the names of their packages, without and with the architecture.
-pub fn by_package<'t>(notes: &[Note<'t>]) -> Catalog<'t> {
+pub fn by_package<'t>(notes: &[&Note<'t>]) -> Catalog<'t> {
     let entries = new_list();
     for (at, note) in notes.iter().enumerate() {
         let (name, arch) = split_at_byte(note.package, b':');
@@ -148,7 +155,7 @@ pub fn line(note: &Note<'_>) -> Text {
 ///
 /// # Errors
 /// It cannot be read or written; it is as it was then.
-pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Result<()> {
+pub fn change(root: &Root, name: &[u8], new: &[&Note<'_>], done: &[&[u8]]) -> Result<()> {
     let folder = Folder::create(root, DIRECTORY)?;
     folder.lock(Patience::Endless)?;
     let leaving = packages(new);
@@ -165,17 +172,14 @@ pub fn change(root: &Root, name: &[u8], new: &[Note<'_>], done: &[&[u8]]) -> Res
         return Ok(());
     }
     for note in new {
-        let mut kernels = note.kernels.to_vec();
+        let kernels = &mut note.kernels.to_vec();
         for old in notes {
             if name == PENDING && old.package == note.package {
                 kernels.extend_from_slice(old.kernels);
             }
         }
-        sort_once(&mut kernels);
-        lines.push(line(&Note {
-            kernels: &kernels,
-            ..*note
-        }));
+        sort_once(kernels);
+        lines.push(line(&Note { kernels, ..**note }));
     }
     sort_once(lines);
     let text = join(lines, "");
@@ -198,7 +202,7 @@ mod tests {
     #[test]
     fn a_line_is_package_mark_and_kernels() {
         let note = parse(b"k:armhf plain 6.1 6.2");
-        assert_eq!(note.kernels, [b"6.1", b"6.2"]);
+        assert_eq!(*note.kernels, [b"6.1", b"6.2"]);
         assert_eq!(parse(b"k").package, b"k");
         assert!(notes(b"k\n", b"f").is_ok() && notes(b"\n", b"f").is_err());
     }

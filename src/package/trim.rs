@@ -7,6 +7,7 @@
 
 use crate::error::{Answer, Error, Result};
 use crate::format::{new_list, List, Text};
+use crate::needs::firmware::inside;
 use crate::system::Root;
 use crate::text::{bare_lines, last_part, lines, sort_once, split_at_byte};
 
@@ -40,61 +41,75 @@ pub fn others(list: Text) -> List<Text> {
     others
 }
 
-/// Whether a module or directory below a kernel's `kernel/` is gone: `going` will be, sorted as
-/// `VERSION/PATH`. `path` has no first slash.
-fn is_gone(root: &Root, path: &[u8], going: &[Text]) -> Result<Answer> {
-    let Some(below) = below(path) else {
-        return Ok(Answer::No);
-    };
-    if !split_at_byte(below, b'/').1.starts_with(b"kernel/") {
-        return Ok(Answer::No);
-    }
-    let is_gone = going.binary_search(&below).is_ok() || !root.has(path)?.is_yes();
-    Ok(is_gone.into())
+/// A path of a list as a path of the root, whether or not `/usr` is merged.
+pub fn place_of(path: &[u8]) -> &[u8] {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    path.strip_prefix(b"usr/").unwrap_or(path)
 }
 
-/// The list and the checksums as they will be. What is gone is among `going`, or not on disk;
-/// `shown` are the files' names.
+/// Whether a module or directory below a kernel's `kernel/`, or one of firmware, is gone: `going` will
+/// be, sorted.
+fn is_gone(root: &Root, path: &[u8], going: &[Text]) -> Result<Answer> {
+    let path = place_of(path);
+    let may_go = match below(path) {
+        Some(below) => split_at_byte(below, b'/').1.starts_with(b"kernel/"),
+        None => inside(path).is_some(),
+    };
+    if !may_go {
+        return Ok(Answer::No);
+    }
+    let is_there = root.has(path)?.is_yes() || root.link(path).is_some();
+    Ok((!is_there || going.binary_search(&path).is_ok()).into())
+}
+
+/// A file of `info/` that names a package's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InfoFile {
+    /// `PKG.list`
+    List,
+    /// `PKG.md5sums`
+    Sums,
+}
+
+impl InfoFile {
+    /// The path that a line names, without its first slash.
+    fn path(self, line: Text) -> Option<Text> {
+        match self {
+            InfoFile::List => line.strip_prefix(b"/"),
+            InfoFile::Sums => {
+                let path = line.get(DIGEST..).filter(|path| !path.is_empty())?;
+                line[..DIGEST].ends_with(b"  ").then_some(path)
+            }
+        }
+    }
+}
+
+/// One of these files as it will be. What is gone is among `going`, or not on disk: the checksums do not
+/// go by the list, which may have been replaced before a crash. `shown` is the file's name.
 ///
 /// # Errors
-/// A line that is none of theirs; what dpkg would not read.
-pub fn trim(root: &Root, files: [Text; 2], shown: [Text; 2], going: &[Text]) -> Result<[Text; 2]> {
-    let [list, sums] = files;
-    let mut kept = Vec::with_capacity(list.len());
-    let mut kept_sums = Vec::with_capacity(sums.len());
-    for (number, line) in lines(list) {
-        if !line.starts_with(b"/") {
-            return Err(Error::parse(shown[0], number, msg!("not a path"), &[]));
-        }
-        if !is_gone(root, &line[1..], going)?.is_yes() {
-            push_line(&mut kept, line);
-        }
-    }
-    if !list.ends_with(b"\n") {
-        return Err(Error::parse(
-            shown[0],
-            0,
-            msg!("no newline at its end"),
-            &[],
-        ));
-    }
-    // By what is on disk as well, and not by the list, which may have been replaced before a crash.
-    for (number, line) in lines(sums) {
-        let is_sum = line.get(DIGEST - 2..DIGEST) == Some(b"  ");
-        let path = line.get(DIGEST..).unwrap_or_default();
-        if !is_sum || path.is_empty() {
-            return Err(Error::parse(shown[1], number, msg!("not a checksum"), &[]));
-        }
-        if !is_gone(root, path, going)?.is_yes() && !is_index(path) {
-            push_line(&mut kept_sums, line);
+/// A line that is none of its lines; what dpkg would not read.
+pub fn trim(root: &Root, file: InfoFile, text: Text, shown: Text, going: &[Text]) -> Result<Text> {
+    let mut kept = Vec::with_capacity(text.len());
+    for (number, line) in lines(text) {
+        let Some(path) = file.path(line) else {
+            let what = match file {
+                InfoFile::List => msg!("not a path"),
+                InfoFile::Sums => msg!("not a checksum"),
+            };
+            return Err(Error::parse(shown, number, what, &[]));
+        };
+        let is_rewritten = file == InfoFile::Sums && is_index(path);
+        if !is_rewritten && !is_gone(root, path, going)?.is_yes() {
+            kept.extend_from_slice(line);
+            kept.push(b'\n');
         }
     }
-    Ok([kept.leak(), kept_sums.leak()])
-}
-
-fn push_line(text: &mut Vec<u8>, line: &[u8]) {
-    text.extend_from_slice(line);
-    text.push(b'\n');
+    if file == InfoFile::List && !text.ends_with(b"\n") {
+        let what = msg!("no newline at its end");
+        return Err(Error::parse(shown, 0, what, &[]));
+    }
+    Ok(kept.leak())
 }
 
 /// Whether a path of the checksums is one of the files that a prune and depmod write anew.
@@ -127,13 +142,12 @@ mod tests {
         let scratch = Scratch::new("trim");
         scratch.write("lib/modules/1/kernel/x/stays.ko", "");
         scratch.write("lib/modules/1/kernel/x/goes.ko", "");
-        let going: [Text; 2] = [b"1/kernel/x/goes.ko", b"1/kernel/y"];
-        let new = trim(
-            &scratch.root(),
-            [list.as_bytes(), sums.as_bytes()],
-            [b"L", b"S"],
-            &going,
-        )?;
+        let going: [Text; 2] = [b"lib/modules/1/kernel/x/goes.ko", b"lib/modules/1/kernel/y"];
+        let root = scratch.root();
+        let new = [
+            trim(&root, InfoFile::List, list.as_bytes(), b"L", &going)?,
+            trim(&root, InfoFile::Sums, sums.as_bytes(), b"S", &going)?,
+        ];
         Ok(new.map(|text| String::from_utf8(text.to_vec()).unwrap()))
     }
 

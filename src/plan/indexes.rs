@@ -2,7 +2,7 @@
 //! would write for the modules that are there then.
 
 use crate::error::{Error, Result};
-use crate::format::{new_list, push_decimal, push_rendered, List, Text};
+use crate::format::{decimal, new_list, render, List, Text};
 use crate::index::binary::BINARIES;
 use crate::index::filter::{filter, Comments, IndexFormat, Line, Position, See, FILES};
 use crate::index::trie::{Layout, Trie};
@@ -37,12 +37,15 @@ impl Rewrite {
         self.parts.iter().map(|part| part.len()).sum()
     }
 
-    /// Its line in a plan, without the newline; `shown` is the directory, with a slash.
-    pub fn describe(&self, shown: &[u8], out: &mut Vec<u8>) {
-        push_rendered(out, b"write {}{} ", &[shown, self.name]);
-        push_decimal(out, self.old_size);
-        out.extend_from_slice(b" -> ");
-        push_decimal(out, self.size());
+    /// Its line in a plan; `shown` is the directory, with a slash.
+    pub fn describe(&self, shown: &[u8]) -> Text {
+        let parts = [
+            shown,
+            self.name,
+            decimal(self.old_size),
+            decimal(self.size()),
+        ];
+        render(msg!("write {}{} {} -> {}\n"), &parts)
     }
 }
 

@@ -2,15 +2,15 @@
 //! is touched, printed by `--dry-run`, consumed by the execution.
 
 use crate::error::Result;
-use crate::format::{push_decimal, push_rendered, List, Text};
+use crate::format::{decimal, join, new_list, push_rendered, render, List, Text};
+use crate::needs::firmware;
+use crate::needs::kernel::directory;
 use crate::needs::survey::{Leftover, UNFINISHED};
 use crate::plan::indexes::Rewrite;
 use crate::plan::park::Park;
 use crate::system::folder::Naming;
 use crate::system::tree::{Removal, Step, Tally};
 use crate::system::Folder;
-use crate::text::sort::sort;
-use crate::text::split_at_byte;
 
 /// What becomes of the modules that go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,21 +34,19 @@ impl Goal {
     }
 }
 
-/// What becomes of one kernel's modules.
+/// What becomes of one kernel's modules, or of the firmware.
 pub struct Plan<'r> {
-    /// The kernel's version.
-    pub version: Text,
     /// What becomes of the modules.
     pub goal: Goal,
-    /// The kernel's park.
-    pub park: Park<'r>,
+    /// The park of the kernel, or of the firmware.
+    pub park: &'r Park<'r>,
     /// Its directory, for a restore.
     pub from: Option<Box<Folder>>,
     /// What was parked before and is deleted.
     pub freed: Option<Tally>,
     /// Its directory, locked if the plan is to be carried out.
     pub folder: Box<Folder>,
-    /// The module files that go.
+    /// The files that go.
     pub removal: Box<Removal>,
     /// The index files that change.
     pub rewrites: List<Rewrite>,
@@ -57,6 +55,30 @@ pub struct Plan<'r> {
 }
 
 impl Plan<'_> {
+    /// What it is about, for messages.
+    pub fn subject(&self) -> Text {
+        match self.park.is_of_firmware() {
+            true => self.park.version,
+            false => render(msg!("kernel {}"), &[self.park.version]),
+        }
+    }
+
+    /// Its directory, relative to the root.
+    pub fn place(&self) -> Text {
+        match self.park.is_of_firmware() {
+            true => firmware::PLACE,
+            false => directory(self.park.version),
+        }
+    }
+
+    /// What goes and stays.
+    pub fn files_word(&self) -> &'static [u8] {
+        match self.park.is_of_firmware() {
+            true => b"files",
+            false => b"modules",
+        }
+    }
+
     /// Whether everything is done already.
     pub fn is_done(&self) -> bool {
         let is_pruned = self.rewrites.is_empty() && !self.removal.has_work();
@@ -65,62 +87,53 @@ impl Plan<'_> {
 
     /// One step per line, sorted, then the totals.
     pub fn describe(&self, out: &mut Vec<u8>) {
-        self.print_steps(out);
-        let Tally { modules, bytes } = self.removal.kept;
-        self.print_total(out, b"kept", Some(modules), bytes);
-        let Tally { modules, bytes } = self.removal.removed;
+        out.extend_from_slice(join(self.steps(), ""));
         let [_, done] = self.goal.words();
-        self.print_total(out, done, Some(modules), bytes);
-        if let Some(Tally { modules, bytes }) = self.freed {
-            self.print_total(out, b"removed from the park", Some(modules), bytes);
+        self.print_total(out, b"kept", &self.removal.kept);
+        self.print_total(out, done, &self.removal.removed);
+        if let Some(freed) = &self.freed {
+            self.print_total(out, b"removed from the park", freed);
         }
-        let before = self.rewrites.iter().map(|rewrite| rewrite.old_size).sum();
-        self.print_total(out, b"indexes before", None, before);
-        let after = self.rewrites.iter().map(Rewrite::size).sum();
-        self.print_total(out, b"indexes after", None, after);
+        if self.park.is_of_firmware() {
+            return;
+        }
+        let (mut before, mut after) = (0, 0);
+        for rewrite in self.rewrites {
+            before += rewrite.old_size;
+            after += rewrite.size();
+        }
+        let version = self.park.version;
+        let what = msg!("total {} indexes before: {} bytes\ntotal {} indexes after: {} bytes\n");
+        let parts = [version, decimal(before), version, decimal(after)];
+        out.extend_from_slice(render(what, &parts));
     }
 
-    fn print_total(&self, out: &mut Vec<u8>, what: &[u8], modules: Option<usize>, bytes: usize) {
-        push_rendered(out, b"total {} {}: ", &[self.version, what]);
-        if let Some(modules) = modules {
-            push_decimal(out, modules);
-            out.extend_from_slice(b" modules, ");
-        }
-        push_decimal(out, bytes);
-        out.extend_from_slice(b" bytes\n");
+    fn print_total(&self, out: &mut Vec<u8>, what: &[u8], tally: &Tally) {
+        let tally = tally.to_text(self.files_word());
+        push_rendered(out, b"total {} {}: {}\n", &[self.park.version, what, tally]);
     }
 
-    fn print_steps(&self, out: &mut Vec<u8>) {
-        // Each with a newline, and a zero byte to be sorted by, which no path can hold.
-        let (mut lines, mut starts) = (Vec::new(), Vec::new());
+    /// A line for each step, sorted.
+    fn steps(&self) -> List<Text> {
+        let lines: &mut Vec<Text> = new_list();
         let shown = self.folder.shown(b"");
         let [verb, _] = self.goal.words();
-        self.removal.each_step(&mut |step| {
-            let start = lines.len() as u32;
-            match step {
-                Step::Delete(directory, name, size) => {
-                    push_rendered(&mut lines, b"{} {}{}/{} ", &[verb, shown, directory, name]);
-                    push_decimal(&mut lines, size);
-                }
-                // Those of the park go with it.
-                Step::RemoveDirectory(_) if self.goal == Goal::Restore => return,
-                Step::RemoveDirectory(path) => {
-                    push_rendered(&mut lines, b"rmdir {}{}", &[shown, path]);
-                }
+        self.removal.each_step(&mut |step| match step {
+            Step::Delete(path, size) => {
+                let parts = [verb, shown, path, decimal(size)];
+                lines.push(render(msg!("{} {}{} {}\n"), &parts));
             }
-            starts.push(start);
-            lines.extend_from_slice(b"\n\0");
+            // Those of the park go with it.
+            Step::RemoveDirectory(_) if self.goal == Goal::Restore => {}
+            Step::RemoveDirectory(path) => {
+                lines.push(render(msg!("rmdir {}{}\n"), &[shown, path]));
+            }
         });
         for rewrite in self.rewrites {
-            starts.push(lines.len() as u32);
-            rewrite.describe(shown, &mut lines);
-            lines.extend_from_slice(b"\n\0");
+            lines.push(rewrite.describe(shown));
         }
-        sort(&lines, &mut starts);
-        out.reserve(lines.len());
-        for start in starts {
-            out.extend_from_slice(split_at_byte(&lines[start as usize..], 0).0);
-        }
+        lines.sort_unstable();
+        lines
     }
 
     /// Carries the plan out. Modules go after the new indexes are durable, and come before they are, so
@@ -129,9 +142,6 @@ impl Plan<'_> {
     /// # Errors
     /// The first step that fails. The system works as it is then, and the same command finishes.
     pub fn execute(&self, tick: &mut dyn FnMut()) -> Result<()> {
-        if self.is_done() {
-            return Ok(());
-        }
         self.remove_leftovers()?;
         if let Some(from) = &self.from {
             self.removal.execute(from, Some(&self.folder), tick)?;

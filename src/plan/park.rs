@@ -1,15 +1,17 @@
-//! Parked modules: what a prune moved aside instead of deleting it.
+//! Parked modules and firmware: what a prune moved aside instead of deleting it.
 //!
 //! `/lib/modules/.parked/VERSION/` holds the modules at their paths, and depmod's texts as they were
 //! before the first of them went. The texts in place are always what those say of the modules in
 //! place, and what depmod has listed since, so that a restore needs no depmod. A park belongs to one
 //! build of a kernel and is never mixed with another build of the same version.
+//!
+//! `/lib/firmware/.parked/firmware/` holds the firmware, of all kernels.
 
-use crate::error::{Error, Result};
+use crate::error::{Answer, Error, Result};
 use crate::format::{render, Text};
 use crate::index::filter::{Comments, IndexFormat, Position, FILES};
-use crate::needs::kernel::directory;
-use crate::needs::Kernel;
+use crate::needs::kernel::{directory, MODULES};
+use crate::needs::{firmware, Kernel};
 use crate::plan::indexes::part_of;
 use crate::system::folder::on_other_mount;
 use crate::system::tree::{walk, Fate, Leaf, Removal, Scope, Sizes};
@@ -20,27 +22,54 @@ use crate::text::name::ModuleName;
 /// What tells one build of a kernel from another: written when it is built, and by nobody later.
 const BUILD: [&[u8]; 2] = [b"modules.builtin", b"modules.builtin.modinfo"];
 
-/// The directory of all parks, beside the kernels.
+/// The directory of all parks, beside the kernels or in that of the firmware.
 const PARKS: &[u8] = b".parked";
 
-/// The park of one kernel.
+/// The park of the firmware is called like that.
+const FIRMWARE: Text = b"firmware";
+
+/// The park of one kernel, or of the firmware.
 pub struct Park<'r> {
     /// Where it is.
     pub root: &'r Root,
-    /// The kernel's version.
+    /// The kernel's version, or `firmware`.
     pub version: Text,
-    /// The park as [`Kernel`] opens it: it has the files of a kernel.
-    parked_version: Text,
+    /// The directory of the kernels, or of the firmware.
+    place: Text,
 }
 
 impl<'r> Park<'r> {
     /// That of a kernel, which may have none yet.
-    pub fn of(root: &'r Root, version: Text) -> Park<'r> {
-        Park {
+    pub fn of(root: &'r Root, version: Text) -> &'r Park<'r> {
+        Park::in_place(root, MODULES, version)
+    }
+
+    /// That of the firmware.
+    pub fn of_firmware(root: &'r Root) -> &'r Park<'r> {
+        Park::in_place(root, firmware::PLACE, FIRMWARE)
+    }
+
+    fn in_place(root: &'r Root, place: Text, version: Text) -> &'r Park<'r> {
+        Box::leak(Box::new(Park {
             root,
             version,
-            parked_version: render(msg!("{}/{}"), &[PARKS, version]),
-        }
+            place,
+        }))
+    }
+
+    /// Whether it is that of the firmware.
+    pub fn is_of_firmware(&self) -> bool {
+        self.place == firmware::PLACE
+    }
+
+    /// Its path, relative to the root.
+    pub fn path(&self) -> Text {
+        render(msg!("{}/{}"), &[self.place, self.parked_version()])
+    }
+
+    /// The park as [`Kernel`] opens it: it has the files of a kernel.
+    fn parked_version(&self) -> Text {
+        render(msg!("{}/{}"), &[PARKS, self.version])
     }
 
     /// Makes the directory of all parks: what is queued will be parked then.
@@ -56,8 +85,9 @@ impl<'r> Park<'r> {
     ///
     /// # Errors
     /// It cannot be found out.
-    pub fn is_used(root: &Root) -> Result<bool> {
-        Ok(parks(root)?.is_some())
+    pub fn is_used(root: &Root) -> Result<Answer> {
+        let is_used = parks(root, MODULES)?.is_some() || parks(root, firmware::PLACE)?.is_some();
+        Ok(is_used.into())
     }
 
     /// Opens it; `None` if there is none. A link or another mount is none.
@@ -65,7 +95,7 @@ impl<'r> Park<'r> {
     /// # Errors
     /// It cannot be opened.
     pub fn find(&self) -> Result<Option<Box<Folder>>> {
-        match parks(self.root)? {
+        match parks(self.root, self.place)? {
             Some(parks) => parks.enter(self.version),
             None => Ok(None),
         }
@@ -79,6 +109,9 @@ impl<'r> Park<'r> {
         let Some(park) = self.find()? else {
             return Ok(None);
         };
+        if self.is_of_firmware() {
+            return Ok(Some(park));
+        }
         // It is the first file that goes and the last one that comes; no module is there without it.
         if park.text(b"modules.dep")?.is_none() {
             let left = self.modules(&park, Sizes::Unwanted)?;
@@ -103,8 +136,8 @@ impl<'r> Park<'r> {
     /// # Errors
     /// What keeps the modules from being parked: another mount; an earlier prune that has not
     /// finished deleting.
-    pub fn is_to_go(&self, own: &Folder, is_unfinished: bool) -> Result<bool> {
-        if let Some(modules) = Folder::open(self.root, b"lib/modules")? {
+    pub fn is_to_go(&self, own: &Folder, is_unfinished: bool) -> Result<Answer> {
+        if let Some(modules) = Folder::open(self.root, MODULES)? {
             if modules.device()? != own.device()? {
                 return Err(on_other_mount(own, &modules));
             }
@@ -114,7 +147,7 @@ impl<'r> Park<'r> {
             let what = msg!("kernel {}: first finish the prune that deletes, without --park");
             return Err(Error::refused(what, &[self.version]));
         }
-        Ok(!is_usable)
+        Ok((!is_usable).into())
     }
 
     /// Its index, of all modules that the kernel had when it was made.
@@ -122,7 +155,7 @@ impl<'r> Park<'r> {
     /// # Errors
     /// It is missing, or malformed.
     pub fn kernel(&self) -> Result<Box<Kernel<'r>>> {
-        let kernel = Kernel::open_text(self.root, self.parked_version)?;
+        let kernel = Kernel::open_text(self.root, self.parked_version())?;
         kernel.check()?;
         Ok(kernel)
     }
@@ -134,11 +167,13 @@ impl<'r> Park<'r> {
     /// It cannot be made; it would be on another mount than the kernel.
     pub fn prepare(&self, own: &Folder) -> Result<Box<Folder>> {
         if let Some(park) = self.usable(own)? {
-            self.update(&park, own)?;
+            if !self.is_of_firmware() {
+                self.update(&park, own)?;
+            }
             return Ok(park);
         }
         self.discard()?;
-        let path = directory(self.parked_version);
+        let path = self.path();
         Folder::create(self.root, path)?.sync()?;
         // Nothing is followed out of it: what was made by way of a link is none.
         let Some(park) = self.find()? else {
@@ -164,13 +199,17 @@ impl<'r> Park<'r> {
         Ok(())
     }
 
-    /// The modules in it, as what would go if all of them did.
+    /// The modules in it, or the firmware, as what would go if all of that did.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn modules(&self, park: &Folder, sizes: Sizes) -> Result<Box<Removal>> {
         let mut all = |_: &Leaf<'_>| Ok(Fate::Goes);
-        walk(park, Scope::All, sizes, &mut all, &mut |_| {})
+        let scope = match self.is_of_firmware() {
+            true => Scope::AnyFile,
+            false => Scope::All,
+        };
+        walk(park, scope, sizes, &mut all)
     }
 
     /// Removes what is left of one from which the last module has come.
@@ -190,7 +229,7 @@ impl<'r> Park<'r> {
     /// # Errors
     /// The first step that fails; the same call finishes.
     pub fn discard(&self) -> Result<()> {
-        let Some(parks) = parks(self.root)? else {
+        let Some(parks) = parks(self.root, self.place)? else {
             return Ok(());
         };
         let Some(park) = parks.enter(self.version)? else {
@@ -204,17 +243,17 @@ impl<'r> Park<'r> {
         }
         parks.remove_empty(self.version)?;
         parks.sync()?;
-        match Folder::open(self.root, b"lib/modules")? {
-            Some(modules) => modules.remove_empty(PARKS),
+        match Folder::open(self.root, self.place)? {
+            Some(folder) => folder.remove_empty(PARKS),
             None => Ok(()),
         }
     }
 }
 
-/// Opens the directory of all parks.
-fn parks(root: &Root) -> Result<Option<Box<Folder>>> {
-    match Folder::open(root, b"lib/modules")? {
-        Some(modules) => modules.enter(PARKS),
+/// Opens the directory of all parks of a place.
+fn parks(root: &Root, place: &[u8]) -> Result<Option<Box<Folder>>> {
+    match Folder::open(root, place)? {
+        Some(folder) => folder.enter(PARKS),
         None => Ok(None),
     }
 }

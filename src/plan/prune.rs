@@ -28,7 +28,9 @@ pub fn plan<'r>(
     let version = survey.kernel.version();
     let park = Park::of(root, version);
     let is_freed = match goal {
-        Goal::Park => park.is_to_go(&survey.folder, survey.left == Leftover::Modules)?,
+        Goal::Park => park
+            .is_to_go(&survey.folder, survey.left == Leftover::Modules)?
+            .is_yes(),
         _ => true,
     };
     let mut freed = None;
@@ -39,7 +41,6 @@ pub fn plan<'r>(
         }
     }
     Ok(Box::new(Plan {
-        version,
         goal,
         park,
         from: None,

@@ -1,10 +1,11 @@
 //! The registries of one call, as they will be.
 
-use crate::error::Result;
-use crate::format::{join, push_rendered, Text};
+use crate::error::{Answer, Result};
+use crate::format::{join, new_list, push_rendered, Text};
+use crate::needs::registry;
 use crate::system::{Folder, Report};
 use crate::text::active::{Registry, ACTIVE};
-use crate::text::{lines, sort_once};
+use crate::text::{bare_lines, sort_once};
 
 /// The registry of one kernel; its directory is locked if the change is to be made.
 pub struct Change {
@@ -12,8 +13,6 @@ pub struct Change {
     pub version: Text,
     /// Its directory.
     pub folder: Box<Folder>,
-    /// The file as it is.
-    pub old: Text,
     /// The registry as it will be.
     pub registry: &'static mut Registry,
 }
@@ -22,18 +21,20 @@ impl Change {
     /// The lines that go and come, as in a diff.
     pub fn describe(&self, out: &mut Vec<u8>) {
         let (file, new) = (self.folder.shown(ACTIVE), self.registry.to_text());
-        for (sign, text, other) in [(b"-", self.old, new), (b"+", new, self.old)] {
-            let mut others = Vec::new();
-            for (_, line) in lines(other) {
+        let mut describe = |sign, text, other| {
+            let others = new_list();
+            for line in bare_lines(other) {
                 others.push(line);
             }
-            sort_once(&mut others);
-            for (_, line) in lines(text) {
+            sort_once(others);
+            for line in bare_lines(text) {
                 if others.binary_search(&line).is_err() {
                     push_rendered(out, b"{}: {}{}\n", &[file, sign, line]);
                 }
             }
-        }
+        };
+        describe(b"-", self.registry.old, new);
+        describe(b"+", new, self.registry.old);
     }
 }
 
@@ -44,18 +45,19 @@ impl Change {
 pub fn execute(changes: Vec<Change>, report: &Report) -> Result<()> {
     let mut done: Vec<Text> = Vec::new();
     for change in changes {
-        let new = change.registry.to_text();
-        if new == change.old {
-            continue;
-        }
-        if let Err(error) = change.folder.replace(ACTIVE, new) {
-            if !done.is_empty() {
-                report.warn(msg!("changed before this failed: {}"), &[join(&done, ", ")]);
+        match registry::write(&change.folder, change.registry) {
+            Ok(Answer::No) => {}
+            Ok(Answer::Yes) => {
+                report.debug(msg!("wrote {}"), &[change.folder.shown(ACTIVE)]);
+                done.push(change.version);
             }
-            return Err(error);
+            Err(error) => {
+                if !done.is_empty() {
+                    report.warn(msg!("changed before this failed: {}"), &[join(&done, ", ")]);
+                }
+                return Err(error);
+            }
         }
-        report.debug(msg!("wrote {}"), &[change.folder.shown(ACTIVE)]);
-        done.push(change.version);
     }
     Ok(())
 }

@@ -20,13 +20,13 @@ use crate::text::sort_once;
 /// # Errors
 /// A file that cannot be read or is malformed.
 pub fn plan<'r>(
-    park: Park<'r>,
+    park: &'r Park<'r>,
     folder: Box<Folder>,
     from: Box<Folder>,
     wanted: Option<&Closure>,
     report: &Report,
 ) -> Result<Box<Plan<'r>>> {
-    let whole = Whole::read(&park, &from, &folder)?;
+    let whole = Whole::read(park, &from, &folder)?;
     // What will be in place: what is there now, whatever the index says, and what comes.
     let placed = Closure::empty();
     // What no line lists as it is.
@@ -48,7 +48,7 @@ pub fn plan<'r>(
         place(whole.line(ModulePath(leaf.name).name()), leaf);
         Ok(Fate::Stays)
     };
-    let kept = walk(&folder, Scope::All, sizes, &mut stays, &mut |_| {})?.kept;
+    let kept = walk(&folder, Scope::All, sizes, &mut stays)?.kept;
     let mut comes = |leaf: &Leaf<'_>| {
         let name = ModulePath(leaf.name).name();
         let line = whole.line(name);
@@ -62,7 +62,7 @@ pub fn plan<'r>(
         place(line, leaf);
         Ok(Fate::Goes)
     };
-    let mut removal = walk(&from, Scope::All, sizes, &mut comes, &mut |_| {})?;
+    let mut removal = walk(&from, Scope::All, sizes, &mut comes)?;
     placed.missing(&mut strange);
     for (module, is_present) in placed.modules().iter().zip(is_present) {
         if !is_present {
@@ -88,7 +88,6 @@ pub fn plan<'r>(
     let freed = is_last.then_some(removal.kept);
     removal.kept = kept;
     Ok(Box::new(Plan {
-        version: park.version,
         goal: Goal::Restore,
         park,
         from: Some(from),

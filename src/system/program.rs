@@ -29,6 +29,7 @@ const CLONE: c_long = match () {
 // that a thread could hold, 2 KB on ARMv7.)
 extern "C" {
     static environ: *const *const c_char;
+    fn __errno_location() -> *const c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn execve(
         file: *const c_char,
@@ -64,7 +65,10 @@ fn run(folder: &Folder, program: Text, arguments: &[Text]) -> Called<Text> {
         unsafe { _exit(NOT_FOUND) }
     }
     drop(writer);
-    let child = Pid::from_raw(child.max(0) as i32).ok_or(Errno::NOMEM)?;
+    let Some(child) = Pid::from_raw(child.max(0) as i32) else {
+        // SAFETY: it is the number of the call before.
+        return Err(Errno::of(unsafe { *__errno_location() }));
+    };
     let mut text = Vec::new();
     mapped::read_to_end(reader.as_fd(), &mut text)?;
     let waited = retry(|| rustix::process::waitpid(Some(child), WaitOptions::empty()))?;

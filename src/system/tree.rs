@@ -7,14 +7,14 @@
 //! the descriptors of the first look; it saves one of eighty milliseconds.)
 
 use crate::error::{Errno, Error, Result, Verb};
-use crate::format::{render, Text};
+use crate::format::{decimal, keep, new_list, render, Text};
 use crate::system::folder::{
     enter_in, make_in, move_file_in, remove_empty_in, remove_file_in, stat_if_there,
 };
 use crate::system::listing::{c_text, Listing};
-use crate::system::{Folder, Stat};
+use crate::system::{Folder, Report, Stat};
 use crate::text::name::is_module_file;
-use crate::text::rfind;
+use crate::text::{rfind, sort_once};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
 
@@ -94,6 +94,9 @@ pub struct Removal {
     pub kept: Tally,
     /// Those that go.
     pub removed: Tally,
+    /// Directories that belong to another mount and are left alone; outside of `kernel/` links as well, as
+    /// they may lead to directories.
+    pub mounts: Vec<Text>,
     /// The paths of directories and the names of files, each with a zero byte.
     names: Vec<u8>,
     /// `kernel` if there is such a directory, and those below it where anything goes, each before
@@ -124,8 +127,8 @@ struct File {
 
 /// One thing that goes.
 pub enum Step<'p> {
-    /// A file: its directory, name and size.
-    Delete(&'p [u8], &'p [u8], usize),
+    /// A file: its path and size.
+    Delete(&'p [u8], usize),
     /// A directory that is empty by then.
     RemoveDirectory(&'p [u8]),
 }
@@ -153,6 +156,12 @@ fn path_of(directory: &[u8], name: &[u8]) -> Text {
 }
 
 impl Tally {
+    /// `12 modules, 3400000 bytes`
+    pub fn to_text(&self, unit: &[u8]) -> Text {
+        let parts = [decimal(self.modules), unit, decimal(self.bytes)];
+        render(msg!("{} {}, {} bytes"), &parts)
+    }
+
     fn add(&mut self, size: usize) {
         self.modules += 1;
         self.bytes = self.bytes.saturating_add(size);
@@ -163,8 +172,7 @@ impl Tally {
 pub type Decide<'d> = &'d mut dyn FnMut(&Leaf<'_>) -> Result<Fate>;
 
 /// Asks `decide` about every module file in a version directory and below, in the order of their
-/// names. Directories that belong to another mount are left alone and passed to `warn`; outside of
-/// `kernel/` links are reported as well, as they may lead to directories.
+/// names.
 ///
 /// # Errors
 /// A directory that cannot be read, or one of absurd depth; what `decide` returns.
@@ -173,14 +181,12 @@ pub fn walk(
     scope: Scope,
     sizes: Sizes,
     decide: Decide<'_>,
-    warn: &mut dyn FnMut(Text),
 ) -> Result<Box<Removal>> {
     let mut walk = Walk {
         folder,
         scope,
         sizes,
         decide,
-        warn,
         listing: Listing::default(),
         path: Vec::new(),
         is_pruned: false,
@@ -197,7 +203,6 @@ struct Walk<'w> {
     scope: Scope,
     sizes: Sizes,
     decide: Decide<'w>,
-    warn: &'w mut dyn FnMut(Text),
     /// What is in the directory that it is in and in those above.
     listing: Listing,
     /// The path of that directory, and whether its files may go.
@@ -224,7 +229,7 @@ impl Walk<'_> {
             .add(fd)
             .map_err(|errno| failed(Verb::Read, errno))?;
         let entries = listed.count..self.listing.count();
-        self.is_pruned = is_pruned(&self.path);
+        self.is_pruned = self.scope == Scope::AnyFile || is_pruned(&self.path);
         let mut fate = Fate::Goes;
         for at in entries.clone() {
             fate = fate.and(self.file(fd, at)?);
@@ -255,7 +260,7 @@ impl Walk<'_> {
             let is_of_headers = self.path.is_empty() && HEADERS.contains(&name);
             if self.scope == Scope::Outside && kind == LeafKind::Link && !is_of_headers {
                 let shown = self.shown(name);
-                (self.warn)(shown);
+                self.removal.mounts.push(shown);
             }
             return Ok(Fate::Stays);
         }
@@ -284,7 +289,8 @@ impl Walk<'_> {
         let is_left_out = match self.scope {
             Scope::All => HEADERS.contains(&name),
             Scope::Outside => name == PRUNED || HEADERS.contains(&name),
-            Scope::AnyFile => false,
+            // What was parked, and nothing that a kernel asks for.
+            Scope::AnyFile => name.starts_with(b"."),
         };
         if self.path.is_empty() && is_left_out {
             return Ok(Fate::Stays);
@@ -293,7 +299,7 @@ impl Walk<'_> {
         let opened = opened.map_err(|errno| Error::io(Verb::Open, self.shown(name), errno));
         let Some(inner) = opened? else {
             let shown = self.shown(name);
-            (self.warn)(shown);
+            self.removal.mounts.push(shown);
             return Ok(Fate::Stays);
         };
         let length = self.path.len();
@@ -369,7 +375,7 @@ impl Removal {
         let end = self.directories.len();
         let directory = &mut self.directories[own];
         directory.end = end;
-        // The first is `kernel` itself, which stays.
+        // The first is `kernel` itself, or what was walked, which stays.
         if own > 0 {
             directory.fate = fate;
             let path = directory.path;
@@ -377,6 +383,14 @@ impl Removal {
                 self.directories.truncate(own);
                 self.names.truncate(path);
             }
+        }
+    }
+
+    /// Says what is left alone.
+    pub fn warn_of_mounts(&self, report: &Report) {
+        for path in &self.mounts {
+            let what = msg!("{} belongs to another mount and is left alone");
+            report.warn(what, &[path]);
         }
     }
 
@@ -410,15 +424,34 @@ impl Removal {
 
     /// Calls `see` for everything that goes.
     pub fn each_step(&self, see: &mut dyn FnMut(Step<'_>)) {
+        // Thousands of paths in one buffer.
+        let mut buffer = Vec::new();
         for (own, directory) in self.directories.iter().enumerate() {
             let path = self.text(directory.path);
             for file in self.files_in(own) {
-                see(Step::Delete(path, self.text(file.name), file.size));
+                buffer.clear();
+                buffer.extend_from_slice(path);
+                if !path.is_empty() {
+                    buffer.push(b'/');
+                }
+                buffer.extend_from_slice(self.text(file.name));
+                see(Step::Delete(&buffer, file.size));
             }
             if directory.fate == Fate::Goes {
                 see(Step::RemoveDirectory(path));
             }
         }
+    }
+
+    /// The paths of the files that go, and of the directories if they are wanted, sorted.
+    pub fn paths(&self, with_directories: bool) -> &'static mut Vec<Text> {
+        let paths = new_list();
+        self.each_step(&mut |step| match step {
+            Step::RemoveDirectory(_) if !with_directories => {}
+            Step::Delete(path, _) | Step::RemoveDirectory(path) => paths.push(keep(path)),
+        });
+        sort_once(paths);
+        paths
     }
 
     /// Deletes it from the version directory that it was found in, or moves it to the same paths below
@@ -439,9 +472,12 @@ impl Removal {
             folder,
             tick,
         };
-        match self.has_place() {
-            true => clearing.directory(0, folder.fd(), target.map(Folder::fd)),
-            false => Ok(()),
+        let (fd, target) = (folder.fd(), target.map(Folder::fd));
+        match self.directories.first() {
+            // Of what was walked itself.
+            Some(first) if self.text(first.path).is_empty() => clearing.inside(0, fd, target),
+            Some(_) => clearing.directory(0, fd, target),
+            None => Ok(()),
         }
     }
 }

@@ -10,8 +10,8 @@
 //! `name:S` is static, `name:N` dynamic with N ≥ 1 references. `#@` names owners among the
 //! references, the others are anonymous. A line `#! base` says that the registry is complete: it
 //! was made from all that a machine loads or has, and a prune may go by it. `#! keep-pruned` and
-//! `#! keep-pruned apply` are standing orders. A reader of the original format sees comments in
-//! all of them.
+//! `#! keep-pruned apply` are standing orders, to which `#! keep-pruned firmware` adds. A reader of the
+//! original format sees comments in all of them.
 //! Entries borrow from the text; the file is written from them in one piece.
 
 use crate::error::{Error, Result};
@@ -26,11 +26,10 @@ pub const ACTIVE: &[u8] = b"modules.active";
 /// The line that makes a registry a base.
 pub const BASE: &[u8] = b"#! base";
 
-/// The lines of standing orders.
-const ORDERS: [(Standing, &[u8]); 2] = [
-    (Standing::Apply, b"#! keep-pruned apply"),
-    (Standing::Prune, b"#! keep-pruned"),
-];
+/// The lines of standing orders; the last one adds firmware to the others.
+const PRUNE: &[u8] = b"#! keep-pruned";
+const APPLY: &[u8] = b"#! keep-pruned apply";
+const WITH_FIRMWARE: &[u8] = b"#! keep-pruned firmware";
 
 /// What is done again whenever a package manager has brought modules back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +75,8 @@ pub struct RegistryEntry {
 /// The registry of one kernel: entries sorted by name, one for each module.
 #[derive(Debug, Default)]
 pub struct Registry {
+    /// The text that it was read from.
+    pub old: Text,
     comments: Vec<Text>,
     entries: Vec<RegistryEntry>,
     /// Those that came after the file was read, sorted as well: thousands of names that are added in
@@ -116,8 +117,8 @@ impl Registry {
     /// The first malformed line.
     pub fn parse(text: Text, file: &[u8]) -> Result<&'static mut Registry> {
         let registry = Box::leak(Box::<Registry>::default());
+        registry.old = text;
         let owner_lines = new_list();
-        let (read, holds) = (new_list(), new_list());
         for (number, line) in lines(text) {
             if let Some(owners) = owners_in(line) {
                 // They may stand above their entry, so they wait for the end.
@@ -127,18 +128,9 @@ impl Registry {
             } else if !line.is_empty() {
                 let (name, hold) =
                     parse_line(line).map_err(|what| Error::parse(file, number, what, &[]))?;
-                read.push((name, holds.len()));
-                holds.push((number, hold));
-            }
-        }
-        // Written by us, they are sorted.
-        if !read.windows(2).all(|pair| pair[0].0 < pair[1].0) {
-            read.sort_unstable();
-        }
-        for &mut (name, at) in read {
-            let (number, hold) = holds[at];
-            if registry.join(name, hold).is_none() {
-                return Err(Error::parse(file, number, msg!("too many references"), &[]));
+                if registry.join(name, hold).is_none() {
+                    return Err(Error::parse(file, number, msg!("too many references"), &[]));
+                }
             }
         }
         for &mut (number, line) in owner_lines {
@@ -199,28 +191,43 @@ impl Registry {
 
     /// Its standing order.
     pub fn standing(&self) -> Standing {
-        let mut orders = ORDERS.iter();
-        let found = orders.find(|(_, line)| self.comments.contains(line));
-        found.map_or(Standing::Nothing, |&(standing, _)| standing)
+        match (
+            self.comments.contains(&APPLY),
+            self.comments.contains(&PRUNE),
+        ) {
+            (true, _) => Standing::Apply,
+            (false, true) => Standing::Prune,
+            (false, false) => Standing::Nothing,
+        }
     }
 
-    /// Gives it a standing order, unless it has one that orders more.
-    pub fn order(&mut self, wanted: Standing) {
-        if wanted > self.standing() {
-            self.end_order();
-            for (standing, line) in ORDERS {
-                if standing == wanted {
-                    self.comments.push(line);
-                }
-            }
+    /// Gives it a standing order, of firmware too if that is so, unless it has one that orders more.
+    pub fn order(&mut self, wanted: Standing, is_firmware: bool) {
+        let old = (self.standing(), self.orders_firmware());
+        let new = (wanted.max(old.0), is_firmware || old.1);
+        if new == old {
+            return;
         }
+        self.end_order();
+        match new.0 {
+            Standing::Apply => self.comments.push(APPLY),
+            Standing::Prune => self.comments.push(PRUNE),
+            Standing::Nothing => {}
+        }
+        if new.1 {
+            self.comments.push(WITH_FIRMWARE);
+        }
+    }
+
+    /// Whether that is of firmware, too.
+    pub fn orders_firmware(&self) -> bool {
+        self.comments.contains(&WITH_FIRMWARE)
     }
 
     /// Ends its standing order.
     pub fn end_order(&mut self) {
-        for (_, line) in ORDERS {
-            self.comments.retain(|comment| *comment != line);
-        }
+        let orders = [PRUNE, APPLY, WITH_FIRMWARE];
+        self.comments.retain(|comment| !orders.contains(comment));
     }
 
     /// How many modules are registered.
@@ -262,24 +269,19 @@ impl Registry {
         &mut self.fresh[at]
     }
 
-    /// The modules that an owner has a reference to.
-    pub fn owned_by(&self, owner: &[u8]) -> Vec<ModuleName<'static>> {
-        let entries = self.entries.iter();
-        let owned = entries.filter(|entry| entry.owners.contains(&owner));
-        owned.map(|entry| entry.name).collect()
-    }
-
-    /// Joins a line with the one before it if both name one module, perhaps in two spellings:
-    /// their references were counted apart, so they add up. `None` where they exceed the count.
+    /// Joins a line with one before it if both name one module, perhaps in two spellings: their
+    /// references were counted apart, so they add up. `None` where they exceed the count.
     fn join(&mut self, name: ModuleName<'static>, hold: Hold) -> Option<()> {
-        match self.entries.last_mut() {
-            Some(last) if last.name == name => {
-                last.hold = match (last.hold, hold) {
+        match position(&self.entries, name) {
+            Ok(at) => {
+                let joined = &mut self.entries[at].hold;
+                *joined = match (*joined, hold) {
                     (Hold::Dynamic(a), Hold::Dynamic(b)) => Hold::Dynamic(a.checked_add(b)?),
                     _ => Hold::Static,
                 };
             }
-            _ => self.entries.push(RegistryEntry::new(name, hold)),
+            // Written by us, the lines are sorted, and each comes to the end.
+            Err(at) => self.entries.insert(at, RegistryEntry::new(name, hold)),
         }
         Some(())
     }

@@ -1,5 +1,5 @@
-//! `--list --firmware`: which files below lib/firmware the modules may ask for. `modinfo` is a script
-//! here; `tests/system` has the real ones.
+//! `--firmware`: which files below lib/firmware the modules may ask for, and the prune of the others.
+//! `modinfo` is a script here; `tests/system` has the real ones.
 
 use crate::machine::{ran, Machine, KERNEL};
 use std::os::unix::fs::PermissionsExt;
@@ -134,7 +134,157 @@ fn modinfo_is_not_asked_about_nothing() {
 }
 
 #[test]
-fn firmware_goes_with_a_listing_alone() {
+fn firmware_does_not_go_with_a_tree() {
     let error = Machine::typical().usage_error("-e -u ext4 --firmware");
     assert!(error.starts_with("--firmware does nothing with --tree"));
+}
+
+/// A kernel that keeps rfkill, with firmware for it and for nothing.
+fn to_prune() -> Machine {
+    let machine = with_program(
+        "for file; do echo \"filename: $file\"; case $file in *rfkill*) echo 'firmware: b/*.bin';; esac; echo vermagic: 1; done\n",
+    );
+    machine
+        .file(&format!("lib/modules/{KERNEL}/modules.builtin.modinfo"), "")
+        .file("lib/firmware/x/y/z.bin", "12345")
+        .link("lib/firmware/l", "x/y")
+        .registered("#! base\nrfkill:S\n")
+}
+
+const LEFT: [&str; 3] = ["b/c.bin.xz", "b/d.bin", "regulatory.db"];
+const GONE: [&str; 3] = ["a.bin", "l", "x/y/z.bin"];
+
+/// What is below a directory.
+fn files(machine: &Machine, directory: &str) -> Vec<String> {
+    let place = machine.path(directory);
+    let mut command = Command::new("find");
+    command
+        .arg(&place)
+        .args(["!", "-type", "d", "-printf", "%P\\n"]);
+    let ran = ran(&mut command);
+    let mut files: Vec<String> = ran.out.lines().map(str::to_string).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_prune_with_firmware_deletes_what_nothing_asks_for() {
+    let machine = to_prune();
+    let plan = "delete ROOT/lib/firmware/a.bin 0\n";
+    let out = prints(&machine, "--prune --firmware -nq")
+        .replace(machine.path("").to_str().unwrap(), "ROOT/");
+    assert!(out.contains(plan), "{out}");
+    assert!(out.contains("rmdir ROOT/lib/firmware/x/y\n"), "{out}");
+    assert!(
+        out.contains("total firmware kept: 3 files, 0 bytes\ntotal firmware removed: 3 files, "),
+        "{out}"
+    );
+    assert_eq!(files(&machine, "lib/firmware").len(), 6);
+    prints(&machine, "--prune --firmware -q");
+    assert_eq!(files(&machine, "lib/firmware"), LEFT);
+    assert!(!machine.path("lib/firmware/x").exists());
+    let done = ran(&mut command(&machine, "--prune --firmware"));
+    assert!(
+        done.err
+            .contains("limopack: firmware: nothing to delete, kept 3 files (0.0 MB)\n"),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn parked_firmware_comes_back() {
+    let machine = to_prune();
+    prints(&machine, "--prune --firmware --park -q");
+    let parked = "lib/firmware/.parked/firmware";
+    assert_eq!(files(&machine, parked), GONE);
+    prints(&machine, "--prune --firmware --park -q");
+    assert_eq!(files(&machine, parked), GONE);
+    prints(&machine, "--restore -q");
+    let mut all = [LEFT, GONE].concat();
+    all.sort();
+    assert_eq!(files(&machine, "lib/firmware"), all);
+    assert!(!machine.path("lib/firmware/.parked").exists());
+    // A module that comes back alone in its directory, with what it asks for.
+    prints(&machine, "--prune --firmware --park -q");
+    machine.write(
+        "etc/limopack/hidden.d/x.conf",
+        "hci_uart firmware: x/*/z.bin\n",
+    );
+    prints(&machine, "--restore --use=hci_uart -q");
+    assert_eq!(files(&machine, parked), GONE[..2]);
+    assert!(machine.path("lib/firmware/x/y/z.bin").exists());
+    std::fs::remove_file(machine.path("etc/limopack/hidden.d/x.conf")).unwrap();
+    // Deleted after all.
+    prints(&machine, "--prune --firmware --park -q");
+    prints(&machine, "--prune --firmware -q");
+    assert_eq!(files(&machine, "lib/firmware"), LEFT);
+}
+
+#[test]
+fn who_asks_is_said() {
+    let machine = to_prune();
+    let line = "--why --firmware --use=b/d.bin,x/y/*.bin,regulatory.db,none,a";
+    let wanted = "b/d.bin: rfkill.ko asks for it\nx/y/z.bin: nothing asks for it\n\
+        regulatory.db: the kernel asks for it\nnone: not on disk\na: not on disk\n";
+    assert_eq!(prints(&machine, line), wanted);
+    let line = "--why --firmware --use=a.bin --format=json";
+    let wanted = "{\"path\":\"a.bin\",\"text\":\"nothing asks for it\"}\n";
+    assert_eq!(prints(&machine, line), wanted);
+    let error = machine.usage_error("--why --firmware");
+    assert!(error.starts_with("--why needs --use"), "{error}");
+}
+
+#[test]
+fn a_check_counts_what_a_prune_would_delete() {
+    let machine = to_prune();
+    let check = |line| ran(&mut command(&machine, line)).out;
+    let unpruned = "unpruned\t\tfirmware\t3 files, 8 bytes\n";
+    assert!(check("--check --firmware").contains(unpruned));
+    assert!(!check("--check").contains("firmware"));
+    prints(&machine, "--prune --firmware --park -q");
+    let out = check("--check --firmware");
+    assert!(!out.contains("unpruned"), "{out}");
+    assert!(
+        out.contains("parked\t\tfirmware\t3 files, 8 bytes; see --restore\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_kernel_of_which_is_not_known_what_is_built_in_refuses() {
+    let machine = to_prune();
+    let records = machine.path(&format!("lib/modules/{KERNEL}/modules.builtin.modinfo"));
+    std::fs::remove_file(records).unwrap();
+    let message = format!(
+        "kernel {KERNEL}: no modules.builtin.modinfo says what it asks for; --force overrides this"
+    );
+    assert_eq!(refuses(&machine, "--prune --firmware"), message);
+    prints(&machine, "--prune --firmware -q --force");
+    assert_eq!(files(&machine, "lib/firmware"), LEFT);
+}
+
+#[test]
+fn what_others_look_for_there_stays() {
+    let machine = to_prune()
+        .file(
+            "sys/module/firmware_class/parameters/path",
+            "/usr/lib/firmware/x\n",
+        )
+        .file("lib/firmware/cape.dtbo", "")
+        .file("lib/firmware/x/cape.dtbo", "")
+        .file("lib/firmware/updates/a.bin", "")
+        .file("lib/firmware/intel-ucode/06-3a-09", "");
+    prints(&machine, "--prune --firmware -q");
+    let wanted = [
+        "b/c.bin.xz",
+        "b/d.bin",
+        "cape.dtbo",
+        "intel-ucode/06-3a-09",
+        "regulatory.db",
+        "updates/a.bin",
+        "x/cape.dtbo",
+        "x/y/z.bin",
+    ];
+    assert_eq!(files(&machine, "lib/firmware"), wanted);
 }

@@ -208,10 +208,23 @@ The hooks for initramfs-tools and dracut use it.",
     (
         "firmware",
         "\
-Print the files below
+With
+.Fl Fl list ,
+print the files below
 .Pa /lib/firmware
 that the listed modules may ask for, relative to that and sorted, of several
-kernels together; see
+kernels together.
+With
+.Fl Fl prune
+or
+.Fl Fl apply ,
+delete or park the others, too.
+With
+.Fl Fl check ,
+look at firmware as well; with
+.Fl Fl why ,
+the names are those of files there, or patterns.
+See
 .Sx Firmware .",
     ),
     (
@@ -231,6 +244,10 @@ of firmware the latter alone;
 .Fl Fl why
 with
 .Li kernel , name
+and
+.Li text ,
+of firmware with
+.Li path
 and
 .Li text ;
 .Fl Fl check
@@ -294,7 +311,9 @@ whenever a package manager brings modules of this kernel back,
 .Fl Fl settle
 prunes it again and, after
 .Fl Fl apply ,
-forgets or trims the packages that own them again.
+forgets or trims the packages that own them again; with
+.Fl Fl firmware ,
+that too.
 The order is carried over to new kernels with the registry.
 A kernel whose prune would be refused keeps all its modules, with a warning.
 To end the order, delete the line
