@@ -5,12 +5,14 @@ that a fault left is read by real dpkg and apt, too.
 """
 
 import hashlib
+import os
 import shutil
 from contextlib import contextmanager
 
 import pytest
 
 import faults
+import fetch
 import model
 import tools
 import trees
@@ -217,6 +219,49 @@ def test_a_restore_of_what_is_installed(stocked, hold):
 def test_a_park_that_is_deleted(stocked, hold):
     root = parked(unpruned(stocked, hold.place))
     hold(faults.Case("free", root, ["--prune"], checks=(listed_modules_exist,), harmless=PARKS))
+
+
+@pytest.fixture
+def modinfo(roots, monkeypatch):
+    """kmod's, in PATH; what it prints comes in one piece, so that every run has the same calls."""
+    place = roots.top / "bin"
+    place.mkdir(exist_ok=True)
+    (place / "modinfo").write_text(f"#!/bin/sh\n{' '.join(fetch.kmod('30').argv('modinfo'))} \"$@\" | dd bs=1M iflag=fullblock status=none\n")
+    (place / "modinfo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+
+
+def with_firmware(root):
+    """The same with firmware of a package, of which some is asked for, and its package."""
+    place = root / "usr/lib/firmware"
+    files = ("board/a.bin", "board/other.bin", "other/b.bin", "other/deep/c.bin")
+    for path in files:
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_text(path)
+    (place / "other/link").symlink_to("deep")
+    row = root / "etc/limopack/hidden.d/board.conf"
+    row.parent.mkdir(parents=True)
+    row.write_text("virtio_net firmware: board/a.bin\n")
+    info = root / "var/lib/dpkg/info"
+    (info / f"{K}.list").write_text((info / f"{K}.list").read_text() + "".join(
+        f"/usr/lib/firmware/{path}\n" for path in (*files, "other/link", "other/deep", "other", "board")))
+    return root
+
+
+def needed_firmware_stays(root):
+    assert (root / "usr/lib/firmware/board/a.bin").read_text() == "board/a.bin"
+
+
+def test_a_prune_of_firmware(stocked, hold, modinfo):
+    root = with_firmware(unpruned(stocked, hold.place))
+    hold(faults.Case("firmware", root, ["--prune", "--firmware"],
+                     checks=(listed_modules_exist, needed_firmware_stays), mark=MARK))
+
+
+def test_a_park_of_firmware_and_a_trim(stocked, hold, modinfo):
+    root = with_firmware(unpruned(stocked, hold.place))
+    hold(faults.Case("fwpark", root, ["--apply", f"--pkname={K}", "--firmware", "--park"],
+                     checks=(listed_modules_exist, needed_firmware_stays, NothingLost(root)), mark=MARK))
 
 
 def test_a_forget(system, roots, hold):

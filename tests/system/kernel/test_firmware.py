@@ -88,8 +88,19 @@ class System:
         self.names.write_text("".join(f"{Path(path).name}\n" for path in trees.modules(self.vdir)))
         self.env = dict(os.environ, PATH=f"{place}:{os.environ['PATH']}")
 
-    def listed(self, *args):
-        return tools.run(*tools.argv(self.root, "--list", *args), env=self.env).stdout.splitlines()
+    def argv(self, *args, kernel=None):
+        return [tools.binary(), f"--root={self.root}", f"--kernel={kernel or self.vdir.name}", *args]
+
+    def listed(self, *args, kernel=None):
+        return tools.run(*self.argv("--list", *args, kernel=kernel), env=self.env).stdout.splitlines()
+
+    def run(self, *args, code=0):
+        return tools.run(*self.argv(*args), env=self.env, code=code)
+
+    def path_of(self, name):
+        """The path of a module, if the kernel has it."""
+        paths = (path for path in trees.modules(self.vdir) if Path(path).name.startswith(f"{name}.ko"))
+        return next(paths, None)
 
     @functools.cached_property
     def named(self):
@@ -260,3 +271,174 @@ def test_no_module_asks_for_what_nobody_knows(system):
             if not known & {Path(module).stem.replace("-", "_") for module in closure}:
                 unknown.append(path)
     assert not unknown
+
+
+DRIVERS = "iwlwifi i915 r8169 btusb brcmfmac hci_uart bnx2 snd-sof-pci-intel-tgl".split()
+COMES_BACK, REGISTERED = "rt2800usb", "rtl8192cu"
+
+
+@pytest.fixture
+def machine(system, scratch):
+    """A copy whose kernel keeps a few drivers."""
+    def link(source, target):
+        (os.link if "/lib/firmware/" in source else trees.link_modules)(source, target)
+    root = trees.copy(system.root, scratch / "pruned", link)
+    tools.limopack(root, "--install", "--static", f"--use={','.join(filter(system.path_of, DRIVERS))}")
+    active = trees.directory(root) / "modules.active"
+    active.write_text(f"#! base\n{active.read_text()}")
+    place = scratch / "bin"
+    place.mkdir(exist_ok=True)
+    yield System(root, system.kmod.release, place, root / "usr/lib/firmware")
+    shutil.rmtree(root)
+
+
+def all_files(firmware):
+    """Files and links, relative; what is parked is none."""
+    paths = (path for path in firmware.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {str(path.relative_to(firmware)) for path in paths if ".parked" not in path.parts}
+
+
+def test_what_stays_is_what_the_modules_that_stay_ask_for(machine):
+    """By kmod's records of what is on disk after the prune; what else stays is what the list says."""
+    before, listed = all_files(machine.firmware), machine.listed("--firmware")
+    whole = {path for path in before if (machine.firmware / path).exists()}
+    planned = machine.run("--prune", "--firmware", "--dry-run").stdout
+    assert all_files(machine.firmware) == before
+    machine.run("--prune", "--firmware")
+    left = all_files(machine.firmware)
+    assert left == set(listed) and 10 < len(left) < len(before) / 2
+    assert set(re.findall(r"^delete \S*/lib/firmware/(.*) \d+$", planned, re.M)) == before - left
+    assert not [path for path in left & whole if not (machine.firmware / path).exists()], "a link lost its target"
+    names = {name for names in machine.named.values() for name in names}
+    assert names and machine.needed(names) <= left
+    assert not [path for path in machine.firmware.rglob("*") if path.is_dir() and not os.listdir(path)]
+    assert "firmware: nothing to delete" in machine.run("--prune", "--firmware").stderr
+
+
+def test_all_that_was_there_is_there_for_what_stays(system, machine):
+    """Each name of a module that stays leads to the same files, before and after."""
+    machine.run("--prune", "--firmware")
+    for path in trees.modules(machine.vdir):
+        assert machine.needed(system.named[path]) == system.needed(system.named[path]), path
+
+
+def test_a_park_of_firmware_is_taken_back(system, machine):
+    before = trees.snapshot(machine.root)
+    machine.run("--prune", "--firmware", "--park")
+    left = all_files(machine.firmware)
+    for name, command in ((COMES_BACK, ["--restore"]), (REGISTERED, ["--install", "--owner=one"])):
+        machine.run(*command, f"--use={name}")
+        asked = system.needed(system.named[system.path_of(name)])
+        assert asked and asked <= all_files(machine.firmware) and not asked & left
+    machine.run("--remove", "--owner=one")
+    machine.run("--restore")
+    assert trees.snapshot(machine.root) == before
+    # A prune without --park deletes what is parked, too.
+    machine.run("--prune", "--firmware", "--park")
+    machine.run("--prune", "--firmware")
+    assert all_files(machine.firmware) == left and not (machine.firmware / ".parked").exists()
+
+
+@ON_BOOKWORM
+def test_another_kernel_keeps_what_its_modules_ask_for(machine, pristine):
+    """One that has no base, and is not pruned, asks with all that it has."""
+    other = trees.directory(pristine("cloud", "30"))
+    shutil.copytree(other, machine.vdir.parent / other.name, symlinks=True)
+    mine = set(machine.listed("--firmware"))
+    machine.names.write_text("".join(f"{Path(path).name}\n" for path in trees.modules(other)))
+    theirs = set(machine.listed(f"--from={machine.names}", "--firmware", kernel=other.name))
+    assert theirs - mine
+    machine.run("--prune", "--firmware")
+    assert all_files(machine.firmware) == mine | theirs
+
+
+@ON_BOOKWORM
+def test_nothing_is_deleted_where_something_is_not_known(machine):
+    before = trees.snapshot(machine.root)
+    own = machine.vdir
+    prune = ["--prune", "--firmware"]
+
+    def refused(message, *command, env=None):
+        done = tools.run(*(command or machine.argv(*prune)), env=env or machine.env, code=1)
+        assert message in done.stderr, done.stderr
+        assert trees.snapshot(machine.root) == before
+
+    # No modinfo.
+    refused("cannot run modinfo: No such file", env={"PATH": "/nowhere"})
+    # A module that stays is cut, or is another file.
+    module = own / machine.path_of("iwlwifi")
+    whole = module.read_bytes()
+    for cut in (whole[:1000], b"", b"firmware=x\0" * 100):
+        module.unlink()
+        module.write_bytes(cut)
+        before = trees.snapshot(machine.root)
+        refused("modinfo could not read every module")
+    module.unlink()
+    module.write_bytes(whole)
+    # A kernel that was copied there, before depmod.
+    stray = own.parent / "9.9/kernel/x.ko"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(whole)
+    before = trees.snapshot(machine.root)
+    refused("no kernel 9.9: no modules.dep in ")
+    shutil.rmtree(own.parent / "9.9")
+    # Nothing says what is built in asks for.
+    records = own / "modules.builtin.modinfo"
+    text = records.read_bytes()
+    records.unlink()
+    before = trees.snapshot(machine.root)
+    refused(f"what asks for firmware is not known, which --force overrides: no {records}".replace("/usr/lib", "/lib"))
+    records.write_bytes(text)
+    # Modules of another mount.
+    before = trees.snapshot(machine.root)
+    (own / "extra").mkdir()
+    before = trees.snapshot(machine.root)
+    mount = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none "$1"; shift; exec "$@"', "sh"]
+    command = machine.argv(*prune)
+    refused("extra belongs to another mount", *mount, own / "extra", *command)
+    (own / "extra").rmdir()
+    # The firmware is elsewhere.
+    before = trees.snapshot(machine.root)
+    refused("lib/firmware is a link or another mount, which is not pruned", *mount, machine.firmware, *command)
+    machine.firmware.rename(machine.root / "firmware")
+    machine.firmware.symlink_to("../../firmware")
+    before = trees.snapshot(machine.root)
+    refused("lib/firmware is a link or another mount, which is not pruned")
+    machine.firmware.unlink()
+    (machine.root / "firmware").rename(machine.firmware)
+    # And all that was refused is done when nothing is in the way.
+    assert "firmware: removed" in machine.run(*prune).stderr
+
+
+@ON_BOOKWORM
+def test_a_mount_below_is_left_alone(machine):
+    place = machine.firmware / "amdgpu"
+    script = 'mount -t tmpfs none "$1"; touch "$1/x"; place=$1; shift; "$@"; test -e "$place/x"'
+    done = tools.run("unshare", "--mount", "sh", "-ec", script, "sh", place, *machine.argv("--prune", "--firmware"),
+                     env=machine.env)
+    assert "lib/firmware/amdgpu belongs to another mount and is left alone" in done.stderr
+    assert place.is_dir() and os.listdir(place)
+
+
+@ON_BOOKWORM
+def test_why_and_check_speak_of_firmware(machine):
+    name = next(path for path in machine.listed("--firmware") if path.startswith("rtl_nic/rtl8168g-2"))
+    said = machine.run("--why", "--firmware", f"--use={name},amdgpu/yellow_carp_ce.bin,none.bin").stdout
+    assert said == f"{name}: r8169.ko asks for it\namdgpu/yellow_carp_ce.bin: nothing asks for it\nnone.bin: not on disk\n"
+    gone = sum(os.lstat(machine.firmware / path).st_size for path in
+               all_files(machine.firmware) - set(machine.listed("--firmware")))
+    said = machine.run("--check", "--firmware", code=1).stdout
+    assert re.search(rf"^unpruned\t\tfirmware\t\d+ files, {gone} bytes$", said, re.M), said
+    machine.run("--prune", "--firmware", "--park")
+    said = machine.run("--check", "--firmware", code=None).stdout
+    assert re.search(rf"^parked\t\tfirmware\t\d+ files, {gone} bytes; see --restore$", said, re.M), said
+    assert "unpruned\t\tfirmware" not in said
+    # Hardware that is there, and of which every file is missing.
+    device = machine.root / "sys/devices/pci0000:00/0000:00:1c.0"
+    device.mkdir(parents=True)
+    (device / "uevent").write_text("MODALIAS=pci:v000010ECd00008168sv00001849sd00008168bc02sc00i00\n")
+    (device / "modalias").write_text("pci:v000010ECd00008168sv00001849sd00008168bc02sc00i00\n")
+    assert "firmware\t\t" not in machine.run("--check", "--firmware", code=None).stdout
+    shutil.rmtree(machine.firmware / "rtl_nic")
+    said = machine.run("--check", "--firmware", code=None).stdout
+    assert re.search(r"^firmware\t\tr8169\tnothing is there of what it asks for, such as rtl_nic/.*\.fw$", said, re.M), said

@@ -65,18 +65,19 @@ class Point:
         return f"{self.fault} at {self.syscall} #{self.nth}: {self.text}"
 
 
-def strace(trace, argv, *options):
-    return subprocess.run(["strace", "-f", "-qq", "-o", trace, *options, *argv], text=True,
+def strace(case, root, trace, *options):
+    # Without -f the programs that it starts are left alone: their faults are theirs to tell.
+    return subprocess.run(["strace", "-qq", "-o", trace, *options, *case.argv(root)], text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
 
 
 def learn(case, root, trace):
     """Run undisturbed in `root`: all points of the run."""
-    done = strace(trace, case.argv(root), "-s", "200")
+    done = strace(case, root, trace, "-s", "200")
     assert done.returncode == 0, f"{case.name}: exit {done.returncode}\n{done.stderr}"
     counts, points, own = Counter(), [], False
     for line in trace.read_text().splitlines():
-        call = re.match(r"\d+ +((\w+)\(.*)", line)
+        call = re.match(r"((\w+)\(.*)", line)
         if not call:
             continue
         text, syscall = call.groups()
@@ -97,7 +98,7 @@ def is_possible(syscall, fault):
 def inject(case, root, trace, point):
     """Run with the fault; the finished process."""
     how = "signal=KILL" if point.fault == "KILL" else f"error={point.fault}"
-    done = strace(trace, case.argv(root), "-e", f"trace={point.syscall}",
+    done = strace(case, root, trace, "-e", f"trace={point.syscall}",
                   "-e", f"inject={point.syscall}:{how}:when={point.nth}")
     mark = "killed by SIGKILL" if point.fault == "KILL" else "(INJECTED)"
     assert mark in trace.read_text(), "the fault was never reached"
