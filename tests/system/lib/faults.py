@@ -65,15 +65,15 @@ class Point:
         return f"{self.fault} at {self.syscall} #{self.nth}: {self.text}"
 
 
-def strace(case, root, trace, *options):
-    # Without -f the programs that it starts are left alone: their faults are theirs to tell.
-    return subprocess.run(["strace", "-qq", "-o", trace, *options, *case.argv(root)], text=True,
+def strace(trace, argv, *options, follow=("-f",)):
+    return subprocess.run(["strace", *follow, "-qq", "-o", trace, *options, *argv], text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
 
 
 def learn(case, root, trace):
     """Run undisturbed in `root`: all points of the run."""
-    done = strace(case, root, trace, "-s", "200")
+    # The programs that it starts are left alone: their faults are theirs to tell.
+    done = strace(trace, case.argv(root), "-s", "200", follow=())
     assert done.returncode == 0, f"{case.name}: exit {done.returncode}\n{done.stderr}"
     counts, points, own = Counter(), [], False
     for line in trace.read_text().splitlines():
@@ -98,8 +98,8 @@ def is_possible(syscall, fault):
 def inject(case, root, trace, point):
     """Run with the fault; the finished process."""
     how = "signal=KILL" if point.fault == "KILL" else f"error={point.fault}"
-    done = strace(case, root, trace, "-e", f"trace={point.syscall}",
-                  "-e", f"inject={point.syscall}:{how}:when={point.nth}")
+    done = strace(trace, case.argv(root), "-e", f"trace={point.syscall}",
+                  "-e", f"inject={point.syscall}:{how}:when={point.nth}", follow=())
     mark = "killed by SIGKILL" if point.fault == "KILL" else "(INJECTED)"
     assert mark in trace.read_text(), "the fault was never reached"
     return done
