@@ -430,7 +430,8 @@ impl<'a> Task<'a> {
         Ok(others)
     }
 
-    /// The packages that own something of what goes, as they are queued; `going` is sorted. One that would be forgotten and has another kernel's modules is none.
+    /// The packages that own something of what goes, as they are queued; `going` is sorted. One that
+    /// would be forgotten and has another kernel's modules is none.
     pub(super) fn owners_of(
         &self,
         version: Text,

@@ -4,7 +4,7 @@ use crate::actions::Session;
 use crate::cli::parse::Mode;
 use crate::error::{Answer, Error, Errors, Result};
 use crate::format::{join, keep_list, new_list, List, Text};
-use crate::needs::kernel::{directory, file_of};
+use crate::needs::kernel::{directory, file_of, MODULES};
 use crate::needs::sources::{declared, running, Machine};
 use crate::needs::survey::{Sibling, Survey};
 use crate::package::database::Caller;
@@ -185,7 +185,7 @@ fn without_second_names(root: &Root, versions: &[Text]) -> Result<List<Text>> {
 pub fn installed(root: &Root) -> Result<List<Text>> {
     let versions = all_installed(root)?;
     if versions.is_empty() {
-        let place = root.shown(b"lib/modules");
+        let place = root.shown(MODULES);
         return Err(Error::refused(
             msg!("no kernel with a modules.dep in {}"),
             &[place],
@@ -197,7 +197,7 @@ pub fn installed(root: &Root) -> Result<List<Text>> {
 /// Every version directory with an index, sorted; perhaps none.
 fn all_installed(root: &Root) -> Result<List<Text>> {
     let (mut versions, others) = (new_list(), new_list());
-    for entry in Folder::entries_at(root, b"lib/modules")? {
+    for entry in Folder::entries_at(root, MODULES)? {
         if has_index(root, entry.name)?.is_yes() {
             match has_modules(root, entry.name)?.is_yes() {
                 true => versions.push(entry.name),
@@ -239,7 +239,7 @@ fn has_index(root: &Root, version: &[u8]) -> Result<Answer> {
 /// They cannot be looked for.
 pub fn with_registry(root: &Root) -> Result<List<Text>> {
     let versions = new_list();
-    for entry in Folder::entries_at(root, b"lib/modules")? {
+    for entry in Folder::entries_at(root, MODULES)? {
         if root.has(file_of(entry.name, ACTIVE))?.is_yes()
             && has_modules(root, entry.name)?.is_yes()
         {

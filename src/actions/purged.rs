@@ -7,7 +7,7 @@
 
 use crate::error::Result;
 use crate::format::{new_list, render, List, Text};
-use crate::needs::kernel::{directory, file_of};
+use crate::needs::kernel::{directory, file_of, MODULES};
 use crate::needs::sources::running;
 use crate::needs::survey::UNFINISHED;
 use crate::package::database::Database;
@@ -104,7 +104,7 @@ impl Purged<'_> {
             }
         }
         let own = directory(kernel);
-        for entry in Folder::entries_at(self.root, b"lib/modules")? {
+        for entry in Folder::entries_at(self.root, MODULES)? {
             let path = directory(entry.name);
             if entry.name != kernel && self.root.is_same_directory(path, own)?.is_yes() {
                 return Ok(render(msg!("{} leads to it"), &[self.root.shown(path)]));
@@ -156,7 +156,7 @@ impl Purged<'_> {
     /// The first step that fails; the mark stays then.
     #[inline(never)] // larger in the large frame of its caller
     pub fn remove(&self, kernel: Text, gone: Gone) -> Result<()> {
-        let Some(modules) = Folder::open(self.root, b"lib/modules")? else {
+        let Some(modules) = Folder::open(self.root, MODULES)? else {
             return Ok(());
         };
         // A link or another mount is not ours to remove.

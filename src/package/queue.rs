@@ -1,8 +1,9 @@
 //! What limopack itself remembers of packages, in `/var/lib/limopack/`.
 //!
 //! `pending`: what was asked for while the package manager ran, one package a line:
-//! `PKG[:arch] stand-in|plain|firmware|plain-firmware KERNEL…`. `forgotten`: what was done, so that a maintainer script
-//! that asks again is right and knows the kernels: `PKG[:arch] auto|manual|removed KERNEL…`.
+//! `PKG[:arch] stand-in|plain|firmware|plain-firmware KERNEL…`. `forgotten`: what was done, so that a
+//! maintainer script that asks again is right and knows the kernels:
+//! `PKG[:arch] auto|manual|removed KERNEL…`.
 
 use crate::error::{Error, Result};
 use crate::format::{join, new_list, render, List, Text};
@@ -28,7 +29,8 @@ const MARKS: &[&[u8]] = &[b"auto", b"manual", REMOVED];
 pub struct Note<'t> {
     /// The package, with `:arch` where it needs one.
     pub package: &'t [u8],
-    /// `stand-in` or `plain`, or `firmware` or `plain-firmware` where firmware goes as well; `auto`, `manual` or `removed`.
+    /// `stand-in` or `plain`, or `firmware` or `plain-firmware` where firmware goes as well; `auto`,
+    /// `manual` or `removed`.
     pub mark: &'t [u8],
     /// The kernels whose modules it brought.
     pub kernels: &'t Vec<&'t [u8]>,
